@@ -1,0 +1,1 @@
+"""Attribution methods: map = f(network, images, classes)."""

@@ -1,0 +1,121 @@
+"""Scenes of real handwriting in the VOC layout, made offline: scikit-learn's digits on textured, cluttered ground.
+
+Each scene is a smooth random colour texture at half brightness, one to three patches of plain colour as clutter, and
+one to three handwritten digits in light colours that do not overlap. The mask follows the strokes, with a void seam
+where ink fades into ground. Handwriting is divided before anything is drawn: a sample seen in training never occurs
+in evaluation.
+"""
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from attribution_preservation.data.voc import VOID
+
+DIGIT_CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+TRAIN_SAMPLES = 1300  # of 1797; the rest is for evaluation
+_PALETTE = [0, 0, 0] + [channel for k in range(1, 11) for channel in (25 * k, 255 - 25 * k, 40 + 20 * k)]
+_INK, _SEAM = 0.5, 0.25  # share of full ink from which a pixel is stroke, and from which it is void
+
+
+def write_scenes(root: Path, *, seed: int, size: int, train_images: int, evaluation_images: int) -> None:
+    """Write a whole VOC directory of scenes.
+
+    Args:
+        root: an existing folder.
+        seed: the same seed gives the same bytes.
+        size: side of a scene in pixels; a digit's side is between 0.35 and 0.48 of it.
+        train_images, evaluation_images: number of scenes in the splits `train` and `val`.
+    """
+    for folder in ("JPEGImages", "Annotations", "SegmentationClass", "ImageSets/Main", "ImageSets/Segmentation"):
+        (root / folder).mkdir(parents=True)
+    handwriting, digits = load_digits(return_X_y=True)
+    handwriting = handwriting.reshape(-1, 8, 8) / 16.0
+    order = np.random.default_rng([seed, 0]).permutation(len(digits))
+    parts = {
+        "train": (order[:TRAIN_SAMPLES], train_images, 1),
+        "val": (order[TRAIN_SAMPLES:], evaluation_images, 2),
+    }
+    for part, (samples, count, stream) in parts.items():
+        names = []
+        for number in range(count):
+            name = f"{part}_{number:05d}"
+            scene = _Scene(size, np.random.default_rng([seed, stream, number]))
+            scene.draw(handwriting[samples], digits[samples])
+            scene.write(root, name)
+            names.append(name)
+        for kind in ("Main", "Segmentation"):
+            (root / "ImageSets" / kind / f"{part}.txt").write_text("\n".join(names) + "\n")
+
+
+class _Scene:
+    def __init__(self, size: int, random: np.random.Generator) -> None:
+        self._size, self._random = size, random
+        self._mask = np.zeros((size, size), dtype=np.uint8)
+        self._objects: list[tuple[int, tuple[int, int, int, int]]] = []
+        self._image = self._texture()
+        self._clutter()
+
+    def draw(self, handwriting: np.ndarray, digits: np.ndarray) -> None:
+        """Place one to three digits; a place that would overlap is given up after some tries, except the first."""
+        taken: list[tuple[int, int, int]] = []
+        for _ in range(self._random.integers(1, 4)):
+            side = int(self._random.integers(round(0.35 * self._size), round(0.48 * self._size) + 1))
+            sample = int(self._random.integers(len(digits)))
+            color = self._random.uniform(0.7, 1.0, 3)
+            for _ in range(20):
+                top, left = (int(v) for v in self._random.integers(0, self._size - side + 1, 2))
+                if all(_apart((top, left, side), other) for other in taken):
+                    taken.append((top, left, side))
+                    self._draw_digit(handwriting[sample], int(digits[sample]), color, top, left, side)
+                    break
+
+    def write(self, root: Path, name: str) -> None:
+        """Write picture, mask and annotation."""
+        picture = Image.fromarray((self._image * 255).round().astype(np.uint8))
+        picture.save(root / "JPEGImages" / f"{name}.jpg", quality=95)
+        mask = Image.fromarray(self._mask, mode=None)
+        mask.putpalette(_PALETTE + [0] * (3 * (VOID - 11)) + [224, 224, 192])
+        mask.save(root / "SegmentationClass" / f"{name}.png")
+        annotation = ElementTree.Element("annotation")
+        ElementTree.SubElement(annotation, "filename").text = f"{name}.jpg"
+        extent = ElementTree.SubElement(annotation, "size")
+        for key, value in (("width", self._size), ("height", self._size), ("depth", 3)):
+            ElementTree.SubElement(extent, key).text = str(value)
+        for digit, box in self._objects:
+            node = ElementTree.SubElement(annotation, "object")
+            ElementTree.SubElement(node, "name").text = DIGIT_CLASSES[digit]
+            ElementTree.SubElement(node, "difficult").text = "0"
+            corners = ElementTree.SubElement(node, "bndbox")
+            for key, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True):
+                ElementTree.SubElement(corners, key).text = str(value)
+        ElementTree.ElementTree(annotation).write(root / "Annotations" / f"{name}.xml")
+
+    def _texture(self) -> np.ndarray:
+        coarse = Image.fromarray(self._random.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+        return np.asarray(coarse.resize((self._size, self._size), Image.Resampling.BICUBIC)) / 255.0 * 0.5
+
+    def _clutter(self) -> None:
+        for _ in range(self._random.integers(1, 4)):
+            height, width = (int(v) for v in self._random.integers(self._size // 16, self._size // 6, 2))
+            top = int(self._random.integers(0, self._size - height))
+            left = int(self._random.integers(0, self._size - width))
+            self._image[top : top + height, left : left + width] = self._random.uniform(0, 1, 3)
+
+    def _draw_digit(self, sample: np.ndarray, digit: int, color: np.ndarray, top: int, left: int, side: int) -> None:
+        enlarged = Image.fromarray(sample.astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC)
+        ink = np.clip(np.asarray(enlarged), 0, 1)
+        window = np.s_[top : top + side, left : left + side]
+        self._image[window] = self._image[window] * (1 - ink[..., None]) + ink[..., None] * color
+        self._mask[window][ink > _SEAM] = VOID
+        self._mask[window][ink > _INK] = digit + 1
+        rows, columns = np.nonzero(ink > _INK)
+        box = (left + columns.min() + 1, top + rows.min() + 1, left + columns.max() + 1, top + rows.max() + 1)
+        self._objects.append((digit, tuple(int(v) for v in box)))
+
+
+def _apart(a: tuple[int, int, int], b: tuple[int, int, int]) -> bool:
+    return a[0] + a[2] <= b[0] or b[0] + b[2] <= a[0] or a[1] + a[2] <= b[1] or b[1] + b[2] <= a[1]

@@ -1,0 +1,121 @@
+"""The PASCAL VOC layout: ImageSets, JPEGImages, Annotations, SegmentationClass.
+
+Labels are taken from the XML annotations, not from the per-class lists, and an object marked difficult counts. Masks
+hold class indices from 1 in the order of the class list, 0 for background and 255 for void.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from defusedxml import DefusedXmlException, ElementTree
+from PIL import Image, UnidentifiedImageError
+
+from attribution_preservation.errors import UserError
+
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+VOID = 255
+
+
+@dataclass(frozen=True)
+class VOCDirectory:
+    """A folder in the VOC layout and the classes that its annotations use.
+
+    Attributes:
+        root: the folder that holds JPEGImages.
+        classes: class names; a mask's value is the position of its class in here, from 1.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+
+    def split(self, kind: str, part: str) -> list[str]:
+        """Image names of a split, e.g. `("Main", "train")`, in the file's order.
+
+        Raises:
+            UserError: the list is missing or empty.
+        """
+        path = self.root / "ImageSets" / kind / f"{part}.txt"
+        try:
+            names = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        except FileNotFoundError:
+            raise UserError(f"{path} is missing; data.root must lead to a folder in the VOC layout") from None
+        if not names:
+            raise UserError(f"{path} is empty; a split needs at least one image")
+        for name in names:
+            if Path(name).name != name:
+                raise UserError(f"{path}: {name!r} is no plain image name")
+        return names
+
+    def image(self, name: str) -> np.ndarray:
+        """Decoded image, uint8 RGB [H, W, 3].
+
+        Raises:
+            UserError: the file is missing, truncated or no image.
+        """
+        return np.array(_open(self.root / "JPEGImages" / f"{name}.jpg").convert("RGB"))
+
+    def mask(self, name: str) -> np.ndarray:
+        """Class mask, uint8 [H, W]: 0 background, 1 to C classes, 255 void.
+
+        Raises:
+            UserError: the file is missing, unreadable or holds a value that is no class.
+        """
+        path = self.root / "SegmentationClass" / f"{name}.png"
+        picture = _open(path)
+        if picture.mode not in ("P", "L"):
+            raise UserError(f"{path}: a mask holds one class index per pixel, this picture's mode is {picture.mode}")
+        mask = np.array(picture, dtype=np.uint8)
+        wrong = np.setdiff1d(mask, [*range(len(self.classes) + 1), VOID])
+        if wrong.size:
+            raise UserError(f"{path}: {wrong[0]} is no class index (0 to {len(self.classes)}, or {VOID} for void)")
+        return mask
+
+    def labels(self, name: str) -> list[int]:
+        """Indices from 0 of the classes of which the annotation holds an object, sorted.
+
+        Raises:
+            UserError: the file is missing or broken, names an unknown class or no object at all.
+        """
+        path = self.root / "Annotations" / f"{name}.xml"
+        try:
+            tree = ElementTree.parse(path)
+        except FileNotFoundError:
+            raise UserError(f"{path} is missing; every image of a split needs its annotation") from None
+        except (ElementTree.ParseError, DefusedXmlException) as error:
+            raise UserError(f"{path} is not readable as XML: {error}") from None
+        found = set()
+        for node in tree.getroot().iterfind("object"):
+            label = (node.findtext("name") or "").strip()
+            if label not in self.classes:
+                raise UserError(f"{path}: unknown class {label!r}; known are {', '.join(self.classes)}")
+            found.add(self.classes.index(label))
+        if not found:
+            raise UserError(f"{path} names no object; an image without a label cannot be used")
+        return sorted(found)
+
+
+def find_voc_root(folder: Path) -> Path:
+    """The folder below (or at) `folder` that holds JPEGImages.
+
+    Raises:
+        UserError: there is none.
+    """
+    for candidate in (folder, folder / "VOC2012", folder / "VOCdevkit" / "VOC2012"):
+        if (candidate / "JPEGImages").is_dir():
+            return candidate
+    raise UserError(f"{folder} holds neither JPEGImages nor VOCdevkit/VOC2012/JPEGImages; check data.root")
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        picture = Image.open(path)
+        picture.load()
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; a split names it") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path} is not readable as a picture: {error}; restore the file") from None
+    return picture

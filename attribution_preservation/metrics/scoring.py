@@ -1,0 +1,143 @@
+"""All scores of one compression's networks beside their teacher, on the three populations, as tidy rows.
+
+Populations (what is averaged over): `own`, pairs that the network itself predicts (logit > 0), as the paper counts;
+`common`, pairs that the teacher and all methods of one iteration predict, so that everyone is judged on the same
+pairs; `all`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from attribution_preservation.metrics.localization import (
+    centre_map,
+    random_maps,
+    score_localization,
+)
+from attribution_preservation.metrics.prediction import f1, mean_ap, sample_ap
+from attribution_preservation.metrics.similarity import cosine, l2_distance
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was extracted from one network.
+
+    Attributes:
+        maps: maps of the scored pairs by attribution method, each [P, h, w].
+        logits: of all evaluation images, [N, C].
+        sizes: figures of the network that need no images, by metric name.
+        sparsity: share of pruned weights, None where nothing was pruned.
+    """
+
+    maps: dict[str, np.ndarray]
+    logits: np.ndarray
+    sizes: dict[str, int]
+    sparsity: float | None
+
+
+@dataclass(frozen=True)
+class ScoredPairs:
+    """The pairs and the truth about them.
+
+    Attributes:
+        image, label: image row and class of each pair, [P].
+        masks, mask_row: class masks uint8 [M, S, S], and each pair's row in them, [P].
+        labels: multi-label vectors of all evaluation images, [N, C].
+    """
+
+    image: np.ndarray
+    label: np.ndarray
+    masks: np.ndarray
+    mask_row: np.ndarray
+    labels: np.ndarray
+
+    def predicted(self, logits: np.ndarray) -> np.ndarray:
+        """Which pairs a network predicts (logit > 0), bool [P]."""
+        return logits[self.image, self.label] > 0
+
+    def localize(self, maps: np.ndarray) -> dict[str, np.ndarray]:
+        """Localisation scores of maps [P, h, w] by metric, each [P]."""
+        scores = score_localization(maps, self.masks, self.mask_row, self.label)
+        zero = scores.zero_map.astype(np.float64)
+        return {"roc_auc": scores.roc_auc, "point_accuracy": scores.point_accuracy, "zero_maps": zero}
+
+
+def baseline_scores(pairs: ScoredPairs, random_seed: int) -> dict[str, dict[str, np.ndarray]]:
+    """Scores of maps that know nothing: a blob in the centre, and uniform noise."""
+    count, size = len(pairs.label), pairs.masks.shape[1]
+    return {
+        "centre": pairs.localize(np.broadcast_to(centre_map(size), (count, size, size))),
+        "random": pairs.localize(random_maps(count, size, random_seed)),
+    }
+
+
+def teacher_rows(teacher: Evidence, pairs: ScoredPairs, baselines: dict[str, dict[str, np.ndarray]]) -> Iterator[Row]:
+    """Rows of one teacher, and of the baselines on its pairs."""
+    populations = {"own": pairs.predicted(teacher.logits), "all": np.ones(len(pairs.label), dtype=bool)}
+    yield from _network_rows(teacher, pairs)
+    for attribution, maps in teacher.maps.items():
+        yield from _means(pairs.localize(maps), populations, attribution=attribution)
+    for name, scores in baselines.items():
+        yield from _means(scores, populations, attribution=name)
+
+
+def student_rows(
+    teacher: Evidence,
+    students: dict[str, dict[int, Evidence]],
+    pairs: ScoredPairs,
+    baselines: dict[str, dict[str, np.ndarray]],
+) -> Iterator[Row]:
+    """Rows of the students of one teacher.
+
+    For the population `common` the teacher and the baselines are scored on the same pairs: their rows bear the method
+    `teacher`, or none.
+
+    Args:
+        teacher: their teacher.
+        students: by method and iteration.
+        pairs: the scored pairs.
+        baselines: scores of the baseline maps.
+    """
+    everything = np.ones(len(pairs.label), dtype=bool)
+    teacher_predicts = pairs.predicted(teacher.logits)
+    teacher_scores = {attribution: pairs.localize(maps) for attribution, maps in teacher.maps.items()}
+    for iteration in next(iter(students.values())):
+        level = {method: by_iteration[iteration] for method, by_iteration in students.items()}
+        predicted = {method: pairs.predicted(student.logits) for method, student in level.items()}
+        common = np.logical_and.reduce([teacher_predicts, *predicted.values()])
+        for method, student in level.items():
+            where = {"method": method, "iteration": iteration, "sparsity": student.sparsity}
+            populations = {"own": predicted[method], "common": common, "all": everything}
+            yield from _network_rows(student, pairs, **where)
+            for attribution, maps in student.maps.items():
+                scores = pairs.localize(maps)
+                scores["cosine"] = cosine(maps, teacher.maps[attribution])
+                scores["l2"] = l2_distance(maps, teacher.maps[attribution])
+                yield from _means(scores, populations, attribution=attribution, **where)
+        where = {"iteration": iteration, "sparsity": next(iter(level.values())).sparsity}
+        for attribution, scores in teacher_scores.items():
+            yield from _means(scores, {"common": common}, attribution=attribution, method="teacher", **where)
+        for name, scores in baselines.items():
+            yield from _means(scores, {"common": common}, attribution=name, **where)
+
+
+def _network_rows(network: Evidence, pairs: ScoredPairs, **where: Any) -> Iterator[Row]:
+    images = len(pairs.labels)
+    for metric, score in (("mean_ap", mean_ap), ("sample_ap", sample_ap), ("f1", f1)):
+        yield {**where, "metric": metric, "value": score(network.logits, pairs.labels), "n": images}
+    for metric, value in network.sizes.items():
+        yield {**where, "metric": metric, "value": value}
+
+
+def _means(scores: dict[str, np.ndarray], populations: dict[str, np.ndarray], **where: Any) -> Iterator[Row]:
+    for population, member in populations.items():
+        for metric, values in scores.items():
+            counted = values[member]
+            counted = counted[~np.isnan(counted)]  # an object without background has no ROC curve
+            # How many maps are zero is a count; all else is a mean, and empty where the population is.
+            value = counted.sum() if metric == "zero_maps" else counted.mean() if counted.size else None
+            yield {**where, "population": population, "metric": metric, "value": value, "n": counted.size}

@@ -1,0 +1,39 @@
+"""How alike are two networks' maps of the same (image, class) pairs, before upsampling?"""
+
+import numpy as np
+
+
+def cosine(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    """<Ms, Mt> / (|Ms| |Mt|) per pair; 0 where one map is zero everywhere, 1 where both are.
+
+    Args:
+        student, teacher: maps [P, h, w].
+
+    Returns:
+        float64 [P].
+
+    Source: supplement C.3.
+    """
+    s, t = _normalized(student), _normalized(teacher)
+    both_zero = ~s.any(axis=1) & ~t.any(axis=1)
+    return np.where(both_zero, 1.0, np.einsum("pi,pi->p", s, t))
+
+
+def l2_distance(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    """|Ms / |Ms| - Mt / |Mt||_2 per pair; 1 where one map is zero everywhere, 0 where both are.
+
+    Args:
+        student, teacher: maps [P, h, w].
+
+    Returns:
+        float64 [P]; sqrt(2 (1 - cosine)) where neither map is zero.
+
+    Source: supplement C.3.
+    """
+    return np.linalg.norm(_normalized(student) - _normalized(teacher), axis=1)
+
+
+def _normalized(maps: np.ndarray) -> np.ndarray:
+    flat = maps.reshape(len(maps), -1).astype(np.float64)
+    norm = np.linalg.norm(flat, axis=1, keepdims=True)
+    return np.divide(flat, norm, out=np.zeros_like(flat), where=norm > 0)

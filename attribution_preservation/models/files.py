@@ -1,0 +1,53 @@
+"""Networks on disk: safetensors with the layers' widths beside the weights, so that a file loads by itself."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from attribution_preservation.errors import UserError
+from attribution_preservation.models.vgg import VGG
+from attribution_preservation.pipeline.run.files import atomic_file
+
+
+def save_network(network: VGG, path: Path) -> None:
+    """Write weights, batch-normalisation statistics and structure; the same network gives the same bytes."""
+    structure = {
+        "layers": network.layers,
+        "classes": network.classes,
+        "input_size": network.input_size,
+        "dropout": network.head[1].p,
+    }
+    with atomic_file(path) as partial:
+        save_file(_tensors(network), partial, metadata={"structure": json.dumps(structure)})
+
+
+def load_network(path: Path) -> VGG:
+    """Read a network, in eval mode, on the CPU.
+
+    Raises:
+        UserError: the file is missing or is not a network that this project wrote.
+    """
+    try:
+        with safe_open(path, framework="pt") as stored:
+            structure = json.loads((stored.metadata() or {})["structure"])
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a mapping)
+        network = VGG(
+            tuple(structure["layers"]),
+            classes=structure["classes"],
+            input_size=structure["input_size"],
+            dropout=structure["dropout"],
+        )
+        network.load_state_dict(tensors)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run the stage that trains it first") from None
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path} is not a network file of this project: {error}") from None
+    return network.eval()
+
+
+def _tensors(network: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}

@@ -1,0 +1,45 @@
+"""Progress that a person can follow: a bar on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Progress over a known number of units, with the figures of the moment, rate and remaining time.
+
+    Without a terminal (a log file, CI) a bar's carriage returns would pile up, so one plain line is printed every
+    `every` seconds and one at the end.
+    """
+
+    def __init__(self, total: int, label: str, unit: str = "img", every: float = 20.0) -> None:
+        terminal = sys.stderr.isatty()
+        self._bar = tqdm(total=total, desc=label, unit=unit, disable=not terminal, dynamic_ncols=True, leave=False)
+        self._plain = not terminal
+        self._label, self._unit, self._total, self._every = label, unit, total, every
+        self._done = 0
+        self._start = self._last = time.monotonic()
+
+    def advance(self, units: int, figures: str = "") -> None:
+        """Count `units` more as done and show `figures` beside them."""
+        self._done += units
+        self._bar.set_postfix_str(figures, refresh=False)
+        self._bar.update(units)
+        if self._plain and time.monotonic() - self._last >= self._every:
+            self._last = time.monotonic()
+            self._print(figures)
+
+    def close(self, figures: str = "") -> None:
+        """End the bar; without a terminal print the last line."""
+        self._bar.close()
+        if self._plain and time.monotonic() - self._start >= 2.0:
+            self._print(figures)
+
+    def _print(self, figures: str) -> None:
+        elapsed = time.monotonic() - self._start
+        rate = self._done / max(elapsed, 1e-9)
+        remaining = (self._total - self._done) / max(rate, 1e-9)
+        text = f"{self._label}: {self._done}/{self._total} {self._unit}, {rate:.0f} {self._unit}/s"
+        text += f", {remaining:.0f} s left" if self._done < self._total else f", {elapsed:.0f} s"
+        print(text + (f", {figures}" if figures else ""), file=sys.stderr, flush=True)

@@ -1,0 +1,133 @@
+"""Where a run that was stopped goes on: a folder per fingerprint, outside DVC's outputs, held by one process.
+
+DVC deletes a stage's outputs before it runs the stage, so what a run has done so far must lie elsewhere. The folder's
+name is the hash of everything that the run's result depends on; a changed parameter, input byte or line of code is
+another folder, and nothing stale can be picked up.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from filelock import FileLock, Timeout
+
+from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.run.files import atomic_directory, digest, files_below, write_text
+from attribution_preservation.pipeline.run.stage import Stage
+
+ROOT = Path(".resume")
+
+
+def fingerprint(
+    stage: Stage,
+    seed: int,
+    inputs: Mapping[Path, Iterable[Path]],
+    versions: Mapping[str, str],
+) -> str:
+    """Hash of all that one run of a training stage depends on.
+
+    Args:
+        stage: the instance; its declared parameters and dependencies enter, except `seed_groups`, so that a new seed
+            beside this one leaves this run as it is.
+        seed: the run's own seed.
+        inputs: for a dependency that holds files of several runs, the files of it that this run reads.
+        versions: name and version of what computes (torch, the device), because floating point differs between them.
+    """
+    paths = [path for dep in stage.deps for path in inputs.get(dep, [dep])]
+    content = {
+        "stage": stage.name,
+        "method": stage.axes.get("method"),
+        "seed": seed,
+        "parameters": {k: v for k, v in stage.declared_values().items() if not k.startswith("seed_groups")},
+        "files": {str(path): digest(path) for path in files_below(paths)},
+        "versions": {"python": platform.python_version(), **versions},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+class ResumeFolder:
+    """The folder of one run: `state` while it is under way, `result` once it is complete."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.state = folder / "state.safetensors"
+        self.work = folder / "work"
+        self._complete = folder / "complete"
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run has ended and `work` holds its whole result."""
+        return self._complete.exists()
+
+    def finish(self) -> None:
+        """Mark `work` as the run's whole result; the state of the unfinished run is no longer needed."""
+        write_text(self._complete, "")
+        self.state.unlink(missing_ok=True)
+
+    def deliver(self, out: Path) -> None:
+        """Copy the result to its place among the stage's outputs."""
+        with atomic_directory(out) as partial:
+            for source in files_below([self.work]):
+                shutil.copyfile(source, partial / source.name)
+
+
+@contextmanager
+def resume_folder(key: str) -> Iterator[ResumeFolder]:
+    """The folder of the run with this fingerprint, locked against a second process.
+
+    Raises:
+        UserError: another process holds the lock; the message says which.
+    """
+    folder = ROOT / key
+    (folder / "work").mkdir(parents=True, exist_ok=True)
+    holder = folder / "holder"
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        who = holder.read_text() if holder.exists() else "another process"
+        raise UserError(f"{who} is working on this very run ({folder}); wait for it, or stop it first") from None
+    try:
+        holder.write_text(f"process {os.getpid()} on {platform.node()}")
+        yield ResumeFolder(folder)
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+class Parent:
+    """The DVC process that started this one, if one did.
+
+    When DVC is killed, its child is not told and would go on writing into outputs that the next DVC run deletes.
+    """
+
+    def __init__(self) -> None:
+        ancestors = psutil.Process().parents()
+        self._dvc = next((p for p in ancestors if _is_dvc(p)), None)
+
+    def check(self) -> None:
+        """Raise if the DVC process that started this one is gone."""
+        if self._dvc is not None and not _alive(self._dvc):
+            raise UserError(f"dvc (process {self._dvc.pid}) has ended, so this stage stops; run dvc repro to go on")
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _is_dvc(process: psutil.Process) -> bool:
+    try:
+        words: list[Any] = process.cmdline()[:3]
+    except psutil.Error:
+        return False
+    return any(Path(word).name in ("dvc", "dvc.exe") for word in words) or "-m dvc" in " ".join(words)

@@ -1,0 +1,183 @@
+"""What a stage may see: the parameters and dependencies that dvc.yaml declares for it, and nothing else.
+
+DVC reruns a stage when something that it declares has changed. A stage that read more than it declares would be
+skipped when it must run, so the only way to parameters leads through `Stage.parameters`, which reads dvc.yaml.
+"""
+
+import argparse
+import errno
+import itertools
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel
+
+from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.schema.base import validate
+
+Section = TypeVar("Section", bound=BaseModel)
+_TEMPLATE = re.compile(r"\$\{([^}]+)\}")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One instance of a stage: its name in dvc.yaml and its value on each axis of the stage's matrix."""
+
+    name: str
+    axes: dict[str, str]
+    declaration: dict[str, Any]
+    values: dict[str, Any]
+
+    @property
+    def deps(self) -> list[Path]:
+        """Declared dependencies, as paths from the project's root."""
+        return [Path(self._fill(dep)) for dep in self.declaration.get("deps", [])]
+
+    def dep(self, path: Path) -> Path:
+        """A file or folder that this stage reads, which must be a declared dependency or lie below one.
+
+        Raises:
+            UserError: dvc.yaml does not declare it for this instance.
+        """
+        if not any(path == dep or dep in path.parents for dep in self.deps):
+            raise UserError(f"dvc.yaml: stage {self.name} reads {path} without declaring it under deps")
+        return path
+
+    @property
+    def out(self) -> Path:
+        """The declared output of a stage that has one."""
+        return self.outs[0]
+
+    @property
+    def outs(self) -> list[Path]:
+        """Declared outputs, as paths from the project's root."""
+        entries = self.declaration.get("outs", [])
+        return [Path(self._fill(entry if isinstance(entry, str) else next(iter(entry)))) for entry in entries]
+
+    @property
+    def declared_parameters(self) -> list[str]:
+        """Dotted keys of params.yaml that dvc.yaml declares for this instance."""
+        keys: list[str] = []
+        for entry in self.declaration.get("params", []):
+            if isinstance(entry, str):
+                keys.append(self._fill(entry))
+        return keys
+
+    def parameters(self, key: str) -> Any:
+        """Value of a dotted key of params.yaml.
+
+        Raises:
+            UserError: dvc.yaml does not declare the key, or one above it, for this stage; or params.yaml lacks it.
+        """
+        declared = self.declared_parameters
+        if not any(key == d or key.startswith(d + ".") for d in declared):
+            raise UserError(f"dvc.yaml: stage {self.name} reads the parameter {key} without declaring it under params")
+        return lookup(self.values, key)
+
+    def section(self, key: str, schema: type[Section]) -> Section:
+        """Value of a dotted key of params.yaml, checked against its schema."""
+        return validate(schema, self.parameters(key), key)
+
+    def declared_values(self) -> dict[str, Any]:
+        """Every declared parameter with its value."""
+        return {key: lookup(self.values, key) for key in self.declared_parameters}
+
+    def _fill(self, text: str) -> str:
+        def value(match: re.Match[str]) -> str:
+            key = match[1].strip()
+            return self.axes[key.removeprefix("item.")] if key.startswith("item.") else str(lookup(self.values, key))
+
+        return _TEMPLATE.sub(value, text)
+
+
+def lookup(values: dict[str, Any], key: str) -> Any:
+    """Value at a dotted key.
+
+    Raises:
+        UserError: there is no such key.
+    """
+    value: Any = values
+    for part in key.split("."):
+        if not isinstance(value, dict) or part not in value:
+            raise UserError(f"params.yaml: {key} is missing; compare with the files in params/")
+        value = value[part]
+    return value
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping, without any tag that makes objects.
+
+    Raises:
+        UserError: the file is missing, is no YAML or holds no mapping.
+    """
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run this in the project's root folder") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} does not hold a mapping; compare with the files in params/")
+    return value
+
+
+def instances(name: str, chosen: dict[str, str] | None = None) -> Iterator[Stage]:
+    """Every instance of a stage that dvc.yaml and params.yaml define, restricted to the chosen values of its axes."""
+    values = read_yaml(Path("params.yaml"))
+    declaration = read_yaml(Path("dvc.yaml"))["stages"][name]
+    axes = {axis: _axis_values(spec, values) for axis, spec in declaration.get("matrix", {}).items()}
+    for axis, value in (chosen or {}).items():
+        if value not in axes.get(axis, []):
+            raise UserError(f"stage {name} has no {axis} {value}; there are: {', '.join(axes.get(axis, []))}")
+        axes[axis] = [value]
+    for combination in itertools.product(*axes.values()):
+        yield Stage(name, dict(zip(axes, combination, strict=True)), declaration, values)
+
+
+def _axis_values(spec: Any, values: dict[str, Any]) -> list[str]:
+    if isinstance(spec, str) and (match := _TEMPLATE.fullmatch(spec)):
+        spec = lookup(values, match[1].strip())
+    return [str(value) for value in spec]
+
+
+def run(name: str, main: Callable[[Stage], str]) -> None:
+    """Run the instances of a stage that the command line asks for (all of them where it names none).
+
+    `main` does one instance and returns the line that tells the user what was made. A foreseeable failure ends the
+    process with one line and exit code 2; `--debug` shows where it came from.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m stages.{name}", description=sys.modules["__main__"].__doc__)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
+    debug = "--debug" in sys.argv
+    try:
+        for axis in read_yaml(Path("dvc.yaml"))["stages"][name].get("matrix", {}):
+            parser.add_argument(f"--{axis}", help="one value of this axis of the stage's matrix (default: all)")
+        arguments = vars(parser.parse_args())
+        debug = arguments.pop("debug")
+        for stage in instances(name, {axis: value for axis, value in arguments.items() if value is not None}):
+            print(f"{name}: {main(stage)}", flush=True)
+    except (UserError, OSError) as error:
+        if debug:
+            traceback.print_exc()
+        print(f"{name}: error: {_in_one_line(error)}", file=sys.stderr, flush=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; the same command goes on where it stopped", file=sys.stderr, flush=True)
+        # 128 + SIGINT, as a shell reports it. os._exit: worker threads must not delay the end.
+        os._exit(130)
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return f"no space left for writing{where}; free some and run the same command again, finished work is kept"
+        return f"{error.strerror or error}{where}"
+    return " ".join(str(error).split())

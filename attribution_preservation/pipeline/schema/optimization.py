@@ -1,0 +1,44 @@
+"""How a network is trained: shared by every section that trains one."""
+
+from typing import Annotated
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from attribution_preservation.pipeline.schema.base import Section
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Augmentation(Section):
+    """Random changes of a training image, each off where it is null or 0.
+
+    Attributes:
+        crop_scale: share of the image's area that a random resized crop covers, from and to (aspect 3/4 to 4/3).
+        flip: probability of a horizontal flip.
+    """
+
+    crop_scale: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=2, max_length=2)] | None
+    flip: Share
+
+
+class Optimization(Section):
+    """Stochastic gradient descent with momentum.
+
+    Attributes:
+        epochs: passes over the training images.
+        images_per_epoch: a random subset of this size makes an epoch; null takes all.
+        batch_size: images per step; the last, smaller batch of an epoch is left out.
+        learning_rate: multiplied by `gamma` at each epoch in `milestones`.
+        momentum, weight_decay: as torch.optim.SGD defines them.
+        augmentation: random changes of the training images.
+    """
+
+    epochs: PositiveInt
+    images_per_epoch: PositiveInt | None
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+    milestones: list[NonNegativeInt]
+    gamma: Annotated[float, Field(gt=0, le=1)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: NonNegativeFloat
+    augmentation: Augmentation

@@ -1,0 +1,25 @@
+"""Section `runtime`: what computes, and how exactly."""
+
+from typing import Literal
+
+from pydantic import NonNegativeInt, PositiveInt
+
+from attribution_preservation.pipeline.schema.base import Section
+
+
+class Runtime(Section):
+    """Device and arithmetic.
+
+    Attributes:
+        device: `auto` takes a GPU where there is one.
+        precision: Lightning Fabric's name of the arithmetic.
+        cpu_threads: fixed, because sums differ in their last bits with the number of threads.
+        workers: processes that prepare training images beside the training process; 0 prepares them in it.
+        deterministic: refuse GPU kernels whose results differ between runs.
+    """
+
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    cpu_threads: PositiveInt
+    workers: NonNegativeInt
+    deterministic: bool

@@ -1,0 +1,68 @@
+"""Heat maps over the picture, network beside network, as in the supplement's Figures 1 and 2."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # no display is needed, or asked for
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from attribution_preservation.reporting.results import display_name
+
+
+@dataclass(frozen=True)
+class HeatmapRow:
+    """One (image, class) pair.
+
+    Attributes:
+        label: class name.
+        image: uint8 [S, S, 3].
+        mask: where the class is, bool [S, S].
+        maps: by network, each [h, w], not negative; the first is the teacher's.
+    """
+
+    label: str
+    image: np.ndarray
+    mask: np.ndarray
+    maps: dict[str, np.ndarray]
+
+
+def draw_heatmaps(rows: list[HeatmapRow], path: Path) -> None:
+    """A grid: picture with the object's outline, then each network's map over the grey picture.
+
+    Each map is scaled by its own maximum; the number above is its cosine to the teacher's.
+    """
+    names = list(rows[0].maps)
+    figure, panels = plt.subplots(
+        len(rows), 1 + len(names), figsize=(1.7 * (1 + len(names)), 1.85 * len(rows)), layout="constrained",
+        squeeze=False,
+    )  # fmt: skip
+    for line, row in zip(panels, rows, strict=True):
+        line[0].imshow(row.image)
+        line[0].contour(row.mask, levels=[0.5], colors="#00FFFF", linewidths=1)
+        line[0].set_title(f"truth: {row.label}", fontsize=8)
+        grey = row.image.mean(axis=2)
+        teacher = row.maps[names[0]]
+        for panel, name in zip(line[1:], names, strict=True):
+            values = row.maps[name]
+            panel.imshow(grey, cmap="gray", vmin=0, vmax=255)
+            panel.imshow(_enlarge(values, len(grey)), cmap="inferno", alpha=0.6, vmin=0, vmax=1)
+            panel.contour(row.mask, levels=[0.5], colors="#00FFFF", linewidths=0.7)
+            cosine = float((values * teacher).sum() / max(np.linalg.norm(values) * np.linalg.norm(teacher), 1e-12))
+            text = display_name(name)
+            panel.set_title(text if name == names[0] else f"{text}  cos {cosine:.2f}", fontsize=8)
+        for panel in line:
+            panel.set_axis_off()
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)
+
+
+def _enlarge(values: np.ndarray, size: int) -> np.ndarray:
+    peak = values.max()
+    scaled = torch.from_numpy(values / peak if peak > 0 else values)
+    return F.interpolate(scaled[None, None], size=(size, size), mode="bilinear", align_corners=False)[0, 0].numpy()

@@ -1,0 +1,62 @@
+"""The state of a run between two epochs, in one safetensors file."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.run.files import atomic_file
+
+
+@dataclass
+class Checkpoint:
+    """What a run needs to go on exactly as if it had not stopped; its randomness is derived, so no generator is here.
+
+    Attributes:
+        phase: which fit of the run (the pruning iteration; 0 for a teacher).
+        epoch: epochs of that phase that are done.
+        log: one entry per epoch done, over all phases.
+        tensors: by group (`network`, `momentum`, `masks`) and name.
+    """
+
+    phase: int
+    epoch: int
+    log: list[dict[str, Any]]
+    tensors: dict[str, dict[str, torch.Tensor]]
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write atomically: after a crash the file is the one before or this one."""
+    flat = {
+        f"{group}/{name}": tensor.detach().cpu().contiguous()
+        for group, tensors in checkpoint.tensors.items()
+        for name, tensor in tensors.items()
+    }
+    position = {"phase": checkpoint.phase, "epoch": checkpoint.epoch, "log": checkpoint.log}
+    with atomic_file(path) as partial:
+        save_file(flat, partial, metadata={"position": json.dumps(position)})
+
+
+def load_checkpoint(path: Path) -> Checkpoint | None:
+    """Read a checkpoint; None where there is none.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as stored:
+            position = json.loads(stored.metadata()["position"])
+            tensors: dict[str, dict[str, torch.Tensor]] = {}
+            for key in stored.keys():  # noqa: SIM118 (not a mapping)
+                group, name = key.split("/", 1)
+                tensors.setdefault(group, {})[name] = stored.get_tensor(key)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); delete it to begin this run again") from None
+    return Checkpoint(position["phase"], position["epoch"], position["log"], tensors)

@@ -1,0 +1,44 @@
+"""Devices and arithmetic: Lightning Fabric set up from the parameters."""
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.schema.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Device:
+    """What computes.
+
+    Attributes:
+        torch: the device.
+        versions: names and versions that floating-point results depend on.
+    """
+
+    torch: torch.device
+    versions: dict[str, str]
+
+
+def set_up(runtime: Runtime) -> Device:
+    """Choose the device and fix what results depend on: threads and deterministic kernels.
+
+    Raises:
+        UserError: the device that is asked for is not there.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    name = runtime.device
+    if name == "auto":
+        name = next(kind for kind, there in available.items() if there)
+    if not available[name]:
+        raise UserError(f"runtime.device: {name} was asked for, but torch sees none here; use auto or cpu")
+    torch.set_num_threads(runtime.cpu_threads)
+    if name == "cuda":
+        # cuBLAS is only deterministic with a fixed workspace, which it reads from here.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(runtime.deterministic)
+    torch.backends.cudnn.benchmark = not runtime.deterministic
+    kind = torch.cuda.get_device_name() if name == "cuda" else name
+    return Device(torch.device(name), {"torch": torch.__version__, "device": kind})

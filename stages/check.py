@@ -1,0 +1,23 @@
+"""Stage check: params.yaml is checked against the schema before anything else runs.
+
+Its output never changes, so an edit of params.yaml reruns this stage and those whose own parameters changed, and a
+mistake stops the run before any work is done.
+"""
+
+from pathlib import Path
+
+from attribution_preservation.pipeline.run.files import write_text
+from attribution_preservation.pipeline.run.stage import Stage, read_yaml, run
+from attribution_preservation.pipeline.schema.base import validate
+from attribution_preservation.pipeline.schema.profile import Profile
+
+
+def main(stage: Stage) -> str:
+    """Check the profile."""
+    profile = validate(Profile, read_yaml(Path("params.yaml")))
+    write_text(stage.out, "params.yaml fits the schema\n")
+    return f"params.yaml fits the schema (profile {profile.profile}), {stage.out}"
+
+
+if __name__ == "__main__":
+    run("check", main)

@@ -1,0 +1,77 @@
+"""Magnitude pruning against torch.nn.utils.prune, and along iterations."""
+
+import copy
+
+import pytest
+import torch
+from torch.nn.utils import prune
+
+from attribution_preservation.compression.weight_pruning import WeightMasks, pruned_share
+from attribution_preservation.metrics.size import weight_sparsity
+from attribution_preservation.models.vgg import build
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.9, 0.9719])
+def test_the_same_weights_go_as_in_torchs_global_pruning(network, share):
+    theirs = copy.deepcopy(network)
+    layers = [(module, "weight") for module in theirs.convolutions().values()]
+    prune.global_unstructured(layers, prune.L1Unstructured, amount=share)
+    WeightMasks(network.convolutions()).grow(share)
+    for ours, reference in zip(network.convolutions().values(), theirs.convolutions().values(), strict=True):
+        assert torch.equal(ours.weight, reference.weight)
+
+
+def test_sixteen_iterations_of_a_fifth_leave_under_three_percent():
+    assert pruned_share(1, 0.2) == pytest.approx(0.2)
+    assert pruned_share(16, 0.2) == pytest.approx(1 - 0.8**16)
+    assert pruned_share(16, 0.2) == pytest.approx(0.9719, abs=1e-4)
+
+
+def test_vgg16_after_sixteen_iterations_keeps_the_stated_number_of_parameters():
+    network = build("vgg16_bn", 1, classes=20, input_size=227, dropout=0.5)
+    convolutions = sum(m.weight.numel() for m in network.convolutions().values())
+    others = sum(p.numel() for p in network.parameters()) - convolutions
+    masks = WeightMasks(network.convolutions())
+    masks.grow(pruned_share(16, 0.2))
+    left = sum(int(mask.sum()) for mask in masks.state().values())
+    assert left == convolutions - round((1 - 0.8**16) * convolutions)
+    assert (left + others) / 1e6 == pytest.approx(0.93, abs=0.005)
+
+
+def test_masks_only_grow_and_hold_against_the_optimiser(network):
+    masks = WeightMasks(network.convolutions())
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=0.1)
+    before = masks.state()
+    for iteration in range(1, 5):
+        masks.grow(pruned_share(iteration, 0.2))
+        for _ in range(3):
+            network(torch.randn(2, 3, 8, 8, dtype=torch.float64)).square().sum().backward()
+            optimizer.step()
+            masks.apply()
+        for name, module in network.convolutions().items():
+            assert not (masks.state()[name] & ~before[name]).any()
+            assert not module.weight[~masks.state()[name]].any()
+        before = masks.state()
+        assert masks.sparsity == pytest.approx(pruned_share(iteration, 0.2), abs=1 / 324)
+        assert weight_sparsity(network) == pytest.approx(masks.sparsity)
+
+
+def test_only_convolution_weights_are_pruned(network):
+    others = {name: t.clone() for name, t in network.state_dict().items() if name not in ("trunk.0.weight", "trunk.4.weight")}
+    WeightMasks(network.convolutions()).grow(0.95)
+    assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in others.items())
+
+
+def test_pruning_less_than_what_is_pruned_is_a_mistake(network):
+    masks = WeightMasks(network.convolutions())
+    masks.grow(0.5)
+    with pytest.raises(ValueError, match="are pruned already"):
+        masks.grow(0.4)
+
+
+def test_masks_can_be_taken_up_again(network):
+    masks = WeightMasks(network.convolutions())
+    masks.grow(0.7)
+    again = WeightMasks(network.convolutions())
+    again.load_state(masks.state())
+    assert again.sparsity == masks.sparsity

@@ -1,0 +1,138 @@
+"""Toy data sets and networks, small enough to be checked by hand."""
+
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory
+from attribution_preservation.models.vgg import VGG
+
+PROJECT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _one_generator():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def network():
+    """A two-convolution member of the family, float64, eval mode, with statistics that are not trivial."""
+    return make_network(0)
+
+
+def make_network(seed: int) -> VGG:
+    torch.manual_seed(seed)
+    network = VGG((4, "M", 6, "M"), classes=3, input_size=8, dropout=0.5).double()
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.uniform_(-0.3, 0.3)
+                module.running_var.uniform_(0.5, 2)
+                module.weight.uniform_(-1, 1)
+                module.bias.uniform_(-0.5, 0.5)
+        network.head[-1].weight.normal_()
+        network.head[-1].bias.normal_()
+    return network.eval()
+
+
+def write_voc_image(root: Path, name: str, labels: list[str], mask: np.ndarray, size: tuple[int, int] | None = None):
+    """One image of a VOC directory; the image has the mask's size unless another (height, width) is asked for."""
+    for folder in ("JPEGImages", "Annotations", "SegmentationClass", "ImageSets/Main", "ImageSets/Segmentation"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    height, width = size or mask.shape
+    pixels = np.random.default_rng(len(name)).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(root / "JPEGImages" / f"{name}.jpg", quality=95)
+    Image.fromarray(mask.astype(np.uint8)).save(root / "SegmentationClass" / f"{name}.png")
+    annotation = ElementTree.Element("annotation")
+    for label in labels:
+        node = ElementTree.SubElement(annotation, "object")
+        ElementTree.SubElement(node, "name").text = label
+    ElementTree.ElementTree(annotation).write(root / "Annotations" / f"{name}.xml")
+
+
+def write_splits(root: Path, train: list[str], val: list[str]):
+    for kind in ("Main", "Segmentation"):
+        (root / "ImageSets" / kind / "train.txt").write_text("".join(f"{name}\n" for name in train))
+        (root / "ImageSets" / kind / "val.txt").write_text("".join(f"{name}\n" for name in val))
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """A VOC directory with two training images and two for evaluation, of different sizes."""
+    root = tmp_path / "VOCdevkit" / "VOC2012"
+    person, dog = VOC_CLASSES.index("person") + 1, VOC_CLASSES.index("dog") + 1
+    first = np.zeros((12, 20), dtype=np.uint8)
+    first[2:6, 3:9], first[7:11, 12:18], first[6, :] = person, dog, 255
+    second = np.zeros((16, 10), dtype=np.uint8)
+    second[4:12, 2:8] = dog
+    for name, labels, mask in (
+        ("a", ["person"], first),
+        ("b", ["dog", "dog"], second),
+        ("c", ["person", "dog"], first),
+        ("d", ["dog"], second),
+    ):
+        write_voc_image(root, name, labels, mask)
+    write_splits(root, ["a", "b"], ["c", "d"])
+    return VOCDirectory(root, VOC_CLASSES)
+
+
+TINY = {
+    "profile": "tiny",
+    "seed_groups": {"all": [0]},
+    "data.digits": {"seed": 0, "size": 48, "train_images": 64, "evaluation_images": 24},
+    "input.size": 32,
+    "teacher.optimization.epochs": 2,
+    "teacher.optimization.milestones": [1],
+    "prune_weights.methods": ["naive", "sswa"],
+    "prune_weights.iterations": 3,
+    "prune_weights.optimization.epochs": 2,
+    "prune_weights.optimization.images_per_epoch": 32,
+    "runtime.cpu_threads": 1,
+    "tables.iterations": [1, 3],
+    "figures.heatmap_iteration": 3,
+    "figures.heatmap_rows": 2,
+}
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A copy of the project with a profile that trains in seconds."""
+    return make_project(tmp_path / "project")
+
+
+def make_project(root: Path) -> Path:
+    ignored = shutil.ignore_patterns("__pycache__")
+    for folder in ("stages", "attribution_preservation", "params"):
+        shutil.copytree(PROJECT / folder, root / folder, ignore=ignored)
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+        shutil.copyfile(PROJECT / name, root / name)
+    write_parameters(root, TINY)
+    return root
+
+
+def write_parameters(root: Path, changes: dict, profile: str = "digits"):
+    """params.yaml from a profile with some values changed, by dotted key."""
+    values = yaml.safe_load((PROJECT / "params" / f"{profile}.yaml").read_text())
+    for key, value in changes.items():
+        *above, last = key.split(".")
+        section = values
+        for part in above:
+            section = section[part]
+        section[last] = value
+    (root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+
+
+def run_stage(root: Path, name: str, *arguments: str) -> subprocess.CompletedProcess:
+    """Run `python -m stages.NAME` in a copy of the project."""
+    return subprocess.run(
+        [sys.executable, "-m", f"stages.{name}", *arguments], cwd=root, capture_output=True, text=True, check=False
+    )

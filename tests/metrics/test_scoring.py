@@ -1,0 +1,91 @@
+"""Who is scored on which pairs."""
+
+import numpy as np
+import pytest
+
+from attribution_preservation.metrics.scoring import (
+    Evidence,
+    ScoredPairs,
+    baseline_scores,
+    student_rows,
+    teacher_rows,
+)
+
+# Three images with one class each; an object in the left half.
+MASKS = np.zeros((3, 4, 4), dtype=np.uint8)
+MASKS[0, :, :2], MASKS[1, :, :2], MASKS[2, :, :2] = 1, 2, 1
+PAIRS = ScoredPairs(
+    np.array([0, 1, 2]), np.array([0, 1, 0]), MASKS, np.array([0, 1, 2]), np.array([[1, 0], [0, 1], [1, 0]])
+)
+LEFT, RIGHT = np.zeros((4, 4), np.float32), np.zeros((4, 4), np.float32)
+LEFT[1, 0], RIGHT[1, 3] = 1, 1
+
+
+def evidence(points_left, predicts):
+    maps = np.stack([LEFT if left else RIGHT for left in points_left])
+    logits = np.full((3, 2), -1.0)
+    for pair, yes in enumerate(predicts):
+        logits[PAIRS.image[pair], PAIRS.label[pair]] = 1.0 if yes else -1.0
+    return Evidence({"grad_cam": maps}, logits, {"nonzero_parameters": 7}, 0.5)
+
+
+TEACHER = evidence([True, True, False], [True, True, True])
+NAIVE = evidence([True, False, False], [True, False, True])
+SWA = evidence([True, True, True], [True, True, False])
+
+
+def value(rows, **where):
+    (row,) = [row for row in rows if all(row.get(key) == wanted for key, wanted in where.items())]
+    return row["value"], row["n"]
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return list(student_rows(TEACHER, {"naive": {1: NAIVE}, "swa": {1: SWA}}, PAIRS, baseline_scores(PAIRS, 0)))
+
+
+@pytest.mark.parametrize(
+    ("method", "population", "points", "count"),
+    [
+        ("naive", "own", 50, 2),  # pairs 0 and 2
+        ("naive", "common", 100, 1),  # pair 0 alone is predicted by everyone
+        ("naive", "all", 100 / 3, 3),
+        ("swa", "own", 100, 2),  # pairs 0 and 1
+        ("swa", "common", 100, 1),
+        ("swa", "all", 100, 3),
+        ("teacher", "common", 100, 1),
+    ],
+)
+def test_populations(rows, method, population, points, count):
+    found = value(rows, method=method, population=population, metric="point_accuracy")
+    assert found == (pytest.approx(points), count)
+
+
+def test_similarity_is_measured_against_the_teacher(rows):
+    # Naive agrees on pairs 0 and 2, SWA on 0 and 1; the maps of the third are orthogonal.
+    assert value(rows, method="naive", population="all", metric="cosine") == (pytest.approx(2 / 3), 3)
+    assert value(rows, method="swa", population="own", metric="cosine") == (pytest.approx(1.0), 2)
+    assert value(rows, method="swa", population="all", metric="l2") == (pytest.approx(np.sqrt(2) / 3), 3)
+
+
+def test_baselines_are_scored_on_the_common_pairs(rows):
+    _, count = value(rows, attribution="centre", population="common", metric="roc_auc")
+    assert count == 1
+
+
+def test_a_population_without_pairs_has_no_value_and_says_so():
+    blind = evidence([True, True, True], [False, False, False])
+    rows = list(student_rows(TEACHER, {"naive": {1: blind}}, PAIRS, {}))
+    assert value(rows, method="naive", population="own", metric="roc_auc") == (None, 0)
+
+
+def test_maps_of_zeros_are_counted():
+    zero = Evidence({"grad_cam": np.zeros((3, 4, 4), np.float32)}, TEACHER.logits, {}, None)
+    rows = list(teacher_rows(zero, PAIRS, {}))
+    assert value(rows, population="all", metric="zero_maps") == (3, 3)
+    assert value(rows, population="all", metric="roc_auc") == (50, 3)
+
+
+def test_predictions_are_counted_over_images(rows):
+    _, images = value(rows, method="swa", metric="mean_ap")
+    assert images == 3

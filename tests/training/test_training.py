@@ -1,0 +1,227 @@
+"""Training: the same bits whatever interrupts it, whoever prepares its images."""
+
+import pytest
+import torch
+from torch import nn
+
+from attribution_preservation.compression.weight_pruning import WeightMasks
+from attribution_preservation.data.inputs import Normalize, evaluation_images
+from attribution_preservation.data.store import Store, pack
+from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory
+from attribution_preservation.errors import UserError
+from attribution_preservation.models.vgg import VGG
+from attribution_preservation.pipeline.schema.optimization import Augmentation, Optimization
+from attribution_preservation.pipeline.schema.runtime import Runtime
+from attribution_preservation.training.batches import Batches
+from attribution_preservation.training.checkpoint import load_checkpoint, save_checkpoint
+from attribution_preservation.training.log import log_csv
+from attribution_preservation.training.loop import Trainer, learning_rate
+from attribution_preservation.training.objective import TaskObjective
+from attribution_preservation.training.randomness import derived_seed
+from attribution_preservation.training.runtime import set_up
+from tests.conftest import write_splits, write_voc_image
+
+AUGMENTED = Augmentation(crop_scale=[0.3, 1.0], flip=0.5)
+PLAIN = Augmentation(crop_scale=None, flip=0.0)
+
+
+def schedule(**changes):
+    values = {
+        "epochs": 3, "images_per_epoch": None, "batch_size": 4, "learning_rate": 0.05, "milestones": [2],
+        "gamma": 0.1, "momentum": 0.9, "weight_decay": 0.001, "augmentation": AUGMENTED,
+    }  # fmt: skip
+    return Optimization(**(values | changes))
+
+
+@pytest.fixture
+def store(tmp_path):
+    root = tmp_path / "voc"
+    names = [f"image{'x' * k}" for k in range(12)]
+    for k, name in enumerate(names):
+        mask = torch.full((10 + k, 14), k % 5 + 1).numpy()
+        write_voc_image(root, name, [VOC_CLASSES[k % 5]], mask)
+    write_splits(root, names[:10], names[10:])
+    (tmp_path / "store").mkdir()
+    pack(VOCDirectory(root, VOC_CLASSES), tmp_path / "store", lambda done, total: None)
+    return Store(tmp_path / "store")
+
+
+def network():
+    torch.manual_seed(3)
+    return VGG((4, "M", 4, "M"), classes=20, input_size=8, dropout=0.5)
+
+
+class Stopped(Exception):
+    pass
+
+
+def train(store, student, path, *, stop_after=None, optimization=None, phases=1, start=None):
+    """Train in phases as weight pruning does; stop right after the `stop_after`-th checkpoint."""
+    optimization = optimization or schedule()
+    saved = 0
+
+    def save(checkpoint):
+        nonlocal saved
+        save_checkpoint(checkpoint, path)
+        saved += 1
+        if saved == stop_after:
+            raise Stopped
+
+    trainer = Trainer(
+        TaskObjective(student),
+        Batches(store, 8, optimization, workers=0),
+        Normalize([0.5] * 3, [0.2] * 3),
+        key=(0, "test"),
+        device="cpu",
+        precision="32-true",
+        save=save,
+        alive=lambda: None,
+    )
+    masks = WeightMasks(student.convolutions())
+    for phase in range(start.phase if start else 1, phases + 1):
+        if start is None:
+            masks.grow(0.2 * phase)
+        else:
+            masks.load_state(start.tensors["masks"])
+        trainer.fit(
+            optimization, phase=phase, start=start, label="test", after_step=masks.apply, masks=masks.state
+        )
+        start = None
+    return trainer
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3, 4, 6])
+def test_a_run_that_resumes_ends_bit_identical_to_one_that_was_never_stopped(store, tmp_path, stop_after):
+    whole, path = network(), tmp_path / "state"
+    log = train(store, whole, path, phases=2).log
+    broken = network()
+    with pytest.raises(Stopped):
+        train(store, broken, path, phases=2, stop_after=stop_after)
+    torch.manual_seed(99)  # a new process has another generator
+    resumed = network()
+    again = train(store, resumed, path, phases=2, start=load_checkpoint(path))
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    assert again.log == log
+    assert [(entry["phase"], entry["epoch"]) for entry in log] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]
+
+
+def test_the_number_of_workers_changes_nothing(store):
+    alone, helped = (Batches(store, 8, schedule(), workers) for workers in (0, 2))
+    for (a, la), (b, lb) in zip(alone.epoch(0, "t", 1), helped.epoch(0, "t", 1), strict=True):
+        assert torch.equal(a, b)
+        assert torch.equal(la, lb)
+
+
+def test_an_epoch_is_a_function_of_its_key(store):
+    batches = Batches(store, 8, schedule(), 0)
+    first, same, other = ([i for i, _ in batches.epoch(0, "t", epoch)] for epoch in (1, 1, 2))
+    assert all(torch.equal(a, b) for a, b in zip(first, same, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_preparing_images_leaves_the_global_generator_alone(store):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    list(Batches(store, 8, schedule(), 0).epoch(0, "t", 1))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_an_epoch_shows_each_image_at_most_once_and_drops_the_last_small_batch(store):
+    batches = Batches(store, 32, schedule(augmentation=PLAIN), 0)
+    images = torch.cat([images for images, _ in batches.epoch(0, "t", 1)])
+    assert len(images) == batches.images == 8  # of 10, in batches of 4
+    assert len({image.numpy().tobytes() for image in images}) == 8
+
+
+def test_a_subset_makes_an_epoch(store):
+    assert Batches(store, 8, schedule(images_per_epoch=5), 0).steps == 1
+
+
+def test_a_batch_that_cannot_be_filled_is_refused(store):
+    with pytest.raises(UserError, match=r"batch_size: 11 is more than the 10 training images"):
+        Batches(store, 8, schedule(batch_size=11), 0)
+
+
+def test_without_augmentation_the_image_is_the_evaluation_image(store):
+    shown = torch.cat([i for i, _ in Batches(store, 8, schedule(augmentation=PLAIN, batch_size=10), 0).epoch("k")])
+    expected = evaluation_images(store, store.part("train"), 8)
+    assert {i.numpy().tobytes() for i in shown} == {i.numpy().tobytes() for i in expected}
+
+
+def test_the_learning_rate_falls_at_its_milestones():
+    rates = [learning_rate(schedule(milestones=[2, 4]), epoch) for epoch in range(6)]
+    assert rates == pytest.approx([0.05, 0.05, 0.005, 0.005, 0.0005, 0.0005])
+
+
+def test_a_step_is_torchs_own_sgd_step(store):
+    # One epoch of one batch, without dropout: the loop must do nothing but forward, backward and step.
+    optimization = schedule(epochs=1, batch_size=10, augmentation=PLAIN)
+    trained, by_hand = network(), network()
+    trained.head[1].p = by_hand.head[1].p = 0.0
+    trainer = Trainer(
+        TaskObjective(trained), Batches(store, 8, optimization, 0), Normalize([0.5] * 3, [0.2] * 3),
+        key=("k",), device="cpu", precision="32-true", save=lambda checkpoint: None, alive=lambda: None,
+    )  # fmt: skip
+    trainer.fit(optimization, label="test")
+    ((images, labels),) = list(Batches(store, 8, optimization, 0).epoch("k", 0, 0))
+    optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.05, momentum=0.9, weight_decay=0.001)
+    loss = nn.MultiLabelSoftMarginLoss()(by_hand.train()((images / 255 - 0.5) / 0.2), labels)
+    loss.backward()
+    optimizer.step()
+    for name, tensor in by_hand.state_dict().items():
+        torch.testing.assert_close(trained.state_dict()[name], tensor, atol=1e-5, rtol=1e-4)
+    assert trainer.log[0]["loss"] == pytest.approx(loss.item(), rel=1e-5)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_saves_nothing(store, tmp_path):
+    broken = network()
+    with torch.no_grad():
+        broken.head[-1].bias[0] = float("inf")
+    with pytest.raises(UserError, match=r"the loss is not finite .*learning_rate"):
+        train(store, broken, tmp_path / "state")
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_run_whose_parent_has_died_stops(store):
+    def alive():
+        raise UserError("dvc has ended")
+
+    optimization = schedule()
+    trainer = Trainer(
+        TaskObjective(network()), Batches(store, 8, optimization, 0), Normalize([0.5] * 3, [0.2] * 3),
+        key=("k",), device="cpu", precision="32-true", save=lambda checkpoint: None, alive=alive,
+    )  # fmt: skip
+    with pytest.raises(UserError, match="dvc has ended"):
+        trainer.fit(optimization, label="test")
+
+
+def test_a_damaged_checkpoint_is_named(store, tmp_path):
+    path = tmp_path / "state.safetensors"
+    train(store, network(), path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"state\.safetensors is damaged .* delete it"):
+        load_checkpoint(path)
+
+
+def test_a_checkpoint_that_does_not_exist_is_a_new_run(tmp_path):
+    assert load_checkpoint(tmp_path / "state.safetensors") is None
+
+
+def test_derived_seeds_differ_by_every_part_and_are_fixed():
+    keys = [(0, "teacher", 1), (1, "teacher", 1), (0, "prune_weights", 1), (0, "teacher", 2), (0, "teacher", 1, 7)]
+    assert len({derived_seed(*key) for key in keys}) == len(keys)
+    # SHA-256 of "0/teacher/1", its first eight bytes as an integer, halved.
+    assert derived_seed(0, "teacher", 1) == derived_seed("0", "teacher", "1") < 2**63
+
+
+def test_the_log_is_a_table():
+    assert log_csv([{"phase": 1, "loss": 0.5}, {"phase": 2, "loss": 0.25}]) == "phase,loss\n1,0.5\n2,0.25\n"
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    runtime = Runtime(device="cuda", precision="32-true", cpu_threads=1, workers=0, deterministic=True)
+    with pytest.raises(UserError, match=r"runtime\.device: cuda was asked for"):
+        set_up(runtime)
