@@ -1,7 +1,7 @@
 """Scenes of real handwriting in the VOC layout, made offline: scikit-learn's digits on textured, cluttered ground.
 
 Each scene is a smooth random colour texture at half brightness, one to three patches of plain colour as clutter, and
-one to three handwritten digits in light colours that do not overlap. The mask follows the strokes, with a void seam
+one or two handwritten digits in light colours that do not overlap. The mask follows the strokes, with a void seam
 where ink fades into ground. Handwriting is divided before anything is drawn: a sample seen in training never occurs
 in evaluation.
 """
@@ -27,7 +27,7 @@ def write_scenes(root: Path, *, seed: int, size: int, train_images: int, evaluat
     Args:
         root: an existing folder.
         seed: the same seed gives the same bytes.
-        size: side of a scene in pixels; a digit's side is between 0.35 and 0.48 of it.
+        size: side of a scene in pixels; a digit's side is between 0.45 and 0.60 of it.
         train_images, evaluation_images: number of scenes in the splits `train` and `val`.
     """
     for folder in ("JPEGImages", "Annotations", "SegmentationClass", "ImageSets/Main", "ImageSets/Segmentation"):
@@ -60,10 +60,10 @@ class _Scene:
         self._clutter()
 
     def draw(self, handwriting: np.ndarray, digits: np.ndarray) -> None:
-        """Place one to three digits; a place that would overlap is given up after some tries, except the first."""
+        """Place one or two digits; a place that would overlap is given up after some tries, except the first."""
         taken: list[tuple[int, int, int]] = []
-        for _ in range(self._random.integers(1, 4)):
-            side = int(self._random.integers(round(0.35 * self._size), round(0.48 * self._size) + 1))
+        for _ in range(self._random.integers(1, 3)):
+            side = int(self._random.integers(round(0.45 * self._size), round(0.60 * self._size) + 1))
             sample = int(self._random.integers(len(digits)))
             color = self._random.uniform(0.7, 1.0, 3)
             for _ in range(20):
@@ -95,7 +95,7 @@ class _Scene:
         ElementTree.ElementTree(annotation).write(root / "Annotations" / f"{name}.xml")
 
     def _texture(self) -> np.ndarray:
-        coarse = Image.fromarray(self._random.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+        coarse = Image.fromarray(self._random.integers(0, 256, (3, 3, 3), dtype=np.uint8))
         return np.asarray(coarse.resize((self._size, self._size), Image.Resampling.BICUBIC)) / 255.0 * 0.5
 
     def _clutter(self) -> None:

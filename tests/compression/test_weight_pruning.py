@@ -57,7 +57,9 @@ def test_masks_only_grow_and_hold_against_the_optimiser(network):
 
 
 def test_only_convolution_weights_are_pruned(network):
-    others = {name: t.clone() for name, t in network.state_dict().items() if name not in ("trunk.0.weight", "trunk.4.weight")}
+    others = {
+        name: t.clone() for name, t in network.state_dict().items() if name not in ("trunk.0.weight", "trunk.4.weight")
+    }
     WeightMasks(network.convolutions()).grow(0.95)
     assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in others.items())
 

@@ -36,7 +36,11 @@ def test_masks_are_resized_to_the_nearest_pixel_centre():
 
 def test_every_class_in_a_mask_is_a_pair_and_void_is_none(store):
     pairs = scored_pairs(store, store.part("val"), 16)
-    assert list(zip(pairs.image, pairs.label, pairs.mask_row, strict=True)) == [(0, DOG, 0), (0, PERSON, 0), (1, DOG, 1)]
+    assert list(zip(pairs.image, pairs.label, pairs.mask_row, strict=True)) == [
+        (0, DOG, 0),
+        (0, PERSON, 0),
+        (1, DOG, 1),
+    ]
     assert pairs.masks.shape == (2, 16, 16)
 
 

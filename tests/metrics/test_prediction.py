@@ -10,7 +10,8 @@ LOGITS = np.array([[2.0, 1.0, -3.0], [3.0, 0.5, -1.0], [1.0, 2.0, -2.0]])
 
 
 def test_mean_ap_is_the_mean_over_classes_that_occur():
-    # Class 0 ranks images 1, 0, 2, of which 0 and 2 are positive: (1/2 + 2/3) / 2. Class 1 ranks 2, 0, 1: (1 + 2/3) / 2.
+    # Class 0 ranks images 1, 0, 2, of which 0 and 2 are positive: (1/2 + 2/3) / 2.
+    # Class 1 ranks images 2, 0, 1, of which 1 and 2 are positive: (1 + 2/3) / 2.
     assert mean_ap(LOGITS, LABELS) == pytest.approx(100 * ((1 / 2 + 2 / 3) / 2 + (1 + 2 / 3) / 2) / 2)
 
 

@@ -145,9 +145,7 @@ def test_weights_with_the_wrong_hash_or_none_are_refused(weights, name):
 
 def test_weights_for_other_widths_are_refused(weights):
     with pytest.raises(UserError, match="cannot be used"):
-        load_imagenet_trunk(
-            build("vgg11_bn", 2, classes=20, input_size=64, dropout=0.5), f"{weights[0]}/{weights[1]}"
-        )
+        load_imagenet_trunk(build("vgg11_bn", 2, classes=20, input_size=64, dropout=0.5), f"{weights[0]}/{weights[1]}")
 
 
 def test_the_address_of_the_published_weights():

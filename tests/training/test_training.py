@@ -83,9 +83,7 @@ def train(store, student, path, *, stop_after=None, optimization=None, phases=1,
             masks.grow(0.2 * phase)
         else:
             masks.load_state(start.tensors["masks"])
-        trainer.fit(
-            optimization, phase=phase, start=start, label="test", after_step=masks.apply, masks=masks.state
-        )
+        trainer.fit(optimization, phase=phase, start=start, label="test", after_step=masks.apply, masks=masks.state)
         start = None
     return trainer
 

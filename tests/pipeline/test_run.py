@@ -1,0 +1,271 @@
+"""What a stage may see, what it leaves behind, and what it may pick up again."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.run import resume
+from attribution_preservation.pipeline.run.files import atomic_directory, atomic_file, digest, files_below, write_json
+from attribution_preservation.pipeline.run.layout import Network, pruned, teachers
+from attribution_preservation.pipeline.run.progress import Progress
+from attribution_preservation.pipeline.run.resume import Parent, fingerprint, resume_folder
+from attribution_preservation.pipeline.run.stage import instances, read_yaml
+
+DVC = """
+stages:
+  train:
+    matrix: {method: "${train.methods}", group: "${seed_groups}"}
+    cmd: unused
+    params: [train.rate, "seed_groups.${item.group}", "matching.${item.method}"]
+    deps: [code.py, "data", "models/${item.group}"]
+    outs: ["out/${item.method}", {"plain": {cache: false}}]
+"""
+PARAMS = """
+train: {methods: [naive, swa], rate: 0.5, secret: 1}
+seed_groups: {all: [0, 1]}
+matching: {naive: {strength: 0}, swa: {strength: 50}}
+"""
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.yaml").write_text(DVC)
+    Path("params.yaml").write_text(PARAMS)
+    Path("code.py").write_text("x = 1\n")
+    Path("data").mkdir()
+    Path("data/images").write_bytes(b"abc")
+    Path("models/all").mkdir(parents=True)
+    for seed in (0, 1):
+        Path(f"models/all/{seed}").write_bytes(bytes([seed]))
+    return tmp_path
+
+
+def stage(method="swa"):
+    (found,) = instances("train", {"method": method})
+    return found
+
+
+def test_a_matrix_has_an_instance_per_combination(root):
+    assert [s.axes for s in instances("train")] == [
+        {"method": "naive", "group": "all"},
+        {"method": "swa", "group": "all"},
+    ]
+    assert stage().deps == [Path("code.py"), Path("data"), Path("models/all")]
+    assert stage().outs == [Path("out/swa"), Path("plain")]
+
+
+def test_only_declared_parameters_are_handed_out(root):
+    assert stage().parameters("train.rate") == 0.5
+    assert stage().parameters("matching.swa.strength") == 50  # below a declared key
+    for key in ("train.secret", "train", "matching.naive", "train.rat"):
+        with pytest.raises(UserError, match=f"reads the parameter {key} without declaring it"):
+            stage().parameters(key)
+
+
+def test_only_declared_files_are_handed_out(root):
+    assert stage().dep(Path("models/all/0")) == Path("models/all/0")
+    for path in ("models", "models/other", "dat"):
+        with pytest.raises(UserError, match="without declaring it under deps"):
+            stage().dep(Path(path))
+
+
+def test_an_axis_value_that_does_not_exist_is_named_with_those_that_do(root):
+    with pytest.raises(UserError, match="no method ewa; there are: naive, swa"):
+        list(instances("train", {"method": "ewa"}))
+
+
+def test_a_parameter_that_params_lack_is_named(root):
+    Path("params.yaml").write_text("seed_groups: {all: [0]}\ntrain: {methods: [swa]}\nmatching: {swa: 1}\n")
+    with pytest.raises(UserError, match=r"train\.rate is missing"):
+        stage().parameters("train.rate")
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "!!python/object/apply:os.system ['true']", "\x00"])
+def test_a_file_that_is_no_plain_mapping_is_refused(tmp_path, text):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"params\.yaml"):
+        read_yaml(tmp_path / "params.yaml")
+
+
+def key(seed=0, method="swa", versions=None):
+    inputs = {Path("models/all"): [Path(f"models/all/{seed}")]}
+    return fingerprint(stage(method), seed, inputs, versions or {"torch": "2"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: Path("params.yaml").write_text(PARAMS.replace("0.5", "0.6")),
+        lambda: Path("params.yaml").write_text(PARAMS.replace("strength: 50", "strength: 51")),
+        lambda: Path("code.py").write_text("x = 2\n"),
+        lambda: Path("data/images").write_bytes(b"abd"),
+        lambda: Path("data/more").write_bytes(b""),
+        lambda: Path("models/all/0").write_bytes(b"z"),
+    ],
+    ids=["parameter", "matching", "code", "data byte", "data file", "teacher"],
+)
+def test_whatever_a_run_depends_on_changes_its_fingerprint(root, change):
+    before = key()
+    assert key() == before
+    change()
+    assert key() != before
+
+
+def test_seed_method_and_versions_are_part_of_the_fingerprint(root):
+    assert len({key(), key(seed=1), key(method="naive"), key(versions={"torch": "3"})}) == 4
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: Path("params.yaml").write_text(PARAMS.replace("[0, 1]", "[0, 1, 2]")),
+        lambda: Path("params.yaml").write_text(PARAMS.replace("[naive, swa]", "[naive, swa, ewa]")),
+        lambda: Path("params.yaml").write_text(PARAMS.replace("secret: 1", "secret: 2")),
+        lambda: Path("models/all/1").write_bytes(b"other"),
+        lambda: (Path("data/__pycache__").mkdir(), Path("data/__pycache__/x.pyc").write_bytes(b"x")),
+    ],
+    ids=["another seed", "another method", "undeclared", "another seed's teacher", "byte code"],
+)
+def test_what_a_run_does_not_depend_on_leaves_its_fingerprint(root, change):
+    before = key()
+    change()
+    assert key() == before
+
+
+def test_a_complete_run_delivers_its_files(root):
+    with resume_folder("k") as folder:
+        assert not folder.complete
+        (folder.work / "a.txt").write_text("result")
+        folder.state.write_text("state")
+        folder.finish()
+    with resume_folder("k") as folder:
+        assert folder.complete
+        assert not folder.state.exists()
+        Path("out").mkdir()
+        Path("out/stale").write_text("from an earlier run")
+        folder.deliver(Path("out"))
+    assert [path.name for path in Path("out").iterdir()] == ["a.txt"]
+
+
+def test_a_second_process_is_told_who_holds_the_run(root):
+    code = (
+        "from attribution_preservation.pipeline.run.resume import resume_folder\n"
+        "with resume_folder('k'): print('held', flush=True); input()"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=f"process {other.pid} .* is working on this very run"), resume_folder("k"):
+            pass
+        other.communicate("\n")
+    with resume_folder("k") as folder:
+        assert not folder.complete
+
+
+def test_a_killed_holder_leaves_no_lock(root):
+    code = (
+        "import os, signal\nfrom attribution_preservation.pipeline.run.resume import resume_folder\n"
+        "with resume_folder('k'): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == -9
+    with resume_folder("k") as folder:
+        assert not folder.complete
+
+
+def test_a_stage_stops_when_the_dvc_that_started_it_is_gone(monkeypatch):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as dvc:
+        monkeypatch.setattr(resume, "_is_dvc", lambda process: process.pid == dvc.pid)
+        monkeypatch.setattr(psutil.Process, "parents", lambda self: [psutil.Process(dvc.pid)])
+        parent = Parent()
+        parent.check()
+        dvc.kill()
+        psutil.wait_procs([psutil.Process(dvc.pid)] if psutil.pid_exists(dvc.pid) else [])
+        with pytest.raises(UserError, match=rf"dvc \(process {dvc.pid}\) has ended"):
+            parent.check()
+
+
+def test_a_stage_without_dvc_never_stops_for_it():
+    parent = Parent()
+    parent._dvc = None
+    assert parent.check() is None
+
+
+class Broken(Exception):
+    pass
+
+
+def fail_after(_done):
+    raise Broken
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "deep" / "a.txt"
+    write_json(path, {"a": 1})
+    before = path.read_text()
+    with pytest.raises(Broken), atomic_file(path) as partial:
+        fail_after(partial.write_text("half"))
+    assert path.read_text() == before
+    assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "out"
+    with atomic_directory(path) as partial:
+        (partial / "old").write_text("1")
+    with pytest.raises(Broken), atomic_directory(path) as partial:
+        fail_after((partial / "new").write_text("2"))
+    assert [p.name for p in path.iterdir()] == ["old"]
+    with atomic_directory(path) as partial:
+        (partial / "new").write_text("2")
+    assert [p.name for p in path.iterdir()] == ["new"]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path):
+    (tmp_path / ".out.partial").mkdir()
+    (tmp_path / ".out.partial" / "half").write_text("x")
+    with atomic_directory(tmp_path / "out") as partial:
+        (partial / "whole").write_text("y")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["whole"]
+
+
+def test_digests_are_the_published_ones(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert digest(tmp_path / "a", "md5") == "900150983cd24fb0d6963f7d28e17f72"  # RFC 1321
+    assert digest(tmp_path / "a").startswith("ba7816bf8f01cfea414140de5dae2223")  # FIPS 180
+
+
+def test_byte_compiled_python_is_no_content(tmp_path):
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "a.pyc").write_bytes(b"")
+    (tmp_path / "a.py").write_bytes(b"")
+    assert files_below([tmp_path]) == [tmp_path / "a.py"]
+
+
+def test_every_network_has_a_file_of_its_own():
+    networks = teachers("all", [0, 1]) + pruned("all", [0, 1], ["naive", "swa"], 3)
+    assert len({network.below(Path("maps")) for network in networks}) == len(networks) == 14
+    assert networks[0].below(Path("models")) == Path("models/teacher/all/seed-0/network.safetensors")
+    student = Network("prune_weights", "all", 1, "swa", 3)
+    assert student.below(Path("maps")) == Path("maps/prune_weights/all/swa/seed-1/iteration-03.safetensors")
+
+
+def test_progress_without_a_terminal_is_plain_lines(capsys):
+    progress = Progress(4, "training", every=0.0)
+    progress.advance(1, "loss 0.5")
+    progress.advance(3)
+    progress.close()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("training: 1/4 img, ")
+    assert "s left" in lines[0]
+    assert lines[0].endswith("loss 0.5")
+    assert lines[1].startswith("training: 4/4 img, ")

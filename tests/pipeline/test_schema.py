@@ -1,0 +1,113 @@
+"""Every profile fits the schema; every mistake in one is said in a line that names it."""
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.schema.base import validate
+from attribution_preservation.pipeline.schema.profile import Profile
+from tests.conftest import PROJECT
+
+PROFILES = sorted(path.stem for path in (PROJECT / "params").glob("*.yaml"))
+
+
+def values(profile="digits"):
+    return yaml.safe_load((PROJECT / "params" / f"{profile}.yaml").read_text())
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_is_valid_and_named_after_its_file(profile):
+    assert validate(Profile, values(profile)).profile == profile
+
+
+def test_the_committed_parameters_are_the_default_profile():
+    assert (PROJECT / "params.yaml").read_bytes() == (PROJECT / "params" / "digits.yaml").read_bytes()
+
+
+def test_the_default_has_at_least_three_seeds():
+    assert sum(len(group) for group in values()["seed_groups"].values()) >= 3
+
+
+def test_voc2012_holds_the_supplements_values():
+    profile = validate(Profile, values("voc2012"))
+    assert (profile.input.size, profile.teacher.architecture) == (227, "vgg16_bn")
+    assert profile.input.mean == [0.4589, 0.4355, 0.4032]
+    assert profile.input.std == [0.2239, 0.2186, 0.2206]
+    teacher, pruning = profile.teacher.optimization, profile.prune_weights.optimization
+    assert (teacher.learning_rate, teacher.momentum, teacher.weight_decay, teacher.batch_size) == (0.1, 0.9, 5e-4, 128)
+    assert (teacher.epochs, teacher.milestones) == (60, [10, 30, 40])
+    assert (profile.prune_weights.iterations, profile.prune_weights.rate, pruning.epochs) == (16, 0.2, 30)
+    assert (pruning.learning_rate, pruning.momentum, pruning.weight_decay, pruning.batch_size) == (1e-3, 0.9, 1e-4, 64)
+    assert {name: matching.strength for name, matching in profile.matching.items()} == {
+        "naive": 0, "ewa": 100, "swa": 50, "sswa": 50,
+    }  # fmt: skip
+    assert profile.matching["sswa"].dropped_share == 0.3
+
+
+MISTAKES = {
+    "teacher.optimization.epochs": (0, "greater than 0"),
+    "teacher.optimization.learning_rate": ("0.1", "valid number"),
+    "teacher.optimization.momentum": (1.0, "less than 1"),
+    "teacher.optimization.weight_decay": (float("nan"), "finite"),
+    "teacher.epoch": (3, "unknown parameter"),
+    "teacher.architecture": ("vgg19", "vgg6_bn"),
+    "runtime.device": ("tpu", "auto"),
+    "runtime.deterministic": (1, "valid boolean"),
+    "data.checksum": ("abc", "pattern"),
+    "input.std": ([0.2, 0.0, 0.2], "greater than 0"),
+    "prune_weights.rate": (1.0, "less than 1"),
+    "prune_weights.methods": (["swa", "kd"], "kd has no entry under matching"),
+    "seed_groups.all": ([0, 1, 1], "stands there twice"),
+    "tables.iterations": ([17], "there is no iteration 17"),
+    "figures.heatmap_iteration": (17, "there is no iteration 17"),
+    "matching.swa": ({"maps": "swa", "strengh": 1.0}, "unknown parameter"),
+    "matching.sswa": ({"maps": "swa", "dropped_share": 1.0}, "less than 1"),
+}
+
+
+@pytest.mark.parametrize("key", MISTAKES)
+def test_a_mistake_is_one_line_that_names_the_parameter(key):
+    value, problem = MISTAKES[key]
+    wrong = values()
+    *above, last = key.split(".")
+    section = wrong
+    for part in above:
+        section = section[part]
+    section[last] = value
+    with pytest.raises(UserError) as caught:
+        validate(Profile, wrong)
+    message = str(caught.value)
+    assert message.startswith("params.yaml: ")
+    assert key.split(".")[-1] in message or "seed_groups" in message
+    assert problem in message
+    assert "\n" not in message
+    assert len(message) < 400
+
+
+@pytest.mark.parametrize("section", list(values()))
+def test_a_missing_section_is_named(section):
+    wrong = values()
+    del wrong[section]
+    with pytest.raises(UserError, match=f"params.yaml: {section}: field required"):
+        validate(Profile, wrong)
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(
+    st.sampled_from(list(values())),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+        max_leaves=5,
+    ),
+)
+def test_any_rubbish_in_a_section_is_accepted_or_refused_in_one_line(section, rubbish):
+    message = ""
+    try:
+        validate(Profile, values() | {section: rubbish})
+    except UserError as error:
+        message = str(error)
+    assert "\n" not in message
+    assert message.startswith("params.yaml: ") or section == "profile"  # whose only rule is a name's

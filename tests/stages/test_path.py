@@ -1,0 +1,226 @@
+"""The whole path on a profile that trains in seconds: without DVC, with it, stopped, repeated, broken on purpose."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.conftest import TINY, make_project, run_stage, write_parameters
+
+ORDER = ("check", "dataset", "teacher", "prune_weights", "attribute", "evaluate", "figures", "tables")
+
+
+def hashes(root, *folders):
+    return {
+        str(path.relative_to(root)): hashlib.md5(path.read_bytes()).hexdigest()
+        for folder in folders
+        for path in sorted((root / folder).rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A project in which every stage ran, by itself, without DVC."""
+    root = make_project(tmp_path_factory.mktemp("finished") / "project")
+    output = {}
+    for name in ORDER:
+        done = run_stage(root, name)
+        assert done.returncode == 0, done.stderr
+        output[name] = done.stdout
+    return root, output
+
+
+def test_every_stage_runs_without_dvc_and_says_what_it_made(finished):
+    root, output = finished
+    assert not (root / ".dvc").exists()
+    for name in ORDER:
+        assert output[name].splitlines()[-1].startswith(f"{name}: ")
+    assert "| Teacher" in output["tables"]  # the table itself
+
+
+def test_results_cover_every_network_metric_and_population(finished):
+    results = pd.read_csv(finished[0] / "reports" / "results.csv")
+    students = results[results["method"].isin(["naive", "sswa"])]
+    localization = students[students["metric"] == "roc_auc"]
+    assert len(localization) == 2 * 3 * 3  # methods, iterations, populations
+    assert set(students["metric"]) == {
+        "roc_auc", "point_accuracy", "zero_maps", "cosine", "l2", "mean_ap", "sample_ap", "f1", "parameters",
+        "nonzero_parameters",
+    }  # fmt: skip
+    sparsity = students.groupby("iteration")["sparsity"].first()
+    assert sparsity.tolist() == pytest.approx([0.2, 0.36, 0.488], abs=1e-4)
+    assert {"centre", "random", "grad_cam"} <= set(results["attribution"].dropna())
+    assert results[results["metric"] == "parameters"]["value"].nunique() == 1
+
+
+def test_reports_are_complete(finished):
+    reports = finished[0] / "reports"
+    assert {p.name for p in (reports / "figures").iterdir()} == {
+        "curves_own.png", "curves_common.png", "curves_all.png", "heatmaps.png",
+    }  # fmt: skip
+    assert len(list((reports / "tables").iterdir())) == 9
+    metrics = json.loads((reports / "metrics.json").read_text())
+    assert 0 <= metrics["prune_weights"]["sswa"]["cosine_all"]["mean"] <= 1
+
+
+def start_pruning(root):
+    return subprocess.Popen(
+        [sys.executable, "-m", "stages.prune_weights", "--method", "sswa"],
+        cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def test_a_run_killed_in_the_middle_of_pruning_ends_with_the_same_hashes(finished, tmp_path):
+    root, _ = finished
+    copy = tmp_path / "project"
+    shutil.copytree(root, copy)
+    expected = hashes(root, "models/prune_weights/all/sswa")
+    shutil.rmtree(copy / ".resume")
+    shutil.rmtree(copy / "models" / "prune_weights")
+    # The process kills itself at its third checkpoint: no clock decides when.
+    code = (
+        "import os, signal, runpy, sys\n"
+        "import attribution_preservation.training.checkpoint as checkpoint\n"
+        "save, count = checkpoint.save_checkpoint, 0\n"
+        "def fatal(state, path):\n"
+        "    global count\n"
+        "    save(state, path); count += 1\n"
+        "    if count == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "checkpoint.save_checkpoint = fatal\n"
+        "sys.argv = ['stages.prune_weights', '--method', 'sswa']\n"
+        "runpy.run_module('stages.prune_weights', run_name='__main__')\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code], cwd=copy, capture_output=True, check=False)
+    assert killed.returncode == -9, killed.stderr
+    (state,) = (copy / ".resume").rglob("state.safetensors")
+    assert state.exists()
+    assert not (copy / "models" / "prune_weights" / "all").exists()
+    done = run_stage(copy, "prune_weights", "--method", "sswa")
+    assert done.returncode == 0, done.stderr
+    assert hashes(copy, "models/prune_weights/all/sswa") == expected
+
+
+def test_another_seed_trains_no_old_one_again(finished, tmp_path):
+    copy = tmp_path / "project"
+    shutil.copytree(finished[0], copy)
+    before = {path: path.stat().st_mtime_ns for path in (copy / ".resume").rglob("*.safetensors")}
+    old = hashes(copy, "models/teacher")
+    write_parameters(copy, TINY | {"seed_groups": {"all": [0, 1]}})
+    assert run_stage(copy, "teacher").returncode == 0
+    after = {path: path.stat().st_mtime_ns for path in (copy / ".resume").rglob("*.safetensors")}
+    assert before.items() <= after.items()
+    assert len(after) == len(before) + 1
+    new = hashes(copy, "models/teacher")
+    assert old.items() <= new.items()
+    assert new["models/teacher/all/seed-0/network.safetensors"] != new["models/teacher/all/seed-1/network.safetensors"]
+
+
+def dvc(root, *arguments):
+    environment = os.environ | {
+        "DVC_NO_ANALYTICS": "1",
+        "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+
+
+def test_dvc_repro_makes_the_same_files_and_then_nothing(finished, tmp_path):
+    root = make_project(tmp_path / "project")
+    assert dvc(root, "init", "-q", "--no-scm").returncode == 0
+    done = dvc(root, "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    folders = ("data/dataset", "models", "maps", "scores", "reports")
+    assert hashes(root, *folders) == hashes(finished[0], *folders)
+    assert "Data and pipelines are up to date" in dvc(root, "status").stdout
+    assert "Running stage" not in dvc(root, "repro").stdout
+    lock = yaml.safe_load((root / "dvc.lock").read_text())
+    assert len(lock["stages"]) == 11
+    # A matching parameter concerns the students of that method alone.
+    write_parameters(root, TINY | {"matching.sswa": {"maps": "swa", "strength": 20.0, "dropped_share": 0.3}})
+    stale = yaml.safe_load(dvc(root, "status", "--json").stdout)
+    changed = {name for name, entry in stale.items() if "params.yaml" in str(entry)}
+    assert changed == {"check", "prune_weights@sswa-all"}
+    # A mistake stops everything before any work.
+    write_parameters(root, TINY | {"teacher.optimization.epochs": 0})
+    failed = dvc(root, "repro")
+    assert failed.returncode != 0
+    assert "params.yaml: teacher.optimization.epochs" in failed.stderr
+    assert "Running stage 'teacher" not in failed.stdout
+    assert (root / "models" / "teacher" / "all" / "seed-0" / "network.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"source": "voc2012", "root": "nowhere"}, "data.root: nowhere is neither a folder nor an archive"),
+        ({"source": "voc2012", "root": "voc.tar"}, "voc.tar is truncated or no tar archive"),
+        ({"source": "voc2012", "root": "voc.tar", "checksum": "md5:" + "0" * 32}, "expected 00000000"),
+        ({"source": "voc2012", "root": "stages"}, "holds neither JPEGImages"),
+        ({"source": "voc2012", "root": "stages", "checksum": "md5:" + "0" * 32}, "only an archive has a checksum"),
+    ],
+)
+def test_a_source_that_is_wrong_is_one_line_and_no_output(project, changes, message):
+    (project / "voc.tar").write_bytes(b"rubbish")
+    write_parameters(project, TINY | {f"data.{key}": value for key, value in changes.items()})
+    failed = run_stage(project, "dataset")
+    assert failed.returncode == 2
+    (line,) = failed.stderr.splitlines()
+    assert line.startswith("dataset: error: ")
+    assert message in line
+    assert not (project / "data" / "dataset").exists()
+    assert [p.name for p in (project / "data" / "raw").iterdir()] == []
+
+
+def test_a_full_disk_is_one_line_and_leaves_what_was_good(finished, tmp_path):
+    copy = tmp_path / "project"
+    shutil.copytree(finished[0], copy)
+    before = hashes(copy, "data/dataset")
+    # No file may pass 100 kB from here on; the signal is ignored so that the write fails as on a full disk.
+    code = (
+        "import resource, runpy, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "sys.argv = ['stages.dataset']\n"
+        "runpy.run_module('stages.dataset', run_name='__main__')\n"
+    )
+    failed = subprocess.run([sys.executable, "-c", code], cwd=copy, capture_output=True, text=True, check=False)
+    assert failed.returncode == 2, failed.stderr
+    assert "dataset: error: no space left for writing" in failed.stderr.splitlines()[-1]
+    assert "Traceback" not in failed.stderr
+    assert hashes(copy, "data/dataset") == before
+    assert not list(copy.rglob("*.partial"))
+
+
+def test_a_loss_that_is_not_finite_names_what_to_lower(project):
+    write_parameters(project, TINY | {"teacher.optimization.learning_rate": 1e30})
+    assert run_stage(project, "dataset").returncode == 0
+    failed = run_stage(project, "teacher")
+    assert failed.returncode == 2
+    assert failed.stderr.splitlines()[-1].startswith("teacher: error: the loss is not finite")
+    assert not (project / "models").exists()
+
+
+def test_a_stage_before_its_inputs_says_which_comes_first(project):
+    failed = run_stage(project, "teacher")
+    assert failed.returncode == 2
+    assert "run the stage dataset first" in failed.stderr
+
+
+def test_debug_shows_where_a_failure_comes_from(project):
+    failed = run_stage(project, "teacher", "--debug")
+    assert failed.returncode == 2
+    assert "Traceback" in failed.stderr
+    assert failed.stderr.splitlines()[-1].startswith("teacher: error: ")
