@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from attribution_preservation.attribution.grad_cam import grad_cam
 from attribution_preservation.data.inputs import Normalize, Pairs, evaluation_images, scored_pairs
@@ -17,6 +16,7 @@ from attribution_preservation.pipeline.run.files import atomic_directory
 from attribution_preservation.pipeline.run.layout import Network, pruned, teachers
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
+from attribution_preservation.pipeline.run.tensors import write_tensors
 from attribution_preservation.pipeline.schema.attribute import Attribute
 from attribution_preservation.pipeline.schema.data import Input
 from attribution_preservation.pipeline.schema.runtime import Runtime
@@ -41,8 +41,7 @@ def main(stage: Stage) -> str:
             network.to(device, memory_format=torch.channels_last)
             tensors = _extract(network, images, pairs, Normalize(shown.mean, shown.std), settings, device, progress)
             target = partial / identity.below(Path("maps")).relative_to(stage.out)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, target, metadata={"network": json.dumps(_sizes(network, identity))})
+            write_tensors(target, tensors, {"network": json.dumps(_sizes(network, identity))})
     progress.close()
     return f"maps of {len(networks)} networks for {len(pairs)} (image, class) pairs in {stage.out}"
 

@@ -3,14 +3,11 @@
 import json
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import nn
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.models.vgg import VGG
-from attribution_preservation.pipeline.run.files import atomic_file
+from attribution_preservation.pipeline.run.tensors import write_tensors
 
 
 def save_network(network: VGG, path: Path) -> None:
@@ -21,8 +18,7 @@ def save_network(network: VGG, path: Path) -> None:
         "input_size": network.input_size,
         "dropout": network.head[1].p,
     }
-    with atomic_file(path) as partial:
-        save_file(_tensors(network), partial, metadata={"structure": json.dumps(structure)})
+    write_tensors(path, network.state_dict(), {"structure": json.dumps(structure)})
 
 
 def load_network(path: Path) -> VGG:
@@ -47,7 +43,3 @@ def load_network(path: Path) -> VGG:
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{path} is not a network file of this project: {error}") from None
     return network.eval()
-
-
-def _tensors(network: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}

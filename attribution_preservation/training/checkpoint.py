@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.files import atomic_file
+from attribution_preservation.pipeline.run.tensors import write_tensors
 
 
 @dataclass
@@ -33,13 +32,10 @@ class Checkpoint:
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write atomically: after a crash the file is the one before or this one."""
     flat = {
-        f"{group}/{name}": tensor.detach().cpu().contiguous()
-        for group, tensors in checkpoint.tensors.items()
-        for name, tensor in tensors.items()
+        f"{group}/{name}": tensor for group, tensors in checkpoint.tensors.items() for name, tensor in tensors.items()
     }
     position = {"phase": checkpoint.phase, "epoch": checkpoint.epoch, "log": checkpoint.log}
-    with atomic_file(path) as partial:
-        save_file(flat, partial, metadata={"position": json.dumps(position)})
+    write_tensors(path, flat, {"position": json.dumps(position)})
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:

@@ -184,23 +184,26 @@ def test_a_source_that_is_wrong_is_one_line_and_no_output(project, changes, mess
     assert [p.name for p in (project / "data" / "raw").iterdir()] == []
 
 
-def test_a_full_disk_is_one_line_and_leaves_what_was_good(finished, tmp_path):
+@pytest.mark.parametrize("name", ["dataset", "teacher", "attribute"])
+def test_a_full_disk_is_one_line_and_leaves_what_was_good(finished, tmp_path, name):
     copy = tmp_path / "project"
     shutil.copytree(finished[0], copy)
-    before = hashes(copy, "data/dataset")
-    # No file may pass 100 kB from here on; the signal is ignored so that the write fails as on a full disk.
+    shutil.rmtree(copy / ".resume")
+    folders = ("data/dataset", "models", "maps")
+    before = hashes(copy, *folders)
+    # No file may pass 10 kB from here on; the signal is ignored so that the write fails as on a full disk.
     code = (
         "import resource, runpy, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        "sys.argv = ['stages.dataset']\n"
-        "runpy.run_module('stages.dataset', run_name='__main__')\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
+        f"sys.argv = ['stages.{name}']\n"
+        f"runpy.run_module('stages.{name}', run_name='__main__')\n"
     )
     failed = subprocess.run([sys.executable, "-c", code], cwd=copy, capture_output=True, text=True, check=False)
     assert failed.returncode == 2, failed.stderr
-    assert "dataset: error: no space left for writing" in failed.stderr.splitlines()[-1]
+    assert f"{name}: error: no space left for writing" in failed.stderr.splitlines()[-1]
     assert "Traceback" not in failed.stderr
-    assert hashes(copy, "data/dataset") == before
+    assert hashes(copy, *folders) == before
     assert not list(copy.rglob("*.partial"))
 
 

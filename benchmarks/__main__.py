@@ -1,0 +1,27 @@
+"""Run one benchmark and write its figures: `python -m benchmarks NAME [--json OUT]`."""
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from benchmarks.report import Report
+
+NAMES = ("pipeline",)
+
+
+def main() -> None:
+    """Run a benchmark; exit with 1 if a target is missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    arguments = parser.parse_args()
+    report = Report(arguments.name, importlib.import_module(f"benchmarks.{arguments.name}").measure())
+    print(report.text())
+    if arguments.json:
+        report.write(arguments.json)
+    sys.exit(1 if report.missed else 0)
+
+
+if __name__ == "__main__":
+    main()

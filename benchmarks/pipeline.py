@@ -1,0 +1,76 @@
+"""What a user waits for: `dvc repro` of two profiles from a fresh clone, and again with nothing to do."""
+
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+from benchmarks.report import Figure
+
+# Minutes for a whole run, on two CPU cores.
+TARGETS = {"smoke": 3.0, "digits": 20.0}
+_NOTHING_TO_DO = 8.0  # seconds
+_MEMORY = 4.0  # GB
+_REPEATS = 3
+
+
+def measure() -> list[Figure]:
+    """Run both profiles in clones of the committed state."""
+    figures = []
+    with tempfile.TemporaryDirectory() as folder:
+        for profile, minutes in TARGETS.items():
+            clone = Path(folder) / profile
+            subprocess.run(["git", "clone", "--quiet", ".", str(clone)], check=True)
+            # The record of an earlier run would let DVC skip what is to be measured; its cache is not in the clone.
+            (clone / "dvc.lock").unlink(missing_ok=True)
+            shutil.copyfile(clone / "params" / f"{profile}.yaml", clone / "params.yaml")
+            seconds, memory = _timed(clone, "repro")
+            figures.append(Figure(f"{profile}_repro", seconds / 60, "min", "lower", minutes))
+            figures.append(Figure(f"{profile}_memory", memory / 1e9, "GB", "lower", _MEMORY))
+            for command in ("repro", "status"):
+                times = [_timed(clone, command)[0] for _ in range(_REPEATS)]
+                figures.append(
+                    Figure(
+                        f"{profile}_{command}_nothing_to_do",
+                        statistics.median(times),
+                        "s",
+                        "lower",
+                        _NOTHING_TO_DO,
+                        (min(times), max(times)),
+                    )
+                )
+    return figures
+
+
+def _timed(folder: Path, command: str) -> tuple[float, float]:
+    """Wall seconds of a DVC command, and the largest resident memory of all its processes together, in bytes."""
+    start = time.monotonic()
+    with subprocess.Popen([sys.executable, "-m", "dvc", command], cwd=folder, stdout=subprocess.DEVNULL) as process:
+        ended, largest = threading.Event(), [0]
+        watcher = threading.Thread(target=_watch, args=(process.pid, ended, largest))
+        watcher.start()
+        code = process.wait()
+        seconds = time.monotonic() - start
+        ended.set()
+        watcher.join()
+    if code:
+        raise SystemExit(f"dvc {command} failed in {folder} with exit code {code}")
+    return seconds, largest[0]
+
+
+def _watch(pid: int, ended: threading.Event, largest: list[int]) -> None:
+    while not ended.wait(0.25):
+        total = 0
+        try:
+            parent = psutil.Process(pid)
+            for process in [parent, *parent.children(recursive=True)]:
+                total += process.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+        largest[0] = max(largest[0], total)
