@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from attribution_preservation.attribution.grad_cam import grad_cam
+from attribution_preservation.attribution.grad_cam import grad_cam_at
 from attribution_preservation.data.inputs import Normalize, Pairs, evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
 from attribution_preservation.metrics.size import nonzero_parameters, parameters, weight_sparsity
@@ -22,7 +22,7 @@ from attribution_preservation.pipeline.schema.data import Input
 from attribution_preservation.pipeline.schema.runtime import Runtime
 from attribution_preservation.training.runtime import set_up
 
-METHODS = {"grad_cam": grad_cam}
+METHODS = {"grad_cam": grad_cam_at}
 
 
 def main(stage: Stage) -> str:
@@ -69,13 +69,14 @@ def _extract(
     for start in range(0, len(images), settings.batch_size):
         batch = normalize(images[start : start + settings.batch_size].to(device))
         with torch.no_grad():
-            logits.append(network(batch).cpu())
+            activation = network.last_activation(batch)
+            logits.append(network.logits_from_activation(activation).cpu())
         chosen = np.flatnonzero((pairs.image >= start) & (pairs.image < start + len(batch)))
         if len(chosen):
             classes = torch.from_numpy(pairs.label[chosen]).to(device)
             row = torch.from_numpy(pairs.image[chosen] - start).to(device)
             for method, found in maps.items():
-                found.append(METHODS[method](network, batch, classes, row).cpu())
+                found.append(METHODS[method](network, activation[row], classes).cpu())
         progress.advance(len(batch))
     return {"logits": torch.cat(logits)} | {method: torch.cat(found) for method, found in maps.items()}
 

@@ -37,7 +37,21 @@ def grad_cam(
         raise ValueError(f"a class is outside 0 to {network.classes - 1}")
     with torch.no_grad():
         activation = network.last_activation(images)[image_of_pair]
-    activation.requires_grad_()
+    return grad_cam_at(network, activation, classes)
+
+
+def grad_cam_at(network: VGG, activation: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """`grad_cam` from the last activation on, for who has run the trunk already.
+
+    Args:
+        network: in eval mode.
+        activation: output of the last ReLU for each pair, [P, K, h, w].
+        classes: class to explain for each pair, int64 [P].
+
+    Returns:
+        Maps [P, h, w], not negative.
+    """
+    activation = activation.detach().requires_grad_()
     with torch.enable_grad():
         chosen = network.logits_from_activation(activation).gather(1, classes[:, None]).sum()
         (gradient,) = torch.autograd.grad(chosen, activation)

@@ -191,11 +191,11 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_good(finished, tmp_path, na
     shutil.rmtree(copy / ".resume")
     folders = ("data/dataset", "models", "maps")
     before = hashes(copy, *folders)
-    # No file may pass 10 kB from here on; the signal is ignored so that the write fails as on a full disk.
+    # No file may pass 3 kB from here on; the signal is ignored so that the write fails as on a full disk.
     code = (
         "import resource, runpy, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, 3_000))\n"
         f"sys.argv = ['stages.{name}']\n"
         f"runpy.run_module('stages.{name}', run_name='__main__')\n"
     )
