@@ -27,7 +27,7 @@ def write_scenes(root: Path, *, seed: int, size: int, train_images: int, evaluat
     Args:
         root: an existing folder.
         seed: the same seed gives the same bytes.
-        size: side of a scene in pixels; a digit's side is between 0.45 and 0.60 of it.
+        size: side of a scene in pixels; a digit's side is between 0.38 and 0.50 of it.
         train_images, evaluation_images: number of scenes in the splits `train` and `val`.
     """
     for folder in ("JPEGImages", "Annotations", "SegmentationClass", "ImageSets/Main", "ImageSets/Segmentation"):
@@ -63,10 +63,10 @@ class _Scene:
         """Place one or two digits; a place that would overlap is given up after some tries, except the first."""
         taken: list[tuple[int, int, int]] = []
         for _ in range(self._random.integers(1, 3)):
-            side = int(self._random.integers(round(0.45 * self._size), round(0.60 * self._size) + 1))
+            side = int(self._random.integers(round(0.38 * self._size), round(0.50 * self._size) + 1))
             sample = int(self._random.integers(len(digits)))
             color = self._random.uniform(0.7, 1.0, 3)
-            for _ in range(20):
+            for _ in range(60):
                 top, left = (int(v) for v in self._random.integers(0, self._size - side + 1, 2))
                 if all(_apart((top, left, side), other) for other in taken):
                     taken.append((top, left, side))
