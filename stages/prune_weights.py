@@ -9,6 +9,7 @@ from attribution_preservation.matching.objective import MatchedObjective
 from attribution_preservation.models.files import load_network, save_network
 from attribution_preservation.pipeline.run.files import write_text
 from attribution_preservation.pipeline.run.layout import Network
+from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.resume import Parent, ResumeFolder, fingerprint, resume_folder
 from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.schema.data import Input
@@ -52,18 +53,22 @@ def _prune(stage: Stage, seed: int, teacher: Path, folder: ResumeFolder, runtime
         objective = TaskObjective(student)
     else:
         objective = MatchedObjective(student, load_network(teacher), **matching.model_dump())
+    start = load_checkpoint(folder.state)
+    batches = Batches(Store(stage.dep(Path("data/dataset"))), shown.size, schedule, runtime.workers)
+    epochs = iterations * schedule.epochs - ((start.phase - 1) * schedule.epochs + start.epoch if start else 0)
+    progress = Progress(epochs * batches.images, f"prune_weights, {method}, seed {seed}")
     trainer = Trainer(
         objective,
-        Batches(Store(stage.dep(Path("data/dataset"))), shown.size, schedule, runtime.workers),
+        batches,
         Normalize(shown.mean, shown.std),
         key=(seed, "prune_weights"),  # without the method: all methods see the same batches and dropout
         device=device.torch.type,
         precision=runtime.precision,
+        progress=progress,
         save=lambda checkpoint: save_checkpoint(checkpoint, folder.state),
         alive=Parent().check,
     )
     masks = WeightMasks(student.convolutions())
-    start = load_checkpoint(folder.state)
     for iteration in range(start.phase if start else 1, iterations + 1):
         if start is not None:
             masks.load_state(start.tensors["masks"])
@@ -73,12 +78,13 @@ def _prune(stage: Stage, seed: int, teacher: Path, folder: ResumeFolder, runtime
             schedule,
             phase=iteration,
             start=start,
-            label=f"{method}, seed {seed}, iteration {iteration}/{iterations}",
+            note=f"iteration {iteration}/{iterations}, ",
             after_step=masks.apply,
             masks=masks.state,
         )
         save_network(student, folder.work / f"iteration-{iteration:02d}.safetensors")
         start = None
+    progress.close()
     write_text(folder.work / "log.csv", log_csv(trainer.log))
     folder.finish()
 

@@ -10,6 +10,7 @@ from attribution_preservation.models.files import save_network
 from attribution_preservation.models.vgg import VGG, build
 from attribution_preservation.pipeline.run.files import write_text
 from attribution_preservation.pipeline.run.layout import teachers
+from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.resume import Parent, fingerprint, resume_folder
 from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.schema.data import Input
@@ -35,18 +36,23 @@ def main(stage: Stage) -> str:
     for network in teachers(stage.axes["group"], seeds):
         with resume_folder(fingerprint(stage, network.seed, {}, device.versions)) as folder:
             if not folder.complete:
-                schedule = settings.optimization
+                schedule, start = settings.optimization, load_checkpoint(folder.state)
+                batches = Batches(store, shown.size, schedule, runtime.workers)
+                epochs = schedule.epochs - (start.epoch if start else 0)
+                progress = Progress(epochs * batches.images, f"teacher, seed {network.seed}")
                 trainer = Trainer(
                     TaskObjective(_initial(settings, shown, len(store.classes), network.seed)),
-                    Batches(store, shown.size, schedule, runtime.workers),
+                    batches,
                     Normalize(shown.mean, shown.std),
                     key=(network.seed, "teacher"),
                     device=device.torch.type,
                     precision=runtime.precision,
+                    progress=progress,
                     save=lambda checkpoint, path=folder.state: save_checkpoint(checkpoint, path),
                     alive=parent.check,
                 )
-                trainer.fit(schedule, start=load_checkpoint(folder.state), label=f"teacher, seed {network.seed}")
+                trainer.fit(schedule, start=start)
+                progress.close()
                 save_network(trainer.student, folder.work / "network.safetensors")
                 write_text(folder.work / "log.csv", log_csv(trainer.log))
                 folder.finish()

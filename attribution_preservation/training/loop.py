@@ -28,6 +28,7 @@ class Trainer:
         normalize: from uint8 images to the network's input.
         key: seed and stage, from which all randomness is derived.
         device, precision: as Lightning Fabric names them.
+        progress: of the whole run, counted in images; the caller closes it.
         save: called after every epoch with the state that resumes there.
         alive: called every few steps; raises where the run must stop.
     """
@@ -41,12 +42,13 @@ class Trainer:
         key: tuple[int | str, ...],
         device: str,
         precision: str,
+        progress: Progress,
         save: Callable[[Checkpoint], None],
         alive: Callable[[], None],
     ) -> None:
         self._objective = objective.to(memory_format=torch.channels_last)
         self._batches, self._normalize, self._key = batches, normalize, key
-        self._save, self._alive = save, alive
+        self._progress, self._save, self._alive = progress, save, alive
         self._fabric = Fabric(accelerator=device, devices=1, precision=precision)
         self.student: nn.Module = objective.student
         self.log: list[dict[str, Any]] = []
@@ -57,7 +59,7 @@ class Trainer:
         *,
         phase: int = 0,
         start: Checkpoint | None = None,
-        label: str,
+        note: str = "",
         after_step: Callable[[], None] = lambda: None,
         masks: Callable[[], dict[str, torch.Tensor]] = dict,
     ) -> None:
@@ -67,12 +69,12 @@ class Trainer:
             optimization: the schedule.
             phase: number of the phase; enters the randomness.
             start: state to go on from, of this phase.
-            label: what the progress bar calls it.
+            note: what the progress shows before epoch and loss.
             after_step: called after every optimiser step (pruned weights go back to 0 there).
             masks: tensors of the caller's that belong into the state.
 
         Raises:
-            UserError: the loss is not finite.
+            UserError: the loss or a weight is not finite.
         """
         optimizer = torch.optim.SGD(
             self.student.parameters(),
@@ -87,24 +89,24 @@ class Trainer:
         objective, wrapped = self._fabric.setup(self._objective, optimizer)
         if start is not None:
             _load_momentum(optimizer, self.student, start.tensors.get("momentum", {}))
-        progress = Progress((optimization.epochs - done) * self._batches.images, label)
         for epoch in range(done, optimization.epochs):
             rate = learning_rate(optimization, epoch)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            means = self._epoch(objective, wrapped, (*self._key, phase, epoch), progress, after_step)
+            shown = f"{note}epoch {epoch + 1}/{optimization.epochs}"
+            means = self._epoch(objective, wrapped, (*self._key, phase, epoch), shown, after_step)
+            self._check_weights()
             self.log.append({"phase": phase, "epoch": epoch + 1, "learning_rate": rate, **means})
             momentum = _momentum(optimizer, self.student)
             tensors = {"network": self.student.state_dict(), "momentum": momentum, "masks": masks()}
             self._save(Checkpoint(phase, epoch + 1, self.log, tensors))
-        progress.close(_figures(self.log[-1]))
 
     def _epoch(
         self,
         objective: nn.Module,
         optimizer: torch.optim.Optimizer,
         key: tuple[int | str, ...],
-        progress: Progress,
+        shown: str,
         after_step: Callable[[], None],
     ) -> dict[str, float]:
         torch.manual_seed(derived_seed(*key, "network"))  # dropout, and SSWA's channels
@@ -128,18 +130,21 @@ class Trainer:
                         f"the loss is not finite ({mean}) in {'/'.join(map(str, key))}, step {step}; lower "
                         "optimization.learning_rate or the strength under matching"
                     )
-                progress.advance((step - 1) % _LOOK_EVERY * len(images) + len(images), f"loss {mean:.4f}")
+                steps_since = (step - 1) % _LOOK_EVERY + 1
+                self._progress.advance(steps_since * len(images), f"{shown}, loss {mean:.4f}")
         return {name: float(value) / steps for name, value in sums.items()}
+
+    def _check_weights(self) -> None:
+        # The last step of an epoch has no loss after it that would show what it did.
+        for name, tensor in self.student.state_dict().items():
+            if not torch.isfinite(tensor).all():
+                raise UserError(f"training has made {name} infinite or NaN; lower optimization.learning_rate")
 
 
 def learning_rate(optimization: Optimization, epoch: int) -> float:
     """Learning rate of an epoch (from 0): multiplied by gamma at each milestone that has been reached."""
     reached = bisect_right(sorted(optimization.milestones), epoch)
     return optimization.learning_rate * optimization.gamma**reached
-
-
-def _figures(entry: dict[str, Any]) -> str:
-    return ", ".join(f"{k} {v:.4f}" for k, v in entry.items() if k not in ("phase", "epoch", "learning_rate"))
 
 
 def _momentum(optimizer: torch.optim.Optimizer, student: nn.Module) -> dict[str, torch.Tensor]:

@@ -10,6 +10,7 @@ from attribution_preservation.data.store import Store, pack
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory
 from attribution_preservation.errors import UserError
 from attribution_preservation.models.vgg import VGG
+from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.schema.optimization import Augmentation, Optimization
 from attribution_preservation.pipeline.schema.runtime import Runtime
 from attribution_preservation.training.batches import Batches
@@ -74,6 +75,7 @@ def train(store, student, path, *, stop_after=None, optimization=None, phases=1,
         key=(0, "test"),
         device="cpu",
         precision="32-true",
+        progress=Progress(0, "test"),
         save=save,
         alive=lambda: None,
     )
@@ -83,7 +85,7 @@ def train(store, student, path, *, stop_after=None, optimization=None, phases=1,
             masks.grow(0.2 * phase)
         else:
             masks.load_state(start.tensors["masks"])
-        trainer.fit(optimization, phase=phase, start=start, label="test", after_step=masks.apply, masks=masks.state)
+        trainer.fit(optimization, phase=phase, start=start, after_step=masks.apply, masks=masks.state)
         start = None
     return trainer
 
@@ -160,9 +162,9 @@ def test_a_step_is_torchs_own_sgd_step(store):
     trained.head[1].p = by_hand.head[1].p = 0.0
     trainer = Trainer(
         TaskObjective(trained), Batches(store, 8, optimization, 0), Normalize([0.5] * 3, [0.2] * 3),
-        key=("k",), device="cpu", precision="32-true", save=lambda checkpoint: None, alive=lambda: None,
+        key=("k",), device="cpu", precision="32-true", progress=Progress(0, "test"), save=lambda checkpoint: None, alive=lambda: None,
     )  # fmt: skip
-    trainer.fit(optimization, label="test")
+    trainer.fit(optimization)
     ((images, labels),) = list(Batches(store, 8, optimization, 0).epoch("k", 0, 0))
     optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.05, momentum=0.9, weight_decay=0.001)
     loss = nn.MultiLabelSoftMarginLoss()(by_hand.train()((images / 255 - 0.5) / 0.2), labels)
@@ -189,10 +191,10 @@ def test_a_run_whose_parent_has_died_stops(store):
     optimization = schedule()
     trainer = Trainer(
         TaskObjective(network()), Batches(store, 8, optimization, 0), Normalize([0.5] * 3, [0.2] * 3),
-        key=("k",), device="cpu", precision="32-true", save=lambda checkpoint: None, alive=alive,
+        key=("k",), device="cpu", precision="32-true", progress=Progress(0, "test"), save=lambda checkpoint: None, alive=alive,
     )  # fmt: skip
     with pytest.raises(UserError, match="dvc has ended"):
-        trainer.fit(optimization, label="test")
+        trainer.fit(optimization)
 
 
 def test_a_damaged_checkpoint_is_named(store, tmp_path):
@@ -223,3 +225,24 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
     runtime = Runtime(device="cuda", precision="32-true", cpu_threads=1, workers=0, deterministic=True)
     with pytest.raises(UserError, match=r"runtime\.device: cuda was asked for"):
         set_up(runtime)
+
+
+def test_weights_that_the_last_step_breaks_are_not_kept(store, tmp_path):
+    broken = network()
+    stop = []
+
+    def break_weights():
+        stop.append(1)
+        if len(stop) == 2:  # the last of the epoch's two steps
+            with torch.no_grad():
+                broken.head[-1].bias[0] = float("nan")
+
+    optimization = schedule(epochs=1)
+    trainer = Trainer(
+        TaskObjective(broken), Batches(store, 8, optimization, 0), Normalize([0.5] * 3, [0.2] * 3),
+        key=("k",), device="cpu", precision="32-true", progress=Progress(0, "test"),
+        save=lambda checkpoint: save_checkpoint(checkpoint, tmp_path / "state"), alive=lambda: None,
+    )  # fmt: skip
+    with pytest.raises(UserError, match=r"has made head\.2\.bias infinite or NaN"):
+        trainer.fit(optimization, after_step=break_weights)
+    assert not (tmp_path / "state").exists()

@@ -12,14 +12,15 @@ class Runtime(Section):
 
     Attributes:
         device: `auto` takes a GPU where there is one.
-        precision: Lightning Fabric's name of the arithmetic.
+        precision: Lightning Fabric's name of the arithmetic. (float16 is not among them: its loss scale would have
+            to be part of a run's state, and bfloat16 needs none.)
         cpu_threads: fixed, because sums differ in their last bits with the number of threads.
         workers: processes that prepare training images beside the training process; 0 prepares them in it.
         deterministic: refuse GPU kernels whose results differ between runs.
     """
 
     device: Literal["auto", "cpu", "cuda", "mps"]
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    precision: Literal["32-true", "bf16-mixed"]
     cpu_threads: PositiveInt
     workers: NonNegativeInt
     deterministic: bool
