@@ -52,6 +52,20 @@ def network():
     return VGG((4, "M", 4, "M"), classes=20, input_size=8, dropout=0.5)
 
 
+def make_trainer(student, store, optimization, *, key, save=lambda checkpoint: None, alive=lambda: None):
+    return Trainer(
+        TaskObjective(student),
+        Batches(store, 8, optimization, workers=0),
+        Normalize([0.5] * 3, [0.2] * 3),
+        key=key,
+        device="cpu",
+        precision="32-true",
+        progress=Progress(0, "test"),
+        save=save,
+        alive=alive,
+    )
+
+
 class Stopped(Exception):
     pass
 
@@ -68,17 +82,7 @@ def train(store, student, path, *, stop_after=None, optimization=None, phases=1,
         if saved == stop_after:
             raise Stopped
 
-    trainer = Trainer(
-        TaskObjective(student),
-        Batches(store, 8, optimization, workers=0),
-        Normalize([0.5] * 3, [0.2] * 3),
-        key=(0, "test"),
-        device="cpu",
-        precision="32-true",
-        progress=Progress(0, "test"),
-        save=save,
-        alive=lambda: None,
-    )
+    trainer = make_trainer(student, store, optimization, key=(0, "test"), save=save)
     masks = WeightMasks(student.convolutions())
     for phase in range(start.phase if start else 1, phases + 1):
         if start is None:
@@ -160,10 +164,7 @@ def test_a_step_is_torchs_own_sgd_step(store):
     optimization = schedule(epochs=1, batch_size=10, augmentation=PLAIN)
     trained, by_hand = network(), network()
     trained.head[1].p = by_hand.head[1].p = 0.0
-    trainer = Trainer(
-        TaskObjective(trained), Batches(store, 8, optimization, 0), Normalize([0.5] * 3, [0.2] * 3),
-        key=("k",), device="cpu", precision="32-true", progress=Progress(0, "test"), save=lambda checkpoint: None, alive=lambda: None,
-    )  # fmt: skip
+    trainer = make_trainer(trained, store, optimization, key=("k",))
     trainer.fit(optimization)
     ((images, labels),) = list(Batches(store, 8, optimization, 0).epoch("k", 0, 0))
     optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.05, momentum=0.9, weight_decay=0.001)
@@ -189,10 +190,7 @@ def test_a_run_whose_parent_has_died_stops(store):
         raise UserError("dvc has ended")
 
     optimization = schedule()
-    trainer = Trainer(
-        TaskObjective(network()), Batches(store, 8, optimization, 0), Normalize([0.5] * 3, [0.2] * 3),
-        key=("k",), device="cpu", precision="32-true", progress=Progress(0, "test"), save=lambda checkpoint: None, alive=alive,
-    )  # fmt: skip
+    trainer = make_trainer(network(), store, optimization, key=("k",), alive=alive)
     with pytest.raises(UserError, match="dvc has ended"):
         trainer.fit(optimization)
 
@@ -238,11 +236,9 @@ def test_weights_that_the_last_step_breaks_are_not_kept(store, tmp_path):
                 broken.head[-1].bias[0] = float("nan")
 
     optimization = schedule(epochs=1)
-    trainer = Trainer(
-        TaskObjective(broken), Batches(store, 8, optimization, 0), Normalize([0.5] * 3, [0.2] * 3),
-        key=("k",), device="cpu", precision="32-true", progress=Progress(0, "test"),
-        save=lambda checkpoint: save_checkpoint(checkpoint, tmp_path / "state"), alive=lambda: None,
-    )  # fmt: skip
+    trainer = make_trainer(
+        broken, store, optimization, key=("k",), save=lambda checkpoint: save_checkpoint(checkpoint, tmp_path / "state")
+    )
     with pytest.raises(UserError, match=r"has made head\.2\.bias infinite or NaN"):
         trainer.fit(optimization, after_step=break_weights)
     assert not (tmp_path / "state").exists()
