@@ -14,6 +14,7 @@ from attribution_preservation.models.files import load_network
 from attribution_preservation.models.vgg import VGG
 from attribution_preservation.pipeline.run.files import atomic_directory
 from attribution_preservation.pipeline.run.layout import Network, pruned, teachers
+from attribution_preservation.pipeline.run.parent import Parent
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.run.tensors import write_tensors
@@ -34,9 +35,11 @@ def main(stage: Stage) -> str:
     pairs = scored_pairs(store, positions, shown.size)
     images = evaluation_images(store, positions, shown.size)
     networks = networks_of(stage)
+    parent = Parent()
     progress = Progress(len(networks) * len(images), f"maps of {stage.axes['compression']}")
     with atomic_directory(stage.out) as partial:
         for identity in networks:
+            parent.check()
             network = load_network(stage.dep(identity.below(Path("models"))))
             network.to(device, memory_format=torch.channels_last)
             tensors = _extract(network, images, pairs, Normalize(shown.mean, shown.std), settings, device, progress)

@@ -1,13 +1,14 @@
 """Stage check: params.yaml is checked against the schema before anything else runs.
 
 Its output never changes, so an edit of params.yaml reruns this stage and those whose own parameters changed, and a
-mistake stops the run before any work is done.
+mistake stops the run before any work is done. Folders that an earlier profile left among the outputs are removed.
 """
 
+import shutil
 from pathlib import Path
 
 from attribution_preservation.pipeline.run.files import write_text
-from attribution_preservation.pipeline.run.stage import Stage, read_yaml, run
+from attribution_preservation.pipeline.run.stage import Stage, read_yaml, run, strays
 from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.profile import Profile
 
@@ -15,6 +16,9 @@ from attribution_preservation.pipeline.schema.profile import Profile
 def main(stage: Stage) -> str:
     """Check the profile."""
     profile = validate(Profile, read_yaml(Path("params.yaml")))
+    for stray in strays():
+        shutil.rmtree(stray) if stray.is_dir() else stray.unlink()
+        print(f"check: removed {stray}, which this profile does not make (DVC's cache still has what DVC made)")
     write_text(stage.out, "params.yaml fits the schema\n")
     return f"params.yaml fits the schema (profile {profile.profile}), {stage.out}"
 

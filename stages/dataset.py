@@ -1,7 +1,6 @@
 """Stage dataset: images, labels and masks from the chosen source, decoded once into a packed store."""
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from attribution_preservation.data.archive import VOC2012_CHECKSUM, VOC2012_URL, download, unpack, verify
@@ -10,6 +9,7 @@ from attribution_preservation.data.store import pack
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory, find_voc_root
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run.files import atomic_directory
+from attribution_preservation.pipeline.run.parent import Parent
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.schema.data import Data
@@ -23,8 +23,10 @@ def main(stage: Stage) -> str:
     RAW.mkdir(parents=True, exist_ok=True)
     if data.source == "digits":
         root = RAW / "digits"
+        progress = Progress(data.digits.train_images + data.digits.evaluation_images, "scenes")
         with atomic_directory(root) as partial:
-            write_scenes(partial, **data.digits.model_dump())
+            write_scenes(partial, **data.digits.model_dump(), on_scene=lambda: progress.advance(1))
+        progress.close()
         return _pack(VOCDirectory(root, DIGIT_CLASSES), stage.out)
     given = RAW / Path(VOC2012_URL).name if data.root is None else Path(data.root).expanduser()
     if data.root is None:
@@ -37,26 +39,28 @@ def main(stage: Stage) -> str:
         raise UserError(f"data.root: {given} is neither a folder nor an archive")
     if data.checksum and data.root is not None:
         verify(given, data.checksum)
-    unpacked = Path(tempfile.mkdtemp(prefix="unpacked-", dir=RAW))
+    unpacked = RAW / "unpacked"
+    shutil.rmtree(unpacked, ignore_errors=True)  # a killed process may have left one
+    unpacked.mkdir()
+    progress = Progress(0, f"unpacking {given.name}", unit="file")
     try:
-        unpack(given, unpacked)
+        unpack(given, unpacked, lambda: progress.advance(1))
+        progress.close()
         return _pack(VOCDirectory(find_voc_root(unpacked), VOC_CLASSES), stage.out)
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
 
 
 def _pack(source: VOCDirectory, out: Path) -> str:
-    progress: Progress | None = None
+    parent, progress = Parent(), Progress(0, "packing")
 
-    def show(done: int, total: int) -> None:
-        nonlocal progress
-        progress = progress or Progress(total, "dataset")
+    def step() -> None:
+        parent.check()
         progress.advance(1)
-        if done == total:
-            progress.close()
 
     with atomic_directory(out) as partial:
-        count = pack(source, partial, show)
+        count = pack(source, partial, step)
+    progress.close()
     return f"{count} images of {len(source.classes)} classes in {out}"
 
 

@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors import SafetensorError, safe_open
 
 from attribution_preservation.data.inputs import scored_pairs
 from attribution_preservation.data.store import Store
-from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.scoring import (
     Evidence,
     Row,
@@ -20,11 +18,11 @@ from attribution_preservation.metrics.scoring import (
 )
 from attribution_preservation.pipeline.run.files import atomic_directory
 from attribution_preservation.pipeline.run.layout import Network, pruned
+from attribution_preservation.pipeline.run.parent import Parent
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
+from attribution_preservation.pipeline.run.tensors import read_tensors
 from attribution_preservation.pipeline.schema.evaluate import Evaluate
-
-MAPS = Path("maps")
 
 
 def main(stage: Stage) -> str:
@@ -37,7 +35,9 @@ def main(stage: Stage) -> str:
     baselines = baseline_scores(pairs, stage.section("evaluate", Evaluate).random_seed)
     progress = Progress(len(seeds), f"scores of {stage.axes['compression']}", unit="seed")
     rows: list[Row] = []
+    parent = Parent()
     for seed in seeds:
+        parent.check()
         teacher = _evidence(stage, Network("teacher", group, seed))
         if stage.axes["compression"] == "teacher":
             found = teacher_rows(teacher, pairs, baselines)
@@ -67,16 +67,10 @@ def _students(stage: Stage, group: str, seed: int) -> dict[str, dict[int, Eviden
 
 
 def _evidence(stage: Stage, network: Network) -> Evidence:
-    path = stage.dep(network.below(MAPS))
-    try:
-        with safe_open(path, framework="np") as stored:
-            sizes = json.loads(stored.metadata()["network"])
-            maps = {name: stored.get_tensor(name) for name in stage.parameters("attribute.methods")}
-            return Evidence(maps, stored.get_tensor("logits"), sizes, sizes.pop("sparsity"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; run the stage attribute first") from None
-    except SafetensorError as error:
-        raise UserError(f"{path} is not a file of maps: {error}; run the stage attribute again") from None
+    tensors, texts = read_tensors(stage.dep(network.below(Path("maps"))), "run the stage attribute first")
+    sizes = json.loads(texts["network"])
+    maps = {name: tensors[name].numpy() for name in stage.parameters("attribute.methods")}
+    return Evidence(maps, tensors["logits"].numpy(), sizes, sizes.pop("sparsity"))
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file
 
 from attribution_preservation.data.inputs import evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
 from attribution_preservation.pipeline.run.files import atomic_directory
 from attribution_preservation.pipeline.run.layout import Network
 from attribution_preservation.pipeline.run.stage import Stage, run
+from attribution_preservation.pipeline.run.tensors import read_tensors
 from attribution_preservation.pipeline.schema.reports import Figures
 from attribution_preservation.reporting.curves import CURVES, curve_table, draw_curves
 from attribution_preservation.reporting.heatmaps import HeatmapRow, draw_heatmaps
@@ -39,11 +39,14 @@ def _heatmap_rows(stage: Stage) -> list[HeatmapRow]:
         method: Network("prune_weights", group, seeds[0], method, settings.heatmap_iteration)
         for method in stage.parameters("prune_weights.methods")
     }
-    evidence = {name: load_file(stage.dep(network.below(Path("maps")))) for name, network in networks.items()}
+    evidence = {
+        name: read_tensors(stage.dep(network.below(Path("maps"))), "run the stage attribute first")[0]
+        for name, network in networks.items()
+    }
     store, size = Store(stage.dep(Path("data/dataset"))), stage.parameters("input.size")
     positions = store.part("val")
     pairs = scored_pairs(store, positions, size)
-    predicted = np.logical_and.reduce([e["logits"][pairs.image, pairs.label] > 0 for e in evidence.values()])
+    predicted = np.logical_and.reduce([e["logits"].numpy()[pairs.image, pairs.label] > 0 for e in evidence.values()])
     candidates = np.flatnonzero(predicted) if predicted.any() else np.arange(len(pairs))
     chosen = candidates[np.linspace(0, len(candidates) - 1, settings.heatmap_rows).round().astype(int)]
     images = evaluation_images(store, [positions[pairs.image[pair]] for pair in chosen], size)
@@ -52,7 +55,7 @@ def _heatmap_rows(stage: Stage) -> list[HeatmapRow]:
             store.classes[pairs.label[pair]],
             image.permute(1, 2, 0).numpy(),
             pairs.masks[pairs.mask_row[pair]] == pairs.label[pair] + 1,
-            {name: e["grad_cam"][pair] for name, e in evidence.items()},
+            {name: e["grad_cam"][pair].numpy() for name, e in evidence.items()},
         )
         for pair, image in zip(chosen, images, strict=True)
     ]

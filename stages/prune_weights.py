@@ -9,8 +9,9 @@ from attribution_preservation.matching.objective import MatchedObjective
 from attribution_preservation.models.files import load_network, save_network
 from attribution_preservation.pipeline.run.files import write_text
 from attribution_preservation.pipeline.run.layout import Network
+from attribution_preservation.pipeline.run.parent import Parent
 from attribution_preservation.pipeline.run.progress import Progress
-from attribution_preservation.pipeline.run.resume import Parent, ResumeFolder, fingerprint, resume_folder
+from attribution_preservation.pipeline.run.resume import ResumeFolder, fingerprint, resume_folder
 from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.schema.data import Input
 from attribution_preservation.pipeline.schema.matching import Matching
@@ -61,7 +62,7 @@ def _prune(stage: Stage, seed: int, teacher: Path, folder: ResumeFolder, runtime
         objective,
         batches,
         Normalize(shown.mean, shown.std),
-        key=(seed, "prune_weights"),  # without the method: all methods see the same batches and dropout
+        key=(seed, "prune_weights"),  # without the method: all methods see the same batches
         device=device.torch.type,
         precision=runtime.precision,
         progress=progress,

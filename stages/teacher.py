@@ -10,8 +10,9 @@ from attribution_preservation.models.files import save_network
 from attribution_preservation.models.vgg import VGG, build
 from attribution_preservation.pipeline.run.files import write_text
 from attribution_preservation.pipeline.run.layout import teachers
+from attribution_preservation.pipeline.run.parent import Parent
 from attribution_preservation.pipeline.run.progress import Progress
-from attribution_preservation.pipeline.run.resume import Parent, fingerprint, resume_folder
+from attribution_preservation.pipeline.run.resume import fingerprint, resume_folder
 from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.schema.data import Input
 from attribution_preservation.pipeline.schema.runtime import Runtime

@@ -37,6 +37,7 @@ class WeightMasks:
         Raises:
             ValueError: `share` is below what is already pruned, or above 1.
         """
+        self._follow()
         magnitudes = torch.cat(
             [m.weight.abs().masked_fill(~self._masks[n], -1).flatten().float() for n, m in self._layers.items()]
         )
@@ -54,10 +55,14 @@ class WeightMasks:
     @torch.no_grad()
     def apply(self) -> None:
         """Set pruned weights to 0; called after every optimiser step, whose momentum and decay would move them."""
+        self._follow()
         for name, module in self._layers.items():
-            if self._masks[name].device != module.weight.device:  # the layers have moved to the GPU since
-                self._masks[name] = self._masks[name].to(module.weight.device)
             module.weight.mul_(self._masks[name])
+
+    def _follow(self) -> None:
+        """Move the masks to where the layers are; a trainer may have moved those since."""
+        for name, module in self._layers.items():
+            self._masks[name] = self._masks[name].to(module.weight.device)
 
     def state(self) -> dict[str, torch.Tensor]:
         """The masks by layer name, bool, True where a weight is left."""

@@ -1,9 +1,12 @@
 """Archives from elsewhere: downloaded so that a broken connection costs nothing, verified, unpacked without trust."""
 
 import http.client
+import lzma
 import tarfile
 import urllib.error
 import urllib.request
+import zlib
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from attribution_preservation.errors import UserError
@@ -51,10 +54,15 @@ def verify(path: Path, checksum: str) -> None:
         raise UserError(f"{path}: {algorithm} is {found}, expected {expected}; delete the file and fetch it again")
 
 
-def unpack(archive: Path, target: Path) -> None:
+def unpack(archive: Path, target: Path, on_file: Callable[[], None] = lambda: None) -> None:
     """Unpack the VOC folders of a tar archive (plain or compressed) into an existing folder.
 
     Members that would leave `target`, links out of it and devices are refused by tarfile's `data` filter.
+
+    Args:
+        archive: the file.
+        target: the folder.
+        on_file: called for each file that is unpacked.
 
     Raises:
         UserError: the archive is missing, truncated, no tar archive, unsafe or absurdly large.
@@ -69,16 +77,19 @@ def unpack(archive: Path, target: Path) -> None:
         total, files = total + member.size, files + 1
         if total > MAXIMUM_BYTES or files > MAXIMUM_FILES:
             raise UserError(f"{archive}: unpacks to more than {MAXIMUM_BYTES} bytes or {MAXIMUM_FILES} files; refused")
+        on_file()
         return safe
 
     try:
         with tarfile.open(archive) as tar:
             tar.extractall(target, filter=wanted)
+            while tar.fileobj.read(_CHUNK):  # to the end of a compressed stream, where its checksum is
+                pass
     except FileNotFoundError:
         raise UserError(f"{archive} is missing; check data.root") from None
     except tarfile.FilterError as error:
         raise UserError(f"{archive} is not safe to unpack: {error}") from None
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk, not the archive
         raise UserError(f"{archive} is truncated or no tar archive ({error}); fetch it again") from None

@@ -7,6 +7,7 @@ in evaluation.
 """
 
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,15 @@ _PALETTE = [0, 0, 0] + [channel for k in range(1, 11) for channel in (25 * k, 25
 _INK, _SEAM = 0.5, 0.25  # share of full ink from which a pixel is stroke, and from which it is void
 
 
-def write_scenes(root: Path, *, seed: int, size: int, train_images: int, evaluation_images: int) -> None:
+def write_scenes(
+    root: Path,
+    *,
+    seed: int,
+    size: int,
+    train_images: int,
+    evaluation_images: int,
+    on_scene: Callable[[], None] = lambda: None,
+) -> None:
     """Write a whole VOC directory of scenes.
 
     Args:
@@ -29,6 +38,7 @@ def write_scenes(root: Path, *, seed: int, size: int, train_images: int, evaluat
         seed: the same seed gives the same bytes.
         size: side of a scene in pixels; a digit's side is between 0.38 and 0.50 of it.
         train_images, evaluation_images: number of scenes in the splits `train` and `val`.
+        on_scene: called after each scene.
     """
     for folder in ("JPEGImages", "Annotations", "SegmentationClass", "ImageSets/Main", "ImageSets/Segmentation"):
         (root / folder).mkdir(parents=True)
@@ -47,6 +57,7 @@ def write_scenes(root: Path, *, seed: int, size: int, train_images: int, evaluat
             scene.draw(handwriting[samples], digits[samples])
             scene.write(root, name)
             names.append(name)
+            on_scene()
         for kind in ("Main", "Segmentation"):
             (root / "ImageSets" / kind / f"{part}.txt").write_text("\n".join(names) + "\n")
 
@@ -77,7 +88,7 @@ class _Scene:
         """Write picture, mask and annotation."""
         picture = Image.fromarray((self._image * 255).round().astype(np.uint8))
         picture.save(root / "JPEGImages" / f"{name}.jpg", quality=95)
-        mask = Image.fromarray(self._mask, mode=None)
+        mask = Image.fromarray(self._mask)
         mask.putpalette(_PALETTE + [0] * (3 * (VOID - 11)) + [224, 224, 192])
         mask.save(root / "SegmentationClass" / f"{name}.png")
         annotation = ElementTree.Element("annotation")

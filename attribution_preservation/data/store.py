@@ -37,7 +37,7 @@ class Record:
     labels: list[int]
 
 
-def pack(source: VOCDirectory, out: Path, on_image: Callable[[int, int], None]) -> int:
+def pack(source: VOCDirectory, out: Path, on_image: Callable[[], None] = lambda: None) -> int:
     """Decode a VOC directory into a store.
 
     Main/train is for training, Main/val for predictions, and Segmentation/val, which lies within Main/val, has masks.
@@ -45,7 +45,7 @@ def pack(source: VOCDirectory, out: Path, on_image: Callable[[int, int], None]) 
     Args:
         source: what to read.
         out: an existing, empty folder.
-        on_image: called after each image with the number of images done and in all.
+        on_image: called after each image.
 
     Returns:
         The number of images.
@@ -60,7 +60,7 @@ def pack(source: VOCDirectory, out: Path, on_image: Callable[[int, int], None]) 
     parts |= dict.fromkeys(sorted(masked - parts.keys()), "val")
     records, image_offset, mask_offset = [], 0, 0
     with (out / "images.bin").open("wb") as images, (out / "masks.bin").open("wb") as masks:
-        for done, (name, part) in enumerate(parts.items(), start=1):
+        for name, part in parts.items():
             image = source.image(name)
             height, width = image.shape[:2]
             has_mask = name in masked
@@ -77,7 +77,7 @@ def pack(source: VOCDirectory, out: Path, on_image: Callable[[int, int], None]) 
                     )
                 masks.write(mask.tobytes())
                 mask_offset += mask.size
-            on_image(done, len(parts))
+            on_image()
     index = {"classes": source.classes, "records": [asdict(record) for record in records]}
     (out / "index.json").write_text(json.dumps(index) + "\n")
     return len(records)
@@ -90,10 +90,12 @@ class Store:
         self._folder = folder
         try:
             index = json.loads((folder / "index.json").read_text())
+            self.classes: tuple[str, ...] = tuple(index["classes"])
+            self.records = [Record(**record) for record in index["records"]]
         except FileNotFoundError:
             raise UserError(f"{folder / 'index.json'} is missing; run the stage dataset first") from None
-        self.classes: tuple[str, ...] = tuple(index["classes"])
-        self.records = [Record(**record) for record in index["records"]]
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{folder / 'index.json'} is damaged; run the stage dataset again") from None
 
     def __getstate__(self) -> dict:
         # A worker process maps the files itself instead of receiving a copy of them.

@@ -43,6 +43,8 @@ class VOCDirectory:
             names = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         except FileNotFoundError:
             raise UserError(f"{path} is missing; data.root must lead to a folder in the VOC layout") from None
+        except UnicodeDecodeError:
+            raise UserError(f"{path} is not readable as text; restore the file") from None
         if not names:
             raise UserError(f"{path} is empty; a split needs at least one image")
         for name in names:
@@ -85,7 +87,7 @@ class VOCDirectory:
             tree = ElementTree.parse(path)
         except FileNotFoundError:
             raise UserError(f"{path} is missing; every image of a split needs its annotation") from None
-        except (ElementTree.ParseError, DefusedXmlException) as error:
+        except (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError) as error:
             raise UserError(f"{path} is not readable as XML: {error}") from None
         found = set()
         for node in tree.getroot().iterfind("object"):

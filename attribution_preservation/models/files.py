@@ -3,11 +3,9 @@
 import json
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
 from attribution_preservation.errors import UserError
 from attribution_preservation.models.vgg import VGG
-from attribution_preservation.pipeline.run.tensors import write_tensors
+from attribution_preservation.pipeline.run.tensors import read_tensors, write_tensors
 
 
 def save_network(network: VGG, path: Path) -> None:
@@ -27,10 +25,9 @@ def load_network(path: Path) -> VGG:
     Raises:
         UserError: the file is missing or is not a network that this project wrote.
     """
+    tensors, texts = read_tensors(path, "run the stage that trains it first")
     try:
-        with safe_open(path, framework="pt") as stored:
-            structure = json.loads((stored.metadata() or {})["structure"])
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a mapping)
+        structure = json.loads(texts["structure"])
         network = VGG(
             tuple(structure["layers"]),
             classes=structure["classes"],
@@ -38,8 +35,6 @@ def load_network(path: Path) -> VGG:
             dropout=structure["dropout"],
         )
         network.load_state_dict(tensors)
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; run the stage that trains it first") from None
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{path} is not a network file of this project: {error}") from None
     return network.eval()

@@ -13,8 +13,8 @@ from attribution_preservation.errors import UserError
 
 Layer = int | Literal["M"]
 
-# Output channels of each convolution; "M" is a 2 x 2 max-pool. vgg6_bn is for images of 64 pixels: its last map is
-# 8 x 8, because the strength of matching depends on the map's size and needs about 7 x 7.
+# Output channels of each convolution; "M" is a 2 x 2 max-pool. vgg6_bn is for images of 56 pixels: its last map is
+# 7 x 7 like VGG16's at 227, because the strength of matching depends on the map's size.
 ARCHITECTURES: dict[str, tuple[Layer, ...]] = {
     "vgg6_bn": (16, "M", 32, "M", 64, 64, 96, "M"),
     "vgg11_bn": (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M"),

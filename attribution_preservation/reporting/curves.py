@@ -44,15 +44,8 @@ def draw_curves(results: pd.DataFrame, population: str, path: Path) -> None:
             mean, deviation = table[method].astype(float), table[f"{method}_deviation"].astype(float)
             panel.plot(table["iteration"], mean, color=color, marker=marker, markersize=4, label=display_name(method))
             panel.fill_between(table["iteration"], mean - deviation, mean + deviation, color=color, alpha=0.15, lw=0)
-        teacher = select(
-            results,
-            compression="teacher",
-            metric=metric,
-            attribution=attribution,
-            population="own" if counted == "common" else counted,
-        )["value"]
-        if len(teacher):
-            panel.axhline(teacher.mean(), color="#666666", linestyle="--", linewidth=1, label="Teacher")
+        teacher = _teacher(results, metric, counted, table["iteration"])
+        panel.plot(table["iteration"], teacher, color="#666666", linestyle="--", linewidth=1, label="Teacher")
         ticks = table["iteration"].tolist()[:: max(1, len(table) // 6)]
         shown = table.set_index("iteration")["sparsity"]
         panel.set_xticks(ticks, [f"{100 * shown[k]:.0f}" for k in ticks])
@@ -65,3 +58,13 @@ def draw_curves(results: pd.DataFrame, population: str, path: Path) -> None:
     figure.suptitle(f"Iterative weight pruning, pairs: {population}; {over}", fontsize=11)
     figure.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(figure)
+
+
+def _teacher(results: pd.DataFrame, metric: str, population: str | None, iterations: pd.Series) -> list[float]:
+    """The teacher's mean by iteration: on that iteration's common pairs, or the same value everywhere."""
+    attribution = CURVES[metric][1]
+    rows = select(results, metric=metric, attribution=attribution, population=population)
+    if population == "common":
+        values = select(rows, method="teacher").groupby("iteration")["value"].mean()
+        return [float(values.get(iteration, float("nan"))) for iteration in iterations]
+    return [float(select(rows, compression="teacher")["value"].mean())] * len(iterations)

@@ -33,25 +33,32 @@ class Cell:
         mean, deviation: over seeds (ddof 1); NaN where there is no figure, or one seed.
         best: the best mean of its metric among the methods of one iteration.
         ahead: better than Naive by more than the larger of the two deviations.
-        replaced: taken over all pairs, because the row's own were too few.
     """
 
     mean: float
     deviation: float
     best: bool = False
     ahead: bool = False
-    replaced: bool = False
 
 
 @dataclass(frozen=True)
 class TableRow:
-    """One row: a network or baseline at one iteration."""
+    """One row: a network or baseline at one iteration.
+
+    Attributes:
+        name: as shown.
+        sparsity, nonzero: share of pruned weights and number of parameters that are left; None where not applicable.
+        pairs: mean number of pairs over seeds; NaN where nothing was counted.
+        cells: figures by metric.
+        replaced: the pairs are all pairs, because those of the table's population were too few.
+    """
 
     name: str
     sparsity: float | None
     nonzero: float | None
     pairs: float
     cells: dict[str, Cell]
+    replaced: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,27 +77,29 @@ def summarize(results: pd.DataFrame, population: str, iterations: list[int], min
         results: tidy results.
         population: `own`, `common` or `all`.
         iterations: pruning iterations that become rows.
-        minimum_pairs: below this mean number of pairs, the scores over `all` stand in, marked.
+        minimum_pairs: where a network of an iteration has fewer `own` pairs than this with some seed, the scores over
+            `all` stand in for that whole iteration, marked.
     """
     full = select(results, compression="teacher")
-    seen = "own" if population == "common" else population
-    rows = [_row("Teacher", select(full, attribution="grad_cam"), full, seen, minimum_pairs)]
-    rows += _baselines(full, seen, minimum_pairs)
+    rows = [_row("Teacher", select(full, attribution="grad_cam"), full, population)]
+    rows += _baselines(full, population) if population != "common" else []
     students = select(results, compression="prune_weights")
     for iteration in iterations:
         level = select(students, iteration=iteration)
         if population == "common":
             teacher = select(level, method="teacher", attribution="grad_cam")
-            rows.append(_row("Teacher", teacher, None, population, 0))
-            rows += _baselines(select(level, method=None), population, 0)
+            rows.append(_row("Teacher, same pairs", teacher, None, population))
+            rows += _baselines(select(level, method=None), population)
+        own = select(level, population=population, metric="roc_auc", attribution="grad_cam")["n"]
+        replaced = population == "own" and own.min() < minimum_pairs
         rows += _compare(
             {
                 method: _row(
                     display_name(method),
                     select(level, method=method, attribution="grad_cam"),
                     select(level, method=method),
-                    population,
-                    minimum_pairs if population == "own" else 0,
+                    "all" if replaced else population,
+                    replaced,
                 )
                 for method in methods_of(results)
             }
@@ -126,32 +135,32 @@ def csv_table(table: Table) -> str:
     return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
 
 
-def _row(name: str, maps: pd.DataFrame, network: pd.DataFrame | None, population: str, minimum_pairs: int) -> TableRow:
+def _row(
+    name: str, maps: pd.DataFrame, network: pd.DataFrame | None, population: str, replaced: bool = False
+) -> TableRow:
     counted = select(maps, population=population, metric="roc_auc")["n"].astype(float)
-    pairs = float(counted.mean()) if len(counted) else float("nan")
-    replaced = pairs < minimum_pairs
-    used = "all" if replaced else population
     cells = {}
     for metric in METRICS:
         if metric in _OF_PAIRS:
-            values = select(maps, metric=metric, population=used)["value"].dropna()
+            values = select(maps, metric=metric, population=population)["value"].dropna()
         else:
             values = network[network["metric"] == metric]["value"] if network is not None else pd.Series(dtype=float)
-        cells[metric] = Cell(float(values.mean()), float(values.std(ddof=1)), replaced=replaced and metric in _OF_PAIRS)
+        cells[metric] = Cell(float(values.mean()), float(values.std(ddof=1)))
     sparsity = maps["sparsity"].dropna()
     nonzero = network[network["metric"] == "nonzero_parameters"]["value"] if network is not None else []
     return TableRow(
         name,
         float(sparsity.mean()) if len(sparsity) else None,
         float(np.mean(nonzero)) if len(nonzero) else None,
-        pairs,
+        float(counted.mean()) if len(counted) else float("nan"),
         cells,
+        replaced,
     )
 
 
-def _baselines(rows: pd.DataFrame, population: str, minimum_pairs: int) -> list[TableRow]:
+def _baselines(rows: pd.DataFrame, population: str) -> list[TableRow]:
     names = {"centre": "Centre (baseline)", "random": "Random (baseline)"}
-    return [_row(text, select(rows, attribution=name), None, population, minimum_pairs) for name, text in names.items()]
+    return [_row(text, select(rows, attribution=name), None, population) for name, text in names.items()]
 
 
 def _compare(rows: dict[str, TableRow]) -> list[TableRow]:
@@ -166,7 +175,7 @@ def _compare(rows: dict[str, TableRow]) -> list[TableRow]:
         for method, row in rows.items():
             cell = row.cells[metric]
             ahead = naive is not None and means[method] - sign * naive.mean > max(cell.deviation, naive.deviation)
-            row.cells[metric] = Cell(cell.mean, cell.deviation, means[method] == best, ahead, cell.replaced)
+            row.cells[metric] = Cell(cell.mean, cell.deviation, means[method] == best, ahead)
     return list(rows.values())
 
 
@@ -175,8 +184,8 @@ def _caption(table: Table, note: str) -> str:
     text += f"Mean ± sample deviation over {table.seeds} seeds" if table.seeds > 1 else "One seed, no deviation"
     text += "; n: mean number of pairs. Bold: best of the iteration. "
     text += "†: ahead of Naive by more than the larger of the two deviations. " if table.seeds > 1 else ""
-    if any(cell.replaced for row in table.rows for cell in row.cells.values()):
-        text += "‡: over all pairs, because too few were predicted. "
+    if any(row.replaced for row in table.rows):
+        text += "‡: localisation and similarity over all pairs, because too few were predicted. "
     return text + note
 
 
@@ -185,20 +194,20 @@ def _frame(table: Table, bold: str, ahead: str, replaced: str, between: str) -> 
     for row in table.rows:
         shown = {
             "sparsity %": "" if row.sparsity is None else f"{100 * row.sparsity:.1f}",
-            "network": row.name,
+            "network": row.name + (replaced if row.replaced else ""),
             "non-zero": "" if row.nonzero is None else f"{row.nonzero:,.0f}",
         }
         for metric, (heading, _, digits) in METRICS.items():
-            shown[heading] = _text(row.cells[metric], digits, bold, ahead, replaced, between)
+            shown[heading] = _text(row.cells[metric], digits, bold, ahead, between)
         shown["n"] = "" if np.isnan(row.pairs) else f"{row.pairs:.0f}"
         rows.append(shown)
     return pd.DataFrame(rows)
 
 
-def _text(cell: Cell, digits: int, bold: str, ahead: str, replaced: str, between: str) -> str:
+def _text(cell: Cell, digits: int, bold: str, ahead: str, between: str) -> str:
     if np.isnan(cell.mean):
         return ""
     text = f"{cell.mean:.{digits}f}"
     text = bold.format(text) if cell.best else text
     text += "" if np.isnan(cell.deviation) else f"{between}{cell.deviation:.{digits}f}"
-    return text + (ahead if cell.ahead else "") + (replaced if cell.replaced else "")
+    return text + (ahead if cell.ahead else "")

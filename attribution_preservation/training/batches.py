@@ -43,9 +43,10 @@ class TrainingImages(Dataset):
             image = resize_image(original, self._size)
         else:
             image = torch.from_numpy(np.array(original)).permute(2, 0, 1)
-            # torchvision's transforms draw from torch's global generator, which stays as it was for everyone else.
+            # torchvision's transforms draw from torch's global CPU generator, which stays as it was for everyone else.
+            # (torch.manual_seed would also seed the GPU's, from which dropout draws.)
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(derived_seed(*self._key, position))
+                torch.default_generator.manual_seed(derived_seed(*self._key, position))
                 image = self._change(image)
         return image, self._labels[row]
 

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
-from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.tensors import write_tensors
+from attribution_preservation.pipeline.run.tensors import read_tensors, write_tensors
 
 
 @dataclass
@@ -46,13 +44,10 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
     """
     if not path.exists():
         return None
-    try:
-        with safe_open(path, framework="pt") as stored:
-            position = json.loads(stored.metadata()["position"])
-            tensors: dict[str, dict[str, torch.Tensor]] = {}
-            for key in stored.keys():  # noqa: SIM118 (not a mapping)
-                group, name = key.split("/", 1)
-                tensors.setdefault(group, {})[name] = stored.get_tensor(key)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete it to begin this run again") from None
+    flat, texts = read_tensors(path, "delete it to begin this run again")
+    position = json.loads(texts["position"])
+    tensors: dict[str, dict[str, torch.Tensor]] = {}
+    for key, tensor in flat.items():
+        group, name = key.split("/", 1)
+        tensors.setdefault(group, {})[name] = tensor
     return Checkpoint(position["phase"], position["epoch"], position["log"], tensors)

@@ -1,5 +1,6 @@
 """Devices and arithmetic: Lightning Fabric set up from the parameters."""
 
+import importlib.metadata
 import os
 from dataclasses import dataclass
 
@@ -7,6 +8,8 @@ import torch
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.schema.runtime import Runtime
+
+_LIBRARIES = ("torch", "torchvision", "numpy", "lightning-fabric")
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ def set_up(runtime: Runtime) -> Device:
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     name = runtime.device
     if name == "auto":
-        name = next(kind for kind, there in available.items() if there)
+        name = "cuda" if available["cuda"] else "cpu"
     if not available[name]:
         raise UserError(f"runtime.device: {name} was asked for, but torch sees none here; use auto or cpu")
     torch.set_num_threads(runtime.cpu_threads)
@@ -41,4 +44,5 @@ def set_up(runtime: Runtime) -> Device:
     torch.use_deterministic_algorithms(runtime.deterministic)
     torch.backends.cudnn.benchmark = not runtime.deterministic
     kind = torch.cuda.get_device_name() if name == "cuda" else name
-    return Device(torch.device(name), {"torch": torch.__version__, "device": kind})
+    libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    return Device(torch.device(name), {**libraries, "device": kind})

@@ -9,6 +9,7 @@ from torch.nn.utils import prune
 from attribution_preservation.compression.weight_pruning import WeightMasks, pruned_share
 from attribution_preservation.metrics.size import weight_sparsity
 from attribution_preservation.models.vgg import build
+from tests.conftest import make_network
 
 
 @pytest.mark.parametrize("share", [0.2, 0.6, 0.9, 0.9719])
@@ -71,9 +72,12 @@ def test_pruning_less_than_what_is_pruned_is_a_mistake(network):
         masks.grow(0.4)
 
 
-def test_masks_can_be_taken_up_again(network):
+def test_masks_can_be_taken_up_again_on_a_new_network(network):
     masks = WeightMasks(network.convolutions())
     masks.grow(0.7)
-    again = WeightMasks(network.convolutions())
+    other = make_network(9)
+    again = WeightMasks(other.convolutions())
     again.load_state(masks.state())
-    assert again.sparsity == masks.sparsity
+    assert all(torch.equal(mask, again.state()[name]) for name, mask in masks.state().items())
+    for name, module in other.convolutions().items():
+        assert torch.equal(module.weight != 0, masks.state()[name])

@@ -7,6 +7,7 @@ import io
 import tarfile
 import threading
 
+import numpy as np
 import pytest
 
 from attribution_preservation.data.archive import download, unpack
@@ -165,6 +166,19 @@ def test_a_truncated_archive_is_named(tmp_path, name):
     path = archive(tmp_path / name, {f"JPEGImages/{k}.jpg": bytes([k]) * 40_000 for k in range(8)}, mode)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=r"truncated or no tar archive"):
+        unpack(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:xz", "w:bz2"])
+@pytest.mark.parametrize("where", [0.3, 0.6, 0.95])
+def test_a_flipped_byte_in_a_compressed_archive_is_noticed(tmp_path, mode, where):
+    noise = np.random.default_rng(0).bytes(60_000)
+    path = archive(tmp_path / "a.tar", {"JPEGImages/a.jpg": noise, "JPEGImages/b.jpg": noise[::-1]}, mode)
+    content = bytearray(path.read_bytes())
+    content[int(where * len(content))] ^= 0xFF
+    path.write_bytes(content)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match="truncated or no tar archive"):
         unpack(path, tmp_path / "out")
 
 

@@ -44,9 +44,8 @@ def test_no_handwriting_is_seen_in_training_and_evaluation(tmp_path, monkeypatch
         used[part] |= {sample.tobytes() for sample in handwriting}
         draw(self, handwriting, labels)
 
-    write = digits._Scene.write
     monkeypatch.setattr(digits._Scene, "draw", recording)
-    # The name is known only after drawing, so the part is followed by the count of scenes.
+    # A scene does not know its part, so the part is told from the number of scenes before it.
     counted = iter(["train"] * SMALL["train_images"] + ["val"] * SMALL["evaluation_images"])
     initial = digits._Scene.__init__
 
@@ -56,7 +55,6 @@ def test_no_handwriting_is_seen_in_training_and_evaluation(tmp_path, monkeypatch
         initial(self, *arguments)
 
     monkeypatch.setattr(digits._Scene, "__init__", counting)
-    monkeypatch.setattr(digits._Scene, "write", write)
     written(tmp_path / "a")
     everything = {(sample.reshape(8, 8) / 16.0).tobytes() for sample in load_digits().data}
     assert used["train"] | used["val"] == everything

@@ -16,7 +16,7 @@ PERSON, DOG = VOC_CLASSES.index("person"), VOC_CLASSES.index("dog")
 @pytest.fixture
 def store(voc, tmp_path):
     (tmp_path / "store").mkdir()
-    pack(voc, tmp_path / "store", lambda done, total: None)
+    pack(voc, tmp_path / "store")
     return Store(tmp_path / "store")
 
 

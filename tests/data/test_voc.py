@@ -12,7 +12,7 @@ from tests.conftest import write_splits, write_voc_image
 
 def packed(voc, folder):
     folder.mkdir()
-    pack(voc, folder, lambda done, total: None)
+    pack(voc, folder)
     return Store(folder)
 
 

@@ -20,7 +20,7 @@ def store(tmp_path_factory):
     verify(ARCHIVE, yaml.safe_load((PROJECT / "params" / "voc_subset.yaml").read_text())["data"]["checksum"])
     folder, out = tmp_path_factory.mktemp("unpacked"), tmp_path_factory.mktemp("store")
     unpack(ARCHIVE, folder)
-    pack(VOCDirectory(find_voc_root(folder), VOC_CLASSES), out, lambda done, total: None)
+    pack(VOCDirectory(find_voc_root(folder), VOC_CLASSES), out)
     return Store(out)
 
 

@@ -10,8 +10,6 @@ from attribution_preservation.matching.objective import FrozenTeacher, MatchedOb
 from attribution_preservation.matching.swa import drop_channels, sensitivity, swa_map
 from tests.conftest import make_network
 
-torch.set_default_dtype(torch.float32)
-
 
 def batch(count=4):
     generator = torch.Generator().manual_seed(1)

@@ -9,12 +9,13 @@ import psutil
 import pytest
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run import resume
+from attribution_preservation.pipeline.run import parent as parent_module
 from attribution_preservation.pipeline.run.files import atomic_directory, atomic_file, digest, files_below, write_json
 from attribution_preservation.pipeline.run.layout import Network, pruned, teachers
+from attribution_preservation.pipeline.run.parent import Parent
 from attribution_preservation.pipeline.run.progress import Progress
-from attribution_preservation.pipeline.run.resume import Parent, fingerprint, resume_folder
-from attribution_preservation.pipeline.run.stage import instances, read_yaml
+from attribution_preservation.pipeline.run.resume import fingerprint, resume_folder
+from attribution_preservation.pipeline.run.stage import instances, read_yaml, strays
 
 DVC = """
 stages:
@@ -183,7 +184,7 @@ def test_a_killed_holder_leaves_no_lock(root):
 
 def test_a_stage_stops_when_the_dvc_that_started_it_is_gone(monkeypatch):
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as dvc:
-        monkeypatch.setattr(resume, "_is_dvc", lambda process: process.pid == dvc.pid)
+        monkeypatch.setattr(parent_module, "_is_dvc", lambda process: process.pid == dvc.pid)
         monkeypatch.setattr(psutil.Process, "parents", lambda self: [psutil.Process(dvc.pid)])
         parent = Parent()
         parent.check()
@@ -191,12 +192,6 @@ def test_a_stage_stops_when_the_dvc_that_started_it_is_gone(monkeypatch):
         psutil.wait_procs([psutil.Process(dvc.pid)] if psutil.pid_exists(dvc.pid) else [])
         with pytest.raises(UserError, match=rf"dvc \(process {dvc.pid}\) has ended"):
             parent.check()
-
-
-def test_a_stage_without_dvc_never_stops_for_it():
-    parent = Parent()
-    parent._dvc = None
-    assert parent.check() is None
 
 
 class Broken(Exception):
@@ -269,3 +264,19 @@ def test_progress_without_a_terminal_is_plain_lines(capsys):
     assert "s left" in lines[0]
     assert lines[0].endswith("loss 0.5")
     assert lines[1].startswith("training: 4/4 img, ")
+
+
+def test_folders_that_no_instance_makes_are_found(root):
+    for folder in ("out/swa", "out/naive", "out/old", "plain", "unrelated"):
+        Path(folder).mkdir(parents=True)
+    assert strays() == [Path("out/old")]
+    Path("params.yaml").write_text(PARAMS.replace("[naive, swa]", "[swa]"))
+    assert strays() == [Path("out/naive"), Path("out/old")]
+
+
+def test_a_folder_that_was_lost_between_two_moves_comes_back(tmp_path):
+    (tmp_path / ".out.previous").mkdir()
+    (tmp_path / ".out.previous" / "good").write_text("x")
+    with pytest.raises(Broken), atomic_directory(tmp_path / "out") as partial:
+        fail_after((partial / "new").write_text("y"))
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["good"]

@@ -114,11 +114,11 @@ def test_data_flows_one_way_through_the_rooms(room, forbidden):
         assert not rooms & forbidden, path
 
 
-@pytest.mark.parametrize(("profile", "least", "most"), [("digits", 1, 45), ("smoke", 1, 12)])
-def test_a_profile_has_no_more_instances_than_its_overhead_allows(tmp_path, monkeypatch, profile, least, most):
+@pytest.mark.parametrize(("profile", "most"), [("digits", 45), ("smoke", 12)])
+def test_a_profile_has_no_more_instances_than_its_overhead_allows(tmp_path, monkeypatch, profile, most):
     from attribution_preservation.pipeline.run.stage import instances
 
     write_parameters(tmp_path, {}, profile)
     (tmp_path / "dvc.yaml").write_text((PROJECT / "dvc.yaml").read_text())
     monkeypatch.chdir(tmp_path)
-    assert least <= sum(len(list(instances(name))) for name in STAGES) <= most
+    assert sum(len(list(instances(name))) for name in STAGES) <= most

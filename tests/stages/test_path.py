@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 
 import pandas as pd
 import pytest
@@ -160,6 +161,32 @@ def test_dvc_repro_makes_the_same_files_and_then_nothing(finished, tmp_path):
     assert "params.yaml: teacher.optimization.epochs" in failed.stderr
     assert "Running stage 'teacher" not in failed.stdout
     assert (root / "models" / "teacher" / "all" / "seed-0" / "network.safetensors").exists()
+
+
+def test_a_voc_folder_and_its_archive_give_the_same_data_set(project, voc):
+    with tarfile.open(project / "voc.tgz", "w:gz") as tar:
+        tar.add(voc.root.parent, "VOCdevkit")
+    checksum = "sha256:" + hashlib.sha256((project / "voc.tgz").read_bytes()).hexdigest()
+    found = []
+    for root, expected in ((str(voc.root.parents[1]), None), (str(voc.root), None), ("voc.tgz", checksum)):
+        source = {"data.source": "voc2012", "data.root": root, "data.checksum": expected}
+        write_parameters(project, TINY | source)
+        done = run_stage(project, "dataset")
+        assert done.returncode == 0, done.stderr
+        assert "4 images of 20 classes" in done.stdout
+        found.append(hashes(project, "data/dataset"))
+    assert found[0] == found[1] == found[2]
+    assert list((project / "data" / "raw").iterdir()) == []
+
+
+def test_switching_profiles_leaves_no_stray_outputs(finished, tmp_path):
+    copy = tmp_path / "project"
+    shutil.copytree(finished[0], copy)
+    write_parameters(copy, TINY | {"prune_weights.methods": ["sswa"]})
+    done = run_stage(copy, "check")
+    assert "removed models/prune_weights/all/naive" in done.stdout
+    assert [p.name for p in (copy / "models" / "prune_weights" / "all").iterdir()] == ["sswa"]
+    assert (copy / "maps" / "teacher" / "all").exists()
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def store(tmp_path):
         write_voc_image(root, name, [VOC_CLASSES[k % 5]], mask)
     write_splits(root, names[:10], names[10:])
     (tmp_path / "store").mkdir()
-    pack(VOCDirectory(root, VOC_CLASSES), tmp_path / "store", lambda done, total: None)
+    pack(VOCDirectory(root, VOC_CLASSES), tmp_path / "store")
     return Store(tmp_path / "store")
 
 
@@ -199,7 +199,7 @@ def test_a_damaged_checkpoint_is_named(store, tmp_path):
     path = tmp_path / "state.safetensors"
     train(store, network(), path)
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"state\.safetensors is damaged .* delete it"):
+    with pytest.raises(UserError, match=r"state\.safetensors is damaged .*delete it"):
         load_checkpoint(path)
 
 

@@ -33,6 +33,8 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     previous = path.with_name(f".{path.name}.previous")
+    if previous.exists() and not path.exists():  # a process was killed between the two moves below
+        os.replace(previous, path)
     for stale in (partial, previous):
         shutil.rmtree(stale, ignore_errors=True)
     partial.mkdir()

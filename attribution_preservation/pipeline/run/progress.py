@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 
 class Progress:
-    """Progress over a known number of units, with the figures of the moment, rate and remaining time.
+    """Progress over a number of units (0: unknown), with the figures of the moment, rate and remaining time.
 
     Without a terminal (a log file, CI) a bar's carriage returns would pile up, so one plain line is printed every
     `every` seconds and one at the end.
@@ -15,7 +15,9 @@ class Progress:
 
     def __init__(self, total: int, label: str, unit: str = "img", every: float = 20.0) -> None:
         terminal = sys.stderr.isatty()
-        self._bar = tqdm(total=total, desc=label, unit=unit, disable=not terminal, dynamic_ncols=True, leave=False)
+        self._bar = tqdm(
+            total=total or None, desc=label, unit=unit, disable=not terminal, dynamic_ncols=True, leave=False
+        )
         self._plain = not terminal
         self._label, self._unit, self._total, self._every = label, unit, total, every
         self._done = 0
@@ -40,6 +42,7 @@ class Progress:
         elapsed = time.monotonic() - self._start
         rate = self._done / max(elapsed, 1e-9)
         remaining = (self._total - self._done) / max(rate, 1e-9)
-        text = f"{self._label}: {self._done}/{self._total} {self._unit}, {rate:.0f} {self._unit}/s"
+        of = f"/{self._total}" if self._total else ""
+        text = f"{self._label}: {self._done}{of} {self._unit}, {rate:.0f} {self._unit}/s"
         text += f", {remaining:.0f} s left" if self._done < self._total else f", {elapsed:.0f} s"
         print(text + (f", {figures}" if figures else ""), file=sys.stderr, flush=True)

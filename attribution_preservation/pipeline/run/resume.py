@@ -13,9 +13,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import psutil
 from filelock import FileLock, Timeout
 
 from attribution_preservation.errors import UserError
@@ -35,17 +33,20 @@ def fingerprint(
 
     Args:
         stage: the instance; its declared parameters and dependencies enter, except `seed_groups`, so that a new seed
-            beside this one leaves this run as it is.
+            beside this one leaves this run as it is, and `runtime.workers`.
         seed: the run's own seed.
         inputs: for a dependency that holds files of several runs, the files of it that this run reads.
         versions: name and version of what computes (torch, the device), because floating point differs between them.
     """
     paths = [path for dep in stage.deps for path in inputs.get(dep, [dep])]
+    parameters = {key: value for key, value in stage.declared_values().items() if not key.startswith("seed_groups")}
+    # Worker processes prepare the same images in the same order, however many there are.
+    parameters["runtime"] = {key: value for key, value in parameters.get("runtime", {}).items() if key != "workers"}
     content = {
         "stage": stage.name,
         "method": stage.axes.get("method"),
         "seed": seed,
-        "parameters": {k: v for k, v in stage.declared_values().items() if not k.startswith("seed_groups")},
+        "parameters": parameters,
         "files": {str(path): digest(path) for path in files_below(paths)},
         "versions": {"python": platform.python_version(), **versions},
     }
@@ -100,34 +101,3 @@ def resume_folder(key: str) -> Iterator[ResumeFolder]:
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
-
-
-class Parent:
-    """The DVC process that started this one, if one did.
-
-    When DVC is killed, its child is not told and would go on writing into outputs that the next DVC run deletes.
-    """
-
-    def __init__(self) -> None:
-        ancestors = psutil.Process().parents()
-        self._dvc = next((p for p in ancestors if _is_dvc(p)), None)
-
-    def check(self) -> None:
-        """Raise if the DVC process that started this one is gone."""
-        if self._dvc is not None and not _alive(self._dvc):
-            raise UserError(f"dvc (process {self._dvc.pid}) has ended, so this stage stops; run dvc repro to go on")
-
-
-def _alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
-
-
-def _is_dvc(process: psutil.Process) -> bool:
-    try:
-        words: list[Any] = process.cmdline()[:3]
-    except psutil.Error:
-        return False
-    return any(Path(word).name in ("dvc", "dvc.exe") for word in words) or "-m dvc" in " ".join(words)

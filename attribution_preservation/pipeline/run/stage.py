@@ -141,6 +141,19 @@ def instances(name: str, chosen: dict[str, str] | None = None) -> Iterator[Stage
         yield Stage(name, dict(zip(axes, combination, strict=True)), declaration, values)
 
 
+def strays() -> list[Path]:
+    """What lies in the folders of matrix stages' outputs although no instance of this graph makes it.
+
+    An earlier profile leaves such folders behind, since DVC forgets an instance that its graph no longer has. They
+    would be hashed with the folders that hold them.
+    """
+    names = [name for name, stage in read_yaml(Path("dvc.yaml"))["stages"].items() if "matrix" in stage]
+    owned = {out for name in names for stage in instances(name) for out in stage.outs}
+    above = {parent for out in owned for parent in out.parents if parent != Path(".")}
+    found = [child for folder in above if folder.is_dir() for child in folder.iterdir()]
+    return sorted(child for child in found if child not in owned | above)
+
+
 def _axis_values(spec: Any, values: dict[str, Any]) -> list[str]:
     if isinstance(spec, str) and (match := _TEMPLATE.fullmatch(spec)):
         spec = lookup(values, match[1].strip())

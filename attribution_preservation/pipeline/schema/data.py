@@ -45,6 +45,6 @@ class Data(Section):
 class Input(Section):
     """What a network is shown: square images of `size` pixels, normalised per channel (R, G, B in [0, 1])."""
 
-    size: Annotated[int, Field(ge=16, le=1024)]
+    size: Annotated[int, Field(ge=32, le=1024)]
     mean: Annotated[list[Channel], Field(min_length=3, max_length=3)]
     std: Annotated[list[Deviation], Field(min_length=3, max_length=3)]

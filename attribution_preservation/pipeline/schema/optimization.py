@@ -1,8 +1,8 @@
 """How a network is trained: shared by every section that trains one."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from attribution_preservation.pipeline.schema.base import Section
 
@@ -19,6 +19,12 @@ class Augmentation(Section):
 
     crop_scale: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=2, max_length=2)] | None
     flip: Share
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.crop_scale and self.crop_scale[0] > self.crop_scale[1]:
+            raise ValueError(f"augmentation.crop_scale: runs from {self.crop_scale[0]} down to {self.crop_scale[1]}")
+        return self
 
 
 class Optimization(Section):

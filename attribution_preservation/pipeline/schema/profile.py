@@ -49,6 +49,14 @@ class Profile(Section):
             raise ValueError(f"prune_weights.methods: {unknown[0]} has no entry under matching")
         if len(methods) != len(set(methods)):
             raise ValueError("prune_weights.methods: a method stands there twice")
+        if "teacher" in self.matching:
+            raise ValueError("matching.teacher: this name stands for the teacher itself in the results; choose another")
+        for key, schedule in (("teacher", self.teacher), ("prune_weights", self.prune_weights)):
+            optimization = schedule.optimization
+            images = [optimization.images_per_epoch or optimization.batch_size]
+            images += [self.data.digits.train_images] if self.data.source == "digits" else []
+            if optimization.batch_size > min(images):
+                raise ValueError(f"{key}.optimization.batch_size: an epoch has only {min(images)} images")
         last = self.prune_weights.iterations
         for key, iterations in (
             ("tables.iterations", self.tables.iterations),

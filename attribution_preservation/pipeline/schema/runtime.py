@@ -1,8 +1,8 @@
 """Section `runtime`: what computes, and how exactly."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from attribution_preservation.pipeline.schema.base import Section
 
@@ -11,7 +11,7 @@ class Runtime(Section):
     """Device and arithmetic.
 
     Attributes:
-        device: `auto` takes a GPU where there is one.
+        device: `auto` takes a CUDA GPU where there is one, else the CPU.
         precision: Lightning Fabric's name of the arithmetic. (float16 is not among them: its loss scale would have
             to be part of a run's state, and bfloat16 needs none.)
         cpu_threads: fixed, because sums differ in their last bits with the number of threads.
@@ -24,3 +24,9 @@ class Runtime(Section):
     cpu_threads: PositiveInt
     workers: NonNegativeInt
     deterministic: bool
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.device == "mps" and self.deterministic:
+            raise ValueError("runtime.deterministic: torch has no deterministic pooling on mps; set it to false")
+        return self

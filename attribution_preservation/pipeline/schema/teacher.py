@@ -1,8 +1,8 @@
 """Section `teacher`: the network that is compressed later."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, model_validator
 
 from attribution_preservation.pipeline.schema.base import Section
 from attribution_preservation.pipeline.schema.optimization import Optimization
@@ -20,7 +20,13 @@ class Teacher(Section):
     """
 
     architecture: Literal["vgg16_bn", "vgg11_bn", "vgg6_bn"]
-    width_divisor: PositiveInt
+    width_divisor: Literal[1, 2, 4, 8, 16]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     init: Literal["scratch", "imagenet"]
     optimization: Optimization
+
+    @model_validator(mode="after")
+    def _weights_exist(self) -> Self:
+        if self.init == "imagenet" and (self.architecture == "vgg6_bn" or self.width_divisor != 1):
+            raise ValueError("teacher.init: there are ImageNet weights for vgg16_bn and vgg11_bn in full width only")
+        return self
