@@ -118,6 +118,12 @@ def test_whatever_a_run_depends_on_changes_its_fingerprint(root, change):
     assert key() != before
 
 
+def test_a_missing_dependency_says_what_to_run(root):
+    Path("code.py").unlink()
+    with pytest.raises(UserError, match=r"code\.py is missing; run the stage that makes it first"):
+        key()
+
+
 def test_seed_method_and_versions_are_part_of_the_fingerprint(root):
     assert len({key(), key(seed=1), key(method="naive"), key(versions={"torch": "3"})}) == 4
 

@@ -37,8 +37,14 @@ def fingerprint(
         seed: the run's own seed.
         inputs: for a dependency that holds files of several runs, the files of it that this run reads.
         versions: name and version of what computes (torch, the device), because floating point differs between them.
+
+    Raises:
+        UserError: a dependency is missing.
     """
     paths = [path for dep in stage.deps for path in inputs.get(dep, [dep])]
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path} is missing; run the stage that makes it first (dvc repro runs all in order)")
     parameters = {key: value for key, value in stage.declared_values().items() if not key.startswith("seed_groups")}
     # Worker processes prepare the same images in the same order, however many there are.
     parameters["runtime"] = {key: value for key, value in parameters.get("runtime", {}).items() if key != "workers"}
