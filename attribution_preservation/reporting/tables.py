@@ -77,12 +77,15 @@ def summarize(results: pd.DataFrame, population: str, iterations: list[int], min
         results: tidy results.
         population: `own`, `common` or `all`.
         iterations: pruning iterations that become rows.
-        minimum_pairs: where a network of an iteration has fewer `own` pairs than this with some seed, the scores over
-            `all` stand in for that whole iteration, marked.
+        minimum_pairs: where a network of an iteration (or the teacher) has fewer `own` pairs than this with some seed,
+            the scores over `all` stand in for that whole iteration, marked.
     """
     full = select(results, compression="teacher")
-    rows = [_row("Teacher", select(full, attribution="grad_cam"), full, population)]
-    rows += _baselines(full, population) if population != "common" else []
+    maps = select(full, attribution="grad_cam")
+    replaced = population == "own" and _fewest(maps) < minimum_pairs
+    seen = "all" if replaced else population
+    rows = [_row("Teacher", maps, full, seen, replaced)]
+    rows += _baselines(full, seen, replaced) if population != "common" else []
     students = select(results, compression="prune_weights")
     for iteration in iterations:
         level = select(students, iteration=iteration)
@@ -90,8 +93,7 @@ def summarize(results: pd.DataFrame, population: str, iterations: list[int], min
             teacher = select(level, method="teacher", attribution="grad_cam")
             rows.append(_row("Teacher, same pairs", teacher, None, population))
             rows += _baselines(select(level, method=None), population)
-        own = select(level, population=population, metric="roc_auc", attribution="grad_cam")["n"]
-        replaced = population == "own" and own.min() < minimum_pairs
+        replaced = population == "own" and _fewest(select(level, attribution="grad_cam")) < minimum_pairs
         rows += _compare(
             {
                 method: _row(
@@ -158,9 +160,14 @@ def _row(
     )
 
 
-def _baselines(rows: pd.DataFrame, population: str) -> list[TableRow]:
+def _fewest(maps: pd.DataFrame) -> int:
+    """The smallest number of own pairs among networks and seeds."""
+    return int(select(maps, population="own", metric="roc_auc")["n"].min())
+
+
+def _baselines(rows: pd.DataFrame, population: str, replaced: bool = False) -> list[TableRow]:
     names = {"centre": "Centre (baseline)", "random": "Random (baseline)"}
-    return [_row(text, select(rows, attribution=name), None, population) for name, text in names.items()]
+    return [_row(text, select(rows, attribution=name), None, population, replaced) for name, text in names.items()]
 
 
 def _compare(rows: dict[str, TableRow]) -> list[TableRow]:
