@@ -163,6 +163,27 @@ def test_dvc_repro_makes_the_same_files_and_then_nothing(finished, tmp_path):
     assert (root / "models" / "teacher" / "all" / "seed-0" / "network.safetensors").exists()
 
 
+def test_metrics_and_plots_can_be_compared_with_a_commit(finished, tmp_path):
+    root = tmp_path / "project"
+    shutil.copytree(finished[0], root, ignore=shutil.ignore_patterns(".resume", "models", "maps", "data"))
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "dvc.yaml", "params.yaml", "reports"], [*identity, "commit", "-qm", "a"]):
+        subprocess.run(["git", *command], cwd=root, check=True)
+    assert dvc(root, "init", "-q").returncode == 0
+    metrics = json.loads((root / "reports" / "metrics.json").read_text())
+    metrics["teacher"]["mean_ap"]["mean"] += 1
+    (root / "reports" / "metrics.json").write_text(json.dumps(metrics))
+    (root / "reports" / "plots" / "cosine.csv").write_text("iteration,naive,sswa\n1,0.5,0.25\n")
+    found = json.loads(dvc(root, "metrics", "diff", "--json").stdout)
+    assert found["reports/metrics.json"]["teacher.mean_ap.mean"]["diff"] == pytest.approx(1)
+    done = dvc(root, "plots", "diff", "HEAD")
+    assert done.returncode == 0, done.stderr
+    page = (root / "dvc_plots" / "index.html").read_text()
+    assert page.count("var spec = {") == 4
+    assert "var spec = {};" not in page  # what DVC draws where a column is missing
+    assert "cosine to the teacher" in page
+
+
 def test_a_voc_folder_and_its_archive_give_the_same_data_set(project, voc):
     with tarfile.open(project / "voc.tgz", "w:gz") as tar:
         tar.add(voc.root.parent, "VOCdevkit")
