@@ -3,11 +3,11 @@
 import torch
 import torch.nn.functional as F
 
-from attribution_preservation.models.vgg import VGG
+from attribution_preservation.models.network import Network
 
 
 def grad_cam(
-    network: VGG, images: torch.Tensor, classes: torch.Tensor, image_of_pair: torch.Tensor | None = None
+    network: Network, images: torch.Tensor, classes: torch.Tensor, image_of_pair: torch.Tensor | None = None
 ) -> torch.Tensor:
     """M = ReLU(sum_k alpha_k a_k) with alpha_k = sum over positions of d y_c / d a_k.
 
@@ -40,7 +40,7 @@ def grad_cam(
     return grad_cam_at(network, activation, classes)
 
 
-def grad_cam_at(network: VGG, activation: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+def grad_cam_at(network: Network, activation: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
     """`grad_cam` from the last activation on, for who has run the trunk already.
 
     Args:

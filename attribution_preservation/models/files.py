@@ -1,40 +1,52 @@
-"""Networks on disk: safetensors with the layers' widths beside the weights, so that a file loads by itself."""
+"""Networks on disk: safetensors with the structure and the network's identity beside the weights.
 
-import json
+So a file loads by itself, without the code that pruned it, and says which network it holds.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from attribution_preservation.errors import UserError
+from attribution_preservation.models.network import Network
 from attribution_preservation.models.vgg import VGG
 from attribution_preservation.pipeline.run.tensors import read_tensors, write_tensors
 
 
-def save_network(network: VGG, path: Path) -> None:
-    """Write weights, batch-normalisation statistics and structure; the same network gives the same bytes."""
-    structure = {
-        "layers": network.layers,
-        "classes": network.classes,
-        "input_size": network.input_size,
-        "dropout": network.head[1].p,
-    }
-    write_tensors(path, network.state_dict(), {"structure": json.dumps(structure)})
+def save_network(network: Network, path: Path, identity: Mapping[str, Any]) -> None:
+    """Write weights, batch-normalisation statistics, structure and identity; the same network gives the same bytes.
+
+    Args:
+        network: to be written.
+        path: the file.
+        identity: which network it is (compression, seed, method, ...), as `load_network` gives it back.
+    """
+    write_tensors(path, network.state_dict(), {"structure": network.structure(), "identity": dict(identity)})
 
 
-def load_network(path: Path) -> VGG:
-    """Read a network, in eval mode, on the CPU.
+def load_network(path: Path) -> tuple[Network, dict[str, Any]]:
+    """Read a network, in eval mode, on the CPU, and its identity.
 
     Raises:
         UserError: the file is missing or is not a network that this project wrote.
     """
-    tensors, texts = read_tensors(path, "run the stage that trains it first")
+    tensors, description = read_tensors(path, "run the stage that trains it first")
     try:
-        structure = json.loads(texts["structure"])
-        network = VGG(
-            tuple(structure["layers"]),
-            classes=structure["classes"],
-            input_size=structure["input_size"],
-            dropout=structure["dropout"],
-        )
+        network = _build(dict(description["structure"]))
         network.load_state_dict(tensors)
+        identity = dict(description["identity"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{path} is not a network file of this project: {error}") from None
-    return network.eval()
+    return network.eval(), identity
+
+
+def _build(structure: dict[str, Any]) -> Network:
+    family = structure.pop("family")
+    if family == "resnet34":
+        # Imported here: torchvision's models take time to import, and only this family needs them.
+        from attribution_preservation.models.resnet import ResNet34
+
+        return ResNet34(structure.pop("inner_widths"), **structure)
+    if family != "vgg":
+        raise ValueError(f"unknown family {family}")
+    return VGG(tuple(structure.pop("layers")), **structure)

@@ -4,31 +4,26 @@
 dropout and ONE linear layer, 512 * 7 * 7 -> 20 for VOC: 15.22 M parameters (supplement, Tables 1 and 2).
 """
 
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-import torch
 from torch import nn
 
-from attribution_preservation.errors import UserError
-
-Layer = int | Literal["M"]
-
-# Output channels of each convolution; "M" is a 2 x 2 max-pool. vgg6_bn is for images of 56 pixels: its last map is
-# 7 x 7 like VGG16's at 227, because the strength of matching depends on the map's size.
-ARCHITECTURES: dict[str, tuple[Layer, ...]] = {
-    "vgg6_bn": (16, "M", 32, "M", 64, 64, 96, "M"),
-    "vgg11_bn": (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M"),
-    "vgg16_bn": (
-        64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M",
-    ),
-}  # fmt: skip
+from attribution_preservation.models.architectures import (
+    Layer,
+    Layers,
+    layer_names,
+    map_sizes,
+    narrowed,
+    thinned,
+)
+from attribution_preservation.models.network import FilterGroup, LinearHead, Network
 
 
-class VGG(nn.Module):
-    """Convolutional trunk and linear head.
+class VGG(Network):
+    """Convolutional trunk and linear head; the trunk's last layer is the last max-pool.
 
-    The last layer of `trunk` is the last max-pool; its output [B, K, h, w] is the feature map that matching uses.
-    The map before it, after the last ReLU, is where Grad-CAM looks.
+    Grad-CAM looks at the map before it, after the last ReLU.
 
     Args:
         layers: output channels of each convolution, and "M" for each max-pool; the last is "M".
@@ -40,55 +35,79 @@ class VGG(nn.Module):
         UserError: the input is too small for that many max-pools.
     """
 
-    def __init__(self, layers: tuple[Layer, ...], *, classes: int, input_size: int, dropout: float) -> None:
+    def __init__(self, layers: Layers, *, classes: int, input_size: int, dropout: float) -> None:
         super().__init__()
-        self.layers, self.classes, self.input_size = layers, classes, input_size
+        self.input_size = input_size
+        names = layer_names(layers)
+        self.map_size = map_sizes(layers, input_size)[names[-1]]
+        self.layer_index, self.explained_layer = {}, names[-2]
         modules: list[nn.Module] = []
-        channels, side = 3, input_size
-        for layer in layers:
+        channels = 3
+        for name, layer in zip(names, layers, strict=True):
             if layer == "M":
                 modules.append(nn.MaxPool2d(2))
-                side //= 2
             else:
                 modules += [nn.Conv2d(channels, layer, 3, padding=1), nn.BatchNorm2d(layer), nn.ReLU()]
                 channels = layer
-        if side < 1:
-            raise UserError(f"input.size: {input_size} pixels are too few for {layers.count('M')} max-pools")
-        self.map_size = side
+            self.layer_index[name] = len(modules) - 1
         self.trunk = nn.Sequential(*modules)
-        self.head = nn.Sequential(nn.Flatten(), nn.Dropout(dropout), nn.Linear(channels * side * side, classes))
+        self.head = LinearHead(channels, self.map_size, classes, dropout)
         for module in modules:
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
                 nn.init.zeros_(module.bias)
-        nn.init.normal_(self.head[-1].weight, 0, 0.01)
-        nn.init.zeros_(self.head[-1].bias)
+        nn.init.normal_(self.head.linear.weight, 0, 0.01)
+        nn.init.zeros_(self.head.linear.bias)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits [B, C] of normalised images [B, 3, S, S]."""
-        return self.head(self.trunk(images))
+    @property
+    def layers(self) -> Layers:
+        """Output channels of each convolution, and "M" for each max-pool."""
+        kinds = [m for m in self.trunk if isinstance(m, nn.Conv2d | nn.MaxPool2d)]
+        found: list[Layer] = [m.out_channels if isinstance(m, nn.Conv2d) else "M" for m in kinds]
+        return tuple(found)
 
-    def last_activation(self, images: torch.Tensor) -> torch.Tensor:
-        """Output of the last ReLU, before the last max-pool, [B, K, 2h, 2w]."""
-        return self.trunk[:-1](images)
+    def filter_groups(self) -> Iterator[tuple[str, FilterGroup]]:
+        """Every convolution, by name; the last one is read by the linear layer, position by position."""
+        names = [name for name in self.layer_index if name.startswith("conv")]
+        convolutions = list(self.convolutions().values())
+        normalizations = [m for m in self.trunk if isinstance(m, nn.BatchNorm2d)]
+        consumers: list[nn.Conv2d | nn.Linear] = [*convolutions[1:], self.head.linear]
+        for name, convolution, normalization, consumer in zip(
+            names, convolutions, normalizations, consumers, strict=True
+        ):
+            positions = self.map_size**2 if consumer is self.head.linear else 1
+            yield name, FilterGroup(convolution, normalization, consumer, positions)
 
-    def logits_from_activation(self, activation: torch.Tensor) -> torch.Tensor:
-        """Logits [B, C] from the output of the last ReLU."""
-        return self.head(self.trunk[-1](activation))
+    def structure(self) -> dict[str, Any]:
+        """Family, layers and the head's settings."""
+        return {
+            "family": "vgg",
+            "layers": self.layers,
+            "classes": self.classes,
+            "input_size": self.input_size,
+            "dropout": self.head.dropout,
+        }
 
-    def convolutions(self) -> dict[str, nn.Conv2d]:
-        """The convolutions by name, from input to output."""
-        return {name: m for name, m in self.named_modules() if isinstance(m, nn.Conv2d)}
 
+def build(
+    architecture: str,
+    width_divisor: int,
+    rates: Mapping[str, float] | None = None,
+    *,
+    classes: int,
+    input_size: int,
+    dropout: float,
+) -> VGG:
+    """A member of the family with every width divided by `width_divisor`, then thinned as channel pruning would.
 
-def build(architecture: str, width_divisor: int, *, classes: int, input_size: int, dropout: float) -> VGG:
-    """A member of the family with every width divided by `width_divisor`.
+    Args:
+        architecture: a name in `attribution_preservation.models.architectures`.
+        width_divisor: divides every width.
+        rates: share of the filters that are missing, by the convolution's name.
+        classes, input_size, dropout: as `VGG` takes them.
 
     Raises:
-        UserError: a width is not divisible, or the input is too small.
+        UserError: a width is not divisible, a layer is left without filters, or the input is too small.
     """
-    layers = ARCHITECTURES[architecture]
-    if any(layer != "M" and layer % width_divisor for layer in layers):
-        raise UserError(f"teacher.width_divisor: {width_divisor} does not divide every width of {architecture}")
-    narrow = tuple(layer if layer == "M" else layer // width_divisor for layer in layers)
-    return VGG(narrow, classes=classes, input_size=input_size, dropout=dropout)
+    layers = thinned(narrowed(architecture, width_divisor), rates or {})
+    return VGG(layers, classes=classes, input_size=input_size, dropout=dropout)

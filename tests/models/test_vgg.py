@@ -11,10 +11,17 @@ import yaml
 from safetensors.torch import save_file
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.metrics.size import nonzero_parameters, parameters, weight_sparsity
+from attribution_preservation.metrics.size import (
+    multiply_accumulates,
+    nonzero_parameters,
+    parameters,
+    weight_sparsity,
+)
+from attribution_preservation.models.architectures import ARCHITECTURES, kept_filters, layer_names, wider_than
 from attribution_preservation.models.files import load_network, save_network
 from attribution_preservation.models.pretrained import imagenet_url, load_imagenet_trunk
-from attribution_preservation.models.vgg import ARCHITECTURES, build
+from attribution_preservation.models.resnet import ResNet34
+from attribution_preservation.models.vgg import build
 from tests.conftest import PROJECT
 
 
@@ -24,7 +31,7 @@ def test_vgg16_for_voc_has_the_published_size():
     assert network.map_size == 7
 
 
-def test_vgg16_with_an_eighth_of_the_width_has_the_published_size():
+def test_vgg16_with_an_eighth_of_the_width_has_the_published_size():  # Tables 1 and 2
     assert round(parameters(build("vgg16_bn", 8, classes=20, input_size=227, dropout=0.5)) / 1e6, 2) == 0.29
 
 
@@ -62,11 +69,13 @@ def test_a_divisor_that_does_not_divide_is_refused():
 
 
 def test_a_file_gives_back_the_network_and_the_same_network_the_same_bytes(network, tmp_path):
-    network.layers = tuple(network.layers)
-    save_network(network, tmp_path / "a.safetensors")
-    save_network(network, tmp_path / "b.safetensors")
+    identity = {"compression": "teacher", "seed": 5}
+    save_network(network, tmp_path / "a.safetensors", identity)
+    save_network(network, tmp_path / "b.safetensors", identity)
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
-    loaded = load_network(tmp_path / "a.safetensors").double()
+    loaded, found = load_network(tmp_path / "a.safetensors")
+    assert found == identity
+    loaded = loaded.double()
     images = torch.randn(2, 3, 8, 8, dtype=torch.float64)
     torch.testing.assert_close(loaded(images), network(images), atol=1e-6, rtol=1e-5)  # files hold what the net holds
     assert not loaded.training
@@ -80,9 +89,9 @@ def test_a_damaged_file_is_named(network, tmp_path, damage):
     elif damage == "text":
         path.write_text("not tensors")
     else:
-        save_network(network, path)
+        save_network(network, path, {})
         path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(UserError, match=r"a\.safetensors is (damaged|not a network file)"):
+    with pytest.raises(UserError, match=r"a\.safetensors (is damaged|was not written by this project)"):
         load_network(path)
 
 
@@ -101,6 +110,48 @@ def test_sizes_count_what_is_zero(network):
         (network.trunk[4].bias == 0).sum()
     )
     assert weight_sparsity(network) == pytest.approx(54 / (108 + 216))
+
+
+def test_operations_are_counted_as_by_hand(network):
+    # Convolutions: 4 filters of 3*9 on 8 x 8, 6 of 4*9 on 4 x 4; the linear layer 24 * 3.
+    image = torch.zeros(1, 3, 8, 8, dtype=torch.float64)
+    assert multiply_accumulates(network, image) == 4 * 27 * 64 + 6 * 36 * 16 + 72
+
+
+def test_layers_bear_the_names_that_people_use():
+    assert layer_names((8, "M", 16, 16, "M")) == ["conv1", "pool1", "conv2", "conv3", "pool2"]
+    network = build("vgg16_bn", 8, classes=2, input_size=32, dropout=0.0).eval()
+    images = torch.randn(1, 3, 32, 32)
+    features = network.features(images, ["conv1", "pool2"])
+    assert list(features) == ["conv1", "pool2", "pool5"]
+    torch.testing.assert_close(features["conv1"], network.trunk[:3](images))
+    assert features["pool2"].shape == (1, 16, 8, 8)
+    torch.testing.assert_close(features["pool5"], network.trunk(images))
+
+
+@pytest.mark.parametrize(("filters", "rate", "kept"), [(64, 0.7, 19), (10, 0.9, 1), (10, 0.91, 0), (512, 0.7, 153)])
+def test_kept_filters_are_counted_in_decimals(filters, rate, kept):
+    assert kept_filters(filters, rate) == kept  # in binary, 10 * (1 - 0.9) is below 1
+
+
+def test_wider_is_wider_in_any_layer():
+    assert wider_than((8, "M", 16), (8, "M", 16)) is None
+    assert wider_than((8, "M", 17), (8, "M", 16)) == "conv2 has 17 channels against 16"
+    assert wider_than((8, 8, "M", 32), (8, "M", 16)) == "32 channels against 16"
+
+
+def test_resnet34_is_torchvisions():
+    ours = ResNet34(None, classes=1000, input_size=64)
+    theirs = torchvision.models.resnet34(weights=None)
+    state = theirs.state_dict()
+    ours.trunk.load_state_dict({name: t for name, t in state.items() if not name.startswith("fc.")})
+    ours.head.linear.load_state_dict(
+        {name.removeprefix("fc."): t for name, t in state.items() if name.startswith("fc")}
+    )
+    images = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(ours.eval()(images), theirs.eval()(images))
+    assert parameters(ours) == 21_797_672  # torchvision's documentation
+    assert ours.last_layer == ours.explained_layer == "layer4"
 
 
 @pytest.fixture

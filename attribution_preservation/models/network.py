@@ -1,0 +1,180 @@
+"""What every network has in common: a trunk whose layers have names, and a linear head."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class LinearHead(nn.Module):
+    """Logits that depend linearly on the feature map: per position (VGG) or on its mean over positions (ResNet).
+
+    The dropout before the linear layer is drawn explicitly, so that the gradient of a logit, a slice of the weights
+    times the same draw, is known in closed form.
+
+    Args:
+        channels: K.
+        side: of the feature map, where every position has weights of its own; None where positions are averaged.
+        classes: C.
+        dropout: probability p before the linear layer.
+    """
+
+    def __init__(self, channels: int, side: int | None, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.side, self.dropout = side, dropout
+        self.linear = nn.Linear(channels * side * side if side else channels, classes)
+
+    def draw(self, feature_map: torch.Tensor) -> torch.Tensor | None:
+        """Dropout's factors, 0 or 1 / (1 - p), [B, inputs of the linear layer]; None where nothing is dropped."""
+        if not self.training or not self.dropout:
+            return None
+        return F.dropout(feature_map.new_ones(len(feature_map), self.linear.in_features), self.dropout)
+
+    def forward(self, feature_map: torch.Tensor) -> torch.Tensor:
+        """Logits [B, C] of a feature map [B, K, h, w], with a draw of its own in training mode."""
+        return self.logits(feature_map, self.draw(feature_map))
+
+    def logits(self, feature_map: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
+        """Logits [B, C] of a feature map [B, K, h, w] under a given draw of dropout."""
+        inputs = feature_map.flatten(1) if self.side else feature_map.mean((2, 3))
+        return self.linear(inputs if kept is None else inputs * kept)
+
+    def gradient(
+        self, feature_map: torch.Tensor, classes: torch.Tensor, kept: torch.Tensor | None, centred: bool = False
+    ) -> torch.Tensor:
+        """d y_c / d f in closed form, differentiable with respect to the weights.
+
+        Args:
+            feature_map: f, [B, K, h, w]; only its shape matters.
+            classes: c for each image, int64 [B].
+            kept: dropout's factors that the logits saw.
+            centred: the gradient of y_c minus the mean of all logits instead.
+
+        Returns:
+            [B, K, h, w]
+        """
+        weight = self.linear.weight
+        rows = (weight - weight.mean(0) if centred else weight)[classes]
+        rows = rows if kept is None else rows * kept
+        if self.side:
+            return rows.view(feature_map.shape)
+        positions = feature_map.shape[2] * feature_map.shape[3]
+        return (rows / positions)[:, :, None, None].expand(feature_map.shape)
+
+
+@dataclass(frozen=True)
+class FilterGroup:
+    """A convolution whose filters can be removed, and everything that goes with them.
+
+    Attributes:
+        convolution: the layer.
+        normalization: the batch normalisation behind it.
+        consumer: the only layer that reads its output.
+        positions: inputs of the consumer per channel: 1 for a convolution, h * w for a linear layer behind a flattened
+            map, whose inputs are ordered channel by channel.
+    """
+
+    convolution: nn.Conv2d
+    normalization: nn.BatchNorm2d
+    consumer: nn.Conv2d | nn.Linear
+    positions: int
+
+    @torch.no_grad()
+    def keep(self, filters: torch.Tensor) -> None:
+        """Remove all other filters, with their statistics and with the consumer's weights for them.
+
+        Args:
+            filters: indices of those that stay, ascending, int64 [n].
+        """
+        for module in (self.convolution, self.normalization):
+            for name, parameter in module.named_parameters(recurse=False):
+                setattr(module, name, nn.Parameter(parameter[filters].clone()))
+        for name in ("running_mean", "running_var"):
+            setattr(self.normalization, name, getattr(self.normalization, name)[filters].clone())
+        weight = self.consumer.weight
+        grouped = weight.reshape(len(weight), -1, self.positions, *weight.shape[2:])[:, filters]
+        self.consumer.weight = nn.Parameter(grouped.flatten(1, 2).clone())
+        self.convolution.out_channels = self.normalization.num_features = len(filters)
+        if isinstance(self.consumer, nn.Conv2d):
+            self.consumer.in_channels = len(filters)
+        else:
+            self.consumer.in_features = len(filters) * self.positions
+
+
+class Network(nn.Module):
+    """A convolutional trunk with named layers and a linear head.
+
+    Attributes:
+        trunk: its last layer's output [B, K, h, w] is the feature map that matching uses unless another is named.
+        head: from that feature map to the logits.
+        layer_index: index in the trunk of each named layer, from input to output.
+        explained_layer: name of the layer whose output Grad-CAM weighs.
+        input_size: side of the square input in pixels.
+    """
+
+    trunk: nn.Sequential
+    head: LinearHead
+    layer_index: dict[str, int]
+    explained_layer: str
+    input_size: int
+
+    @property
+    def classes(self) -> int:
+        """Number of logits C."""
+        return self.head.linear.out_features
+
+    @property
+    def last_layer(self) -> str:
+        """Name of the trunk's last layer."""
+        return next(reversed(self.layer_index))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits [B, C] of normalised images [B, 3, S, S]."""
+        return self.head(self.trunk(images))
+
+    def features(self, images: torch.Tensor, names: Iterable[str]) -> dict[str, torch.Tensor]:
+        """Outputs of the named layers, and of the last one, by name; one pass through the trunk."""
+        wanted = {self.layer_index[name]: name for name in (*names, self.last_layer)}
+        found, flowing = {}, images
+        for index, module in enumerate(self.trunk):
+            flowing = module(flowing)
+            if index in wanted:
+                found[wanted[index]] = flowing
+        return found
+
+    def until(self, name: str, images: torch.Tensor) -> torch.Tensor:
+        """Output of a named layer."""
+        return self.trunk[: self.layer_index[name] + 1](images)
+
+    def beyond(self, name: str, feature_map: torch.Tensor, names: Iterable[str] = ()) -> dict[str, torch.Tensor]:
+        """From the output of a named layer to those of the layers named behind it, and of the last one."""
+        wanted = {self.layer_index[other]: other for other in (*names, name, self.last_layer)}
+        found, flowing = {name: feature_map}, feature_map
+        for index in range(self.layer_index[name] + 1, len(self.trunk)):
+            flowing = self.trunk[index](flowing)
+            if index in wanted:
+                found[wanted[index]] = flowing
+        return found
+
+    def last_activation(self, images: torch.Tensor) -> torch.Tensor:
+        """Output of the explained layer, [B, K, h, w]."""
+        return self.until(self.explained_layer, images)
+
+    def logits_from_activation(self, activation: torch.Tensor) -> torch.Tensor:
+        """Logits [B, C] from the output of the explained layer."""
+        return self.head(self.beyond(self.explained_layer, activation)[self.last_layer])
+
+    def convolutions(self) -> dict[str, nn.Conv2d]:
+        """The convolutions by module name, from input to output."""
+        return {name: m for name, m in self.named_modules() if isinstance(m, nn.Conv2d)}
+
+    def filter_groups(self) -> Iterator[tuple[str, FilterGroup]]:
+        """The convolutions whose filters can be removed, by name."""
+        raise NotImplementedError
+
+    def structure(self) -> dict[str, Any]:
+        """What a file must say beside the weights to build this network again."""
+        raise NotImplementedError
