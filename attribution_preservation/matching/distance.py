@@ -3,19 +3,28 @@
 import torch
 import torch.nn.functional as F
 
+from attribution_preservation.errors import UserError
+
 
 def map_distance(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Mean over images and map cells of (Ms / |Ms|_2 - Mt / |Mt|_2)^2, each map normalised by itself.
+    """Mean over the cells of a map of (Ms / |Ms|_2 - Mt / |Mt|_2)^2, each map normalised by itself.
 
-    A map that is zero everywhere stays zero and passes no gradient.
+    A map that is zero everywhere stays zero and passes no gradient. Maps of two sizes are refused, because pooling one
+    of them would match something else than what is explained.
 
     Args:
         student, teacher: maps [B, h, w]; the teacher's is a constant.
 
     Returns:
-        A scalar between 0 and 2 / (h w) for maps without negative values.
+        [B], each between 0 and 2 / (h w) for maps without negative values.
+
+    Raises:
+        UserError: the maps differ in size.
 
     Source: Park et al. 2020, the loss of attribution matching; Zagoruyko and Komodakis 2017, equation 2.
     """
+    if student.shape != teacher.shape:
+        sizes = [" x ".join(map(str, found.shape[1:])) for found in (student, teacher)]
+        raise UserError(f"matching: the student's map is {sizes[0]}, the teacher's {sizes[1]}; choose other layers")
     normalized = F.normalize(student.flatten(1)), F.normalize(teacher.detach().flatten(1))
-    return (normalized[0] - normalized[1]).square().mean()
+    return (normalized[0] - normalized[1]).square().mean(1)

@@ -1,8 +1,8 @@
 """What every section of params.yaml has in common, and how a mistake in one is said."""
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from attribution_preservation.errors import UserError
 
@@ -16,11 +16,18 @@ class Section(BaseModel):
 S = TypeVar("S", bound=BaseModel)
 
 
-def validate(schema: type[S], value: Any, key: str = "") -> S:
+T = TypeVar("T")
+
+
+@overload
+def validate(schema: type[S], value: Any, key: str = "") -> S: ...
+@overload
+def validate(schema: TypeAdapter[T], value: Any, key: str = "") -> T: ...
+def validate(schema: type[S] | TypeAdapter[T], value: Any, key: str = "") -> S | T:
     """Check a value from params.yaml against its schema.
 
     Args:
-        schema: the section's model.
+        schema: the section's model, or an adapter of a choice between several.
         value: what YAML gave.
         key: where in params.yaml the value stands, for the message.
 
@@ -28,11 +35,12 @@ def validate(schema: type[S], value: Any, key: str = "") -> S:
         UserError: one line that names the first offending parameter, what is wrong with it and what it is.
     """
     try:
-        return schema.model_validate(value)
+        return schema.validate_python(value) if isinstance(schema, TypeAdapter) else schema.model_validate(value)
     except ValidationError as error:
         first, *others = error.errors(include_url=False)
-        where = ".".join(str(part) for part in (key, *first["loc"]) if part != "")
-        if first["type"] == "value_error":  # ours, of several sections together: it names the place itself
+        # Parts in parentheses tell which of several forms a value was read as; a user did not write them.
+        where = ".".join(str(part) for part in (key, *first["loc"]) if part != "" and not str(part).startswith("("))
+        if first["type"] == "value_error":  # ours: of several parameters together
             problem, got = str(first["ctx"]["error"]), ""
         elif first["type"] == "extra_forbidden":
             problem, got = "unknown parameter", ""

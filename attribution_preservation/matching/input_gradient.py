@@ -1,0 +1,25 @@
+"""Input x gradient as the map that is matched."""
+
+import torch
+
+from attribution_preservation.matching.rectifier import Rectifier
+from attribution_preservation.matching.sensitivity import gradient_by_autograd
+from attribution_preservation.matching.view import View
+
+
+def input_gradient_map(view: View, classes: torch.Tensor, rectifier: Rectifier, centred: bool) -> torch.Tensor:
+    """M = V(sum over colours of x * d y_c / d x), in the images' resolution.
+
+    Args:
+        view: a pass that records from the input on.
+        classes: c for each image, int64 [B].
+        rectifier: V.
+        centred: differentiate y_c minus the mean of the image's logits instead.
+
+    Returns:
+        Maps [B, S, S].
+
+    Source: Shrikumar et al. 2016.
+    """
+    gradient = gradient_by_autograd(view.explained, view.images, classes, centred)
+    return rectifier((view.images.detach() * gradient).sum(1))

@@ -1,0 +1,43 @@
+"""Integrated gradients as the map that is matched."""
+
+import torch
+
+from attribution_preservation.matching.rectifier import Rectifier
+from attribution_preservation.matching.sensitivity import gradient_by_autograd
+from attribution_preservation.matching.view import View
+
+
+def integrated_gradients_map(
+    view: View, classes: torch.Tensor, rectifier: Rectifier, centred: bool, steps: int
+) -> torch.Tensor:
+    """M = V(sum over colours of x * mean over the path of d y_c / d x), from the mean colour (0) to the image.
+
+    The integral is taken by the midpoint rule. The network is in eval mode along the path: images between black and
+    themselves must not enter its running statistics, nor dropout the integral.
+
+    Args:
+        view: any pass over the images.
+        classes: c for each image, int64 [B].
+        rectifier: V.
+        centred: differentiate y_c minus the mean of the image's logits instead.
+        steps: points on the path.
+
+    Returns:
+        Maps [B, S, S].
+
+    Source: Sundararajan et al. 2017, equation 1.
+    """
+    images, network = view.images.detach(), view.network
+    differentiable, training = torch.is_grad_enabled(), network.training
+    shares = (torch.arange(steps, device=images.device, dtype=images.dtype) + 0.5) / steps
+    path = (shares.view(-1, 1, 1, 1, 1) * images).flatten(0, 1).requires_grad_()
+    network.eval()
+    try:
+        with torch.enable_grad():
+            logits = network(path)
+        with torch.set_grad_enabled(differentiable):
+            gradient = gradient_by_autograd(logits, path, classes.repeat(steps), centred)
+    finally:
+        network.train(training)
+    mean = gradient.unflatten(0, (steps, len(images))).mean(0)
+    return rectifier((images * mean).sum(1))

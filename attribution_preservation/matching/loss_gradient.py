@@ -1,0 +1,35 @@
+"""Sensitivity matching of Zagoruyko and Komodakis: the gradient of the LOSS with respect to the INPUT.
+
+The reviews of Park et al. 2020 ask for it beside SWA. Where a network is right and sure its loss has no gradient, so
+this matches least where an explanation matters most.
+"""
+
+import torch
+
+from attribution_preservation.matching.view import View
+from attribution_preservation.models.task import task_loss
+
+
+def loss_gradient(view: View, labels: torch.Tensor) -> torch.Tensor:
+    """J = d loss / d x of every image.
+
+    Args:
+        view: a pass that records from the input on.
+        labels: 0 or 1, [B, C].
+
+    Returns:
+        [B, 3, S, S]
+    """
+    differentiable = torch.is_grad_enabled()
+    with torch.enable_grad():
+        loss = task_loss(view.explained, labels) * len(labels)  # the sum over images of each one's loss
+    (gradient,) = torch.autograd.grad(loss, view.images, create_graph=differentiable, retain_graph=True)
+    return gradient
+
+
+def gradient_distance(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """1/2 |J_s - J_t|_2^2 per image, [B]: as published, neither gradient normalised.
+
+    Source: Zagoruyko and Komodakis 2017, section 3.2.
+    """
+    return 0.5 * (student - teacher.detach()).flatten(1).square().sum(1)

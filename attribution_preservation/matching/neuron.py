@@ -1,0 +1,21 @@
+"""Gradient x activation at every neuron: a reviewer asked what averaging the gradient over a channel changes."""
+
+import torch
+
+from attribution_preservation.matching.rectifier import Rectifier
+
+
+def neuron_map(feature_map: torch.Tensor, gradient: torch.Tensor, rectifier: Rectifier) -> torch.Tensor:
+    """M = V(sum over k of d y_c / d f_k * f_k), position by position.
+
+    Args:
+        feature_map: f, [B, K, h, w].
+        gradient: d y_c / d f, [B, K, h, w].
+        rectifier: V.
+
+    Returns:
+        Maps [B, h, w].
+
+    Source: gradient x input (Shrikumar et al. 2016) at a hidden layer; asked for in the reviews of Park et al. 2020.
+    """
+    return rectifier((gradient * feature_map).sum(1))

@@ -1,0 +1,26 @@
+"""Purely random channel weights, without any gradient: the control for SSWA."""
+
+import torch
+
+
+def random_map(feature_map: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    """M = sum over k of u_k f_k; the feature map follows a ReLU, so there is nothing to rectify.
+
+    Args:
+        feature_map: f, [B, K, h, w].
+        weights: u, 0 or 1, [K]; None for the student, whose channels all count, as they do in SSWA.
+
+    Returns:
+        Maps [B, h, w].
+    """
+    if weights is None:
+        return feature_map.sum(1)
+    return torch.einsum("k,bkhw->bhw", weights.to(feature_map), feature_map)
+
+
+def bernoulli_weights(channels: int, share: float, generator: torch.Generator) -> torch.Tensor:
+    """u: each channel is left out with probability `share`, independently; 0 or 1, [K].
+
+    Source: the first of two readings of SSWA that a reviewer of Park et al. 2020 found in the paper.
+    """
+    return (torch.rand(channels, generator=generator) >= share).float()

@@ -1,0 +1,38 @@
+"""How much a logit depends on a feature map: in closed form for the head, by autograd for layers before the last."""
+
+import torch
+
+from attribution_preservation.matching.view import View
+
+
+def feature_gradient(view: View, layer: str, classes: torch.Tensor, centred: bool = False) -> torch.Tensor:
+    """g = d y_c / d f of each image's class c with respect to a layer's output.
+
+    Where autograd is recording, the result can be differentiated in turn (double backward).
+
+    Args:
+        view: a pass of the network.
+        layer: name of the layer.
+        classes: c for each image, int64 [B].
+        centred: differentiate y_c minus the mean of the image's logits instead, which DeepLIFT (Shrikumar et al. 2017,
+            section 3.6) recommends before a softmax.
+
+    Returns:
+        [B, K, h, w]
+    """
+    if layer == view.network.last_layer:
+        return view.network.head.gradient(view.last, classes, view.kept, centred)
+    return gradient_by_autograd(view.explained, view.features[layer], classes, centred)
+
+
+def gradient_by_autograd(
+    logits: torch.Tensor, source: torch.Tensor, classes: torch.Tensor, centred: bool = False
+) -> torch.Tensor:
+    """The same for any differentiable computation from `source` to `logits` [B, C]; of the shape of `source`."""
+    differentiable = torch.is_grad_enabled()
+    with torch.enable_grad():
+        chosen = logits.gather(1, classes[:, None]).sum()
+        if centred:
+            chosen = chosen - logits.mean(1).sum()
+    (gradient,) = torch.autograd.grad(chosen, source, create_graph=differentiable, retain_graph=True)
+    return gradient

@@ -1,0 +1,100 @@
+"""What one pass of a network over a batch leaves for matching: feature maps, logits, and how they hang together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import nn
+
+from attribution_preservation.models.network import Network
+
+
+@dataclass(frozen=True)
+class View:
+    """One pass over a batch.
+
+    Attributes:
+        network: whose pass it was.
+        images: normalised, [B, 3, S, S]; with gradient where maps look at the input.
+        features: outputs of the named layers and of the last one, each [B, K, h, w], by name.
+        logits: of the task, [B, C].
+        explained: the logits that maps explain, [B, C]: the same, or those without dropout.
+        kept: dropout's factors behind `explained`, or None.
+    """
+
+    network: Network
+    images: torch.Tensor
+    features: dict[str, torch.Tensor]
+    logits: torch.Tensor
+    explained: torch.Tensor
+    kept: torch.Tensor | None
+
+    @property
+    def last(self) -> torch.Tensor:
+        """The trunk's output."""
+        return self.features[self.network.last_layer]
+
+
+def student_view(
+    network: Network, images: torch.Tensor, layers: Sequence[str], *, dropout: bool = True, from_input: bool = False
+) -> View:
+    """One pass in which everything can be differentiated.
+
+    Args:
+        network: the student.
+        images: [B, 3, S, S].
+        layers: names of the layers whose outputs are kept.
+        dropout: whether the explained logits see the dropout of the task's.
+        from_input: whether maps differentiate with respect to the images.
+    """
+    if from_input:
+        images = images.detach().requires_grad_()
+    features = network.features(images, layers)
+    last = features[network.last_layer]
+    kept = network.head.draw(last)
+    logits = network.head.logits(last, kept)
+    if dropout or kept is None:
+        return View(network, images, features, logits, logits, kept)
+    return View(network, images, features, logits, network.head.logits(last, None), None)
+
+
+class FrozenTeacher(nn.Module):
+    """A teacher that cannot leave eval mode and whose parameters need no gradient.
+
+    The released code left its teacher in training mode while pruning: its dropout was on and its statistics drifted.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in eval mode, whatever is asked for."""
+        return super().train(False)
+
+    def forward(self, images: torch.Tensor, layers: Sequence[str] = (), from_input: bool = False) -> View:
+        """One pass that records gradients from the first named layer on, or from the input; before it, none.
+
+        Args:
+            images: [B, 3, S, S].
+            layers: names of the layers whose outputs are kept.
+            from_input: whether maps differentiate with respect to the images.
+        """
+        network = self.network
+        first = min(layers, key=network.layer_index.__getitem__, default=network.last_layer)
+        if from_input:
+            images = images.detach().requires_grad_()
+            with torch.enable_grad():
+                features = network.features(images, layers)
+        elif first == network.last_layer:
+            with torch.no_grad():  # the head's gradient is known in closed form
+                features = network.features(images, ())
+        else:
+            with torch.no_grad():
+                start = network.until(first, images)
+            with torch.enable_grad():
+                features = network.beyond(first, start.requires_grad_(), layers)
+        with torch.set_grad_enabled(from_input or first != network.last_layer):
+            logits = network.head(features[network.last_layer])
+        return View(network, images, features, logits, logits, None)
