@@ -39,6 +39,13 @@ def test_vgg16_after_sixteen_iterations_keeps_the_stated_number_of_parameters():
     assert (left + others) / 1e6 == pytest.approx(0.93, abs=0.005)
 
 
+@pytest.mark.parametrize("rate", [0.6, 0.9])
+def test_one_shot_is_one_iteration_at_the_whole_rate(network, rate):
+    masks = WeightMasks(network.convolutions())
+    masks.grow(pruned_share(1, rate))
+    assert masks.sparsity == pytest.approx(rate, abs=1 / 324)
+
+
 def test_masks_only_grow_and_hold_against_the_optimiser(network):
     masks = WeightMasks(network.convolutions())
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=0.1)

@@ -1,6 +1,8 @@
 """Section `evaluate`: how maps and predictions are scored."""
 
-from pydantic import NonNegativeInt
+from typing import Annotated
+
+from pydantic import Field, NonNegativeInt
 
 from attribution_preservation.pipeline.schema.base import Section
 
@@ -9,7 +11,10 @@ class Evaluate(Section):
     """Scores.
 
     Attributes:
-        random_seed: of the uniform random baseline maps.
+        methods: names of the methods that tables compare; what they and the teacher all predict is the population
+            `common`.
+        random_seed: of the uniform random baseline's maps.
     """
 
+    methods: Annotated[list[str], Field(min_length=1)]
     random_seed: NonNegativeInt

@@ -27,11 +27,10 @@ class Augmentation(Section):
         return self
 
 
-class Optimization(Section):
+class Descent(Section):
     """Stochastic gradient descent with momentum.
 
     Attributes:
-        epochs: passes over the training images.
         images_per_epoch: a random subset of this size makes an epoch; null takes all.
         batch_size: images per step; the last, smaller batch of an epoch is left out.
         learning_rate: multiplied by `gamma` at each epoch in `milestones`.
@@ -39,7 +38,6 @@ class Optimization(Section):
         augmentation: random changes of the training images.
     """
 
-    epochs: PositiveInt
     images_per_epoch: PositiveInt | None
     batch_size: PositiveInt
     learning_rate: PositiveFloat
@@ -48,3 +46,17 @@ class Optimization(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: NonNegativeFloat
     augmentation: Augmentation
+
+    def over(self, epochs: int) -> "Optimization":
+        """The same for a number of epochs."""
+        return Optimization(epochs=epochs, **dict(self))
+
+
+class Optimization(Descent):
+    """Gradient descent over a number of epochs.
+
+    Attributes:
+        epochs: passes over the training images.
+    """
+
+    epochs: PositiveInt

@@ -1,20 +1,50 @@
 """The whole of params.yaml, and what must fit together across its sections."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, model_validator
 
+from attribution_preservation.errors import UserError
+from attribution_preservation.models.architectures import (
+    ARCHITECTURES,
+    Layers,
+    layer_names,
+    map_sizes,
+    narrowed,
+    thinned,
+    wider_than,
+)
 from attribution_preservation.pipeline.schema.attribute import Attribute
 from attribution_preservation.pipeline.schema.base import Section
+from attribution_preservation.pipeline.schema.compression import (
+    Distill,
+    Name,
+    PruneChannels,
+    PruneWeights,
+    Scratch,
+    Shape,
+)
 from attribution_preservation.pipeline.schema.data import Data, Input
 from attribution_preservation.pipeline.schema.evaluate import Evaluate
-from attribution_preservation.pipeline.schema.matching import Matching
-from attribution_preservation.pipeline.schema.prune_weights import PruneWeights
+from attribution_preservation.pipeline.schema.matching import Matching, MatchingEntry, methods_of
+from attribution_preservation.pipeline.schema.optimization import Descent
 from attribution_preservation.pipeline.schema.reports import Figures, Tables
 from attribution_preservation.pipeline.schema.runtime import Runtime
 from attribution_preservation.pipeline.schema.teacher import Teacher
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Folder = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)?$")]
+COMPRESSIONS = ("prune_weights", "prune_channels", "distill", "scratch")
+
+
+class Folders(Section):
+    """Where each stage leaves its networks, below models/GROUP; the last part is the stage's name."""
+
+    teacher: Folder
+    prune_weights: Folder
+    prune_channels: Folder
+    distill: Folder
+    scratch: Folder
 
 
 class Profile(Section):
@@ -24,16 +54,23 @@ class Profile(Section):
         profile: its name, shown in every result.
         seed_groups: seeds by group; one stage instance does all seeds of a group. A seed is a whole run with a
             teacher of its own.
+        folders: where networks lie.
+        batches: first parts of `folders` that hold any; attribute and evaluate have one instance for each.
     """
 
     profile: Name
     runtime: Runtime
     seed_groups: Annotated[dict[Name, Annotated[list[NonNegativeInt], Field(min_length=1)]], Field(min_length=1)]
+    folders: Folders
+    batches: Annotated[list[Name], Field(min_length=1)]
     data: Data
     input: Input
     teacher: Teacher
-    matching: Annotated[dict[Name, Matching], Field(min_length=1)]
+    matching: dict[Name, MatchingEntry]
     prune_weights: PruneWeights
+    prune_channels: PruneChannels
+    distill: Distill
+    scratch: Scratch
     attribute: Attribute
     evaluate: Evaluate
     tables: Tables
@@ -44,24 +81,111 @@ class Profile(Section):
         seeds = [seed for group in self.seed_groups.values() for seed in group]
         if len(seeds) != len(set(seeds)):
             raise ValueError("seed_groups: a seed stands there twice; every seed is one run")
-        methods = self.prune_weights.methods
-        if unknown := [method for method in methods if method not in self.matching]:
-            raise ValueError(f"prune_weights.methods: {unknown[0]} has no entry under matching")
-        if len(methods) != len(set(methods)):
-            raise ValueError("prune_weights.methods: a method stands there twice")
-        if "teacher" in self.matching:
-            raise ValueError("matching.teacher: this name stands for the teacher itself in the results; choose another")
-        for key, schedule in (("teacher", self.teacher), ("prune_weights", self.prune_weights)):
-            optimization = schedule.optimization
-            images = [optimization.images_per_epoch or optimization.batch_size]
+        self._check_folders()
+        self._check_matchings()
+        for key, schedule in self._schedules():
+            images = [schedule.images_per_epoch or schedule.batch_size]
             images += [self.data.digits.train_images] if self.data.source == "digits" else []
-            if optimization.batch_size > min(images):
+            if schedule.batch_size > min(images):
                 raise ValueError(f"{key}.optimization.batch_size: an epoch has only {min(images)} images")
-        last = self.prune_weights.iterations
-        for key, iterations in (
-            ("tables.iterations", self.tables.iterations),
-            ("figures.heatmap_iteration", [self.figures.heatmap_iteration]),
-        ):
-            if beyond := [k for k in iterations if k > last]:
-                raise ValueError(f"{key}: there is no iteration {beyond[0]}, prune_weights.iterations is {last}")
+        if late := [epoch for epoch in self.distill.snapshots if epoch >= self.distill.optimization.epochs]:
+            raise ValueError(f"distill.snapshots: {late[0]} is not before the last epoch, which is always kept")
+        try:
+            self._check_shapes()
+        except UserError as error:
+            raise ValueError(str(error)) from None
         return self
+
+    def _schedules(self) -> Iterator[tuple[str, Descent]]:
+        for key in ("teacher", *COMPRESSIONS):
+            yield key, getattr(self, key).optimization
+
+    def _check_folders(self) -> None:
+        holding = set()
+        for stage in ("teacher", *COMPRESSIONS):
+            folder = getattr(self.folders, stage)
+            if folder.split("/")[-1] != stage:
+                raise ValueError(f"folders.{stage}: its last part must be {stage}")
+            if stage == "teacher" or self._runs(stage):
+                holding.add(folder.split("/")[0])
+        if set(self.batches) != holding or len(self.batches) != len(holding):
+            raise ValueError(f"batches: these folders hold networks: {', '.join(sorted(holding))}")
+
+    def _runs(self, compression: str) -> bool:
+        section = getattr(self, compression)
+        return bool(section.students) and (compression == "scratch" or bool(section.matchings))
+
+    def _check_matchings(self) -> None:
+        methods: list[str] = []
+        for name, entry in self.matching.items():
+            methods += methods_of(name, entry)
+        if twice := [method for method in methods if methods.count(method) > 1]:
+            raise ValueError(f"matching: the method {twice[0]} stands there twice")
+        if "teacher" in methods:
+            raise ValueError("matching.teacher: this name stands for the teacher itself in the results; choose another")
+        for compression in COMPRESSIONS[:-1]:
+            names = getattr(self, compression).matchings
+            if unknown := [name for name in names if name not in self.matching]:
+                raise ValueError(f"{compression}.matchings: {unknown[0]} has no entry under matching")
+            if len(names) != len(set(names)):
+                raise ValueError(f"{compression}.matchings: a name stands there twice")
+        if unknown := [method for method in self.evaluate.methods if method not in methods]:
+            raise ValueError(f"evaluate.methods: {unknown[0]} is no method under matching")
+
+    def _check_shapes(self) -> None:
+        """Every mistake about layers that can be known before a network is built."""
+        teacher = _layers("teacher", Shape(**{k: getattr(self.teacher, k) for k in ("architecture", "width_divisor")}))
+        size = self.input.size
+        map_sizes(teacher, size)
+        students = {"prune_weights": dict.fromkeys(self.prune_weights.students, teacher)}
+        students["prune_channels"] = {
+            name: _thinned(f"prune_channels.students.{name}", teacher, rates)
+            for name, rates in self.prune_channels.students.items()
+        }
+        for compression in ("distill", "scratch"):
+            students[compression] = {
+                name: _layers(f"{compression}.students.{name}", shape)
+                for name, shape in getattr(self, compression).students.items()
+            }
+            for layers in students[compression].values():
+                map_sizes(layers, size)
+        for name, layers in students["distill"].items():
+            if wider := wider_than(layers, teacher):
+                raise ValueError(f"distill.students.{name}: wider than its teacher ({wider})")
+        for compression in COMPRESSIONS[:-1]:
+            for name in getattr(self, compression).matchings:
+                for method, matching in methods_of(name, self.matching[name]).items():
+                    for student, layers in students[compression].items():
+                        where = f"matching.{method}, for {compression}.students.{student}"
+                        _check_matched(where, matching, layers, teacher, size)
+
+
+def _layers(key: str, shape: Shape) -> Layers:
+    if shape.architecture not in ARCHITECTURES:
+        raise ValueError(f"{key}.architecture: there is no {shape.architecture}; there are {', '.join(ARCHITECTURES)}")
+    try:
+        return _thinned(f"{key}.rates", narrowed(shape.architecture, shape.width_divisor), shape.rates)
+    except UserError as error:
+        raise ValueError(str(error) if str(error).startswith(key) else f"{key}.{error}") from None
+
+
+def _thinned(key: str, layers: Layers, rates: dict[str, float]) -> Layers:
+    try:
+        return thinned(layers, rates)
+    except UserError as error:
+        raise UserError(f"{key}.{error}") from None
+
+
+def _check_matched(where: str, matching: Matching, student: Layers, teacher: Layers, size: int) -> None:
+    if matching.maps in ("none", "input_gradient", "integrated_gradients", "loss_gradient"):
+        return
+    sizes = map_sizes(student, size), map_sizes(teacher, size)
+    names = [matching.layers] * 2 if matching.layers else [[layer_names(layers)[-1]] for layers in (student, teacher)]
+    for ours, theirs in zip(*names, strict=True):
+        for name, found, whose in ((ours, sizes[0], "student"), (theirs, sizes[1], "teacher")):
+            if name not in found:
+                raise ValueError(f"{where}: layers: the {whose} has no layer {name}; it has {', '.join(found)}")
+        if sizes[0][ours] != sizes[1][theirs]:
+            raise ValueError(
+                f"{where}: the student's map at {ours} has a side of {sizes[0][ours]}, the teacher's {sizes[1][theirs]}"
+            )

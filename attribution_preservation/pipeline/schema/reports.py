@@ -12,12 +12,13 @@ class Tables(Section):
 
     Attributes:
         note: what a reader must know about the data, in the caption of every table.
-        iterations: pruning iterations that become rows; each must exist.
+        iterations: iterations of a student pruned in several steps that become rows, where it has them; its last one
+            always does.
         minimum_pairs: below this number of `own` pairs a table shows `all` instead, and says so.
     """
 
     note: str
-    iterations: Annotated[list[PositiveInt], Field(min_length=1)]
+    iterations: list[PositiveInt]
     minimum_pairs: NonNegativeInt
 
 
@@ -25,9 +26,7 @@ class Figures(Section):
     """Figures.
 
     Attributes:
-        heatmap_rows: number of (image, class) pairs in the grid of heat maps.
-        heatmap_iteration: pruning iteration whose students are shown.
+        heatmap_rows: number of (image, class) pairs in each grid of heat maps.
     """
 
     heatmap_rows: Annotated[int, Field(ge=1, le=40)]
-    heatmap_iteration: PositiveInt

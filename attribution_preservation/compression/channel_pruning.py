@@ -1,0 +1,47 @@
+"""Structured pruning: whole filters of small norm go, with everything that depended on them."""
+
+from collections.abc import Mapping
+
+import torch
+
+from attribution_preservation.errors import UserError
+from attribution_preservation.models.architectures import kept_filters
+from attribution_preservation.models.network import Network
+
+
+def prune_channels(network: Network, rates: Mapping[str, float]) -> None:
+    """Remove filters from a network, in place.
+
+    In each named convolution the filters with the smallest l1 norm go, floor(n (1 - rate)) of n stay; norms are those
+    of the network as it comes. With a filter go its bias, its batch-normalisation statistics and the inputs of the
+    layer that reads it: the removed network computes what the old one computes with that channel at 0 after the ReLU.
+
+    Args:
+        network: is changed.
+        rates: share of the filters to remove, by the convolution's name.
+
+    Raises:
+        UserError: a name is no convolution's that can shrink, or none of its filters would be left.
+
+    Source: Li et al. 2017, "Pruning Filters for Efficient ConvNets"; rates of the paper in supplement C.2.
+    """
+    groups = dict(network.filter_groups())
+    if unknown := [name for name in rates if name not in groups]:
+        raise UserError(f"{unknown[0]}: no filters can be removed there; there are {', '.join(groups)}")
+    chosen = {name: kept_by_norm(groups[name].convolution.weight, rate) for name, rate in rates.items()}
+    if empty := [name for name, kept in chosen.items() if not len(kept)]:
+        raise UserError(f"{empty[0]}: a rate of {rates[empty[0]]} leaves none of its filters")
+    for name, kept in chosen.items():
+        groups[name].keep(kept)
+
+
+def kept_by_norm(weight: torch.Tensor, rate: float) -> torch.Tensor:
+    """Indices, ascending, of the filters of largest l1 norm; among equal ones the later stays.
+
+    Args:
+        weight: of a convolution, [filters, inputs, kh, kw].
+        rate: share of the filters that go.
+    """
+    norms = weight.detach().abs().sum((1, 2, 3))
+    removed = len(norms) - kept_filters(len(norms), rate)
+    return torch.argsort(norms, stable=True)[removed:].sort().values

@@ -1,0 +1,74 @@
+"""The loss of a network that is compressed: its task, what its teacher says, and its maps beside the teacher's."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from attribution_preservation.compression.distillation import binary_distillation
+from attribution_preservation.matching.matcher import Matcher
+from attribution_preservation.matching.view import FrozenTeacher
+from attribution_preservation.models.network import Network
+from attribution_preservation.models.task import task_loss
+from attribution_preservation.pipeline.schema.matching import Matching
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How far the student listens to its teacher's logits.
+
+    Attributes:
+        temperature: T.
+        weight: share w of the distillation loss: w T^2 KL + (1 - w) task.
+    """
+
+    temperature: float
+    weight: float
+
+
+class CompressionObjective(nn.Module):
+    """Task loss, or its mixture with distillation, plus strength * distance between attribution maps.
+
+    Without matching and distillation ("Naive" in pruning) the teacher does not run.
+
+    Args:
+        student: the network that is trained.
+        teacher: its teacher; kept in eval mode.
+        matching: the method's parameters.
+        distillation: None where the logits are not matched.
+    """
+
+    def __init__(
+        self, student: Network, teacher: Network, matching: Matching, distillation: Distillation | None = None
+    ) -> None:
+        super().__init__()
+        self.student, self.teacher = student, FrozenTeacher(teacher)
+        self._strength, self._distillation = matching.strength, distillation
+        self._matcher = None if matching.maps == "none" else Matcher(matching, student, teacher)
+
+    def start_epoch(self, seed: int) -> None:
+        """Seed the method's own draws."""
+        if self._matcher:
+            self._matcher.start_epoch(seed)
+
+    def forward(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Parts of the loss by name, each a scalar: `loss`, `task`, and where they apply `distillation`, `matching`.
+
+        `distillation` and `matching` stand there before their factors.
+        """
+        matcher, teacher_logits, parts = self._matcher, None, {}
+        if matcher:
+            student, teacher = matcher.student_view(self.student, images), matcher.teacher_view(self.teacher, images)
+            logits, teacher_logits = student.logits, teacher.logits
+            parts["matching"] = matcher(student, teacher, labels)
+        else:
+            logits = self.student(images)
+        parts["task"] = loss = task_loss(logits, labels)
+        if self._distillation:
+            teacher_logits = self.teacher(images).logits if teacher_logits is None else teacher_logits
+            temperature, weight = self._distillation.temperature, self._distillation.weight
+            parts["distillation"] = binary_distillation(logits, teacher_logits, temperature)
+            loss = weight * temperature**2 * parts["distillation"] + (1 - weight) * loss
+        if matcher:
+            loss = loss + self._strength * parts["matching"]
+        return {"loss": loss, **parts}

@@ -1,0 +1,100 @@
+"""Sections `prune_weights`, `prune_channels`, `distill` and `scratch`: every way to a smaller network."""
+
+from typing import Annotated
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from attribution_preservation.pipeline.schema.base import Section
+from attribution_preservation.pipeline.schema.optimization import Descent, Optimization
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Rate = Annotated[float, Field(ge=0, le=1)]
+
+
+class PruningSteps(Section):
+    """How many weights go, in how many steps.
+
+    Attributes:
+        iterations: number of pruning steps; 1 is one-shot.
+        rate: share of the remaining weights that each step removes; after k steps 1 - (1 - rate)^k are gone.
+        epochs: of fine-tuning after each step.
+    """
+
+    iterations: Annotated[int, Field(ge=1, le=99)]
+    rate: Annotated[float, Field(gt=0, lt=1)]
+    epochs: PositiveInt
+
+
+class PruneWeights(Section):
+    """Magnitude pruning of single weights.
+
+    Attributes:
+        matchings: names of entries of `matching`.
+        students: by name, how far and in how many steps.
+        optimization: the fine-tuning after each step.
+    """
+
+    matchings: list[str]
+    students: dict[Name, PruningSteps]
+    optimization: Descent
+
+
+class PruneChannels(Section):
+    """Removal of whole filters, once, and fine-tuning.
+
+    Attributes:
+        matchings: names of entries of `matching`.
+        students: by name, the share of filters to remove by the convolution's name (`conv1`, ...); 0 where it is not
+            named.
+        optimization: the fine-tuning.
+    """
+
+    matchings: list[str]
+    students: dict[Name, dict[str, Rate]]
+    optimization: Optimization
+
+
+class Shape(Section):
+    """A small network, described from a published one.
+
+    Attributes:
+        architecture: a name in `attribution_preservation.models.architectures`.
+        width_divisor: divides the width of every convolution.
+        rates: as channel pruning would remove filters from that.
+    """
+
+    architecture: str
+    width_divisor: Annotated[int, Field(ge=1, le=64)]
+    rates: dict[str, Rate] = Field(default_factory=dict)
+
+
+class Distill(Section):
+    """Knowledge distillation into a narrower network: 0.9 T^2 KL + 0.1 task loss, as published.
+
+    Attributes:
+        matchings: names of entries of `matching`.
+        students: by name, their shape.
+        temperature: T.
+        weight: share of the distillation loss; the task loss has the rest.
+        snapshots: epochs after which a student is kept and scored, beside the last.
+        optimization: the schedule.
+    """
+
+    matchings: list[str]
+    students: dict[Name, Shape]
+    temperature: PositiveFloat
+    weight: Annotated[float, Field(ge=0, le=1)]
+    snapshots: list[PositiveInt]
+    optimization: Optimization
+
+
+class Scratch(Section):
+    """Small networks trained without a teacher.
+
+    Attributes:
+        students: by name, their shape.
+        optimization: the schedule.
+    """
+
+    students: dict[Name, Shape]
+    optimization: Optimization
