@@ -1,12 +1,12 @@
 """The state of a run between two epochs, in one safetensors file."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run.tensors import read_tensors, write_tensors
 
 
@@ -33,7 +33,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         f"{group}/{name}": tensor for group, tensors in checkpoint.tensors.items() for name, tensor in tensors.items()
     }
     position = {"phase": checkpoint.phase, "epoch": checkpoint.epoch, "log": checkpoint.log}
-    write_tensors(path, flat, {"position": json.dumps(position)})
+    write_tensors(path, flat, position)
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:
@@ -44,10 +44,12 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
     """
     if not path.exists():
         return None
-    flat, texts = read_tensors(path, "delete it to begin this run again")
-    position = json.loads(texts["position"])
+    flat, position = read_tensors(path, "delete it to begin this run again")
     tensors: dict[str, dict[str, torch.Tensor]] = {}
     for key, tensor in flat.items():
-        group, name = key.split("/", 1)
+        group, _, name = key.partition("/")
         tensors.setdefault(group, {})[name] = tensor
-    return Checkpoint(position["phase"], position["epoch"], position["log"], tensors)
+    try:
+        return Checkpoint(position["phase"], position["epoch"], position["log"], tensors)
+    except KeyError:
+        raise UserError(f"{path} is no state of a run; delete it to begin this run again") from None

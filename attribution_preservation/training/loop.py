@@ -23,7 +23,8 @@ class Trainer:
     """Trains one network, in one or several phases, from epoch to epoch.
 
     Args:
-        objective: a module with the attribute `student`, whose forward gives the parts of the loss by name.
+        objective: a module with the attribute `student`, whose forward gives the parts of the loss by name and whose
+            `start_epoch` takes a seed for its own draws.
         batches: the training images.
         normalize: from uint8 images to the network's input.
         key: seed and stage, from which all randomness is derived.
@@ -61,6 +62,7 @@ class Trainer:
         start: Checkpoint | None = None,
         note: str = "",
         after_step: Callable[[], None] = lambda: None,
+        after_epoch: Callable[[int], None] = lambda epoch: None,
         masks: Callable[[], dict[str, torch.Tensor]] = dict,
     ) -> None:
         """Run one phase, with an optimiser of its own, to its last epoch.
@@ -71,6 +73,7 @@ class Trainer:
             start: state to go on from, of this phase.
             note: what the progress shows before epoch and loss.
             after_step: called after every optimiser step (pruned weights go back to 0 there).
+            after_epoch: called with the number of epochs done, before the state is saved.
             masks: tensors of the caller's that belong into the state.
 
         Raises:
@@ -97,6 +100,7 @@ class Trainer:
             means = self._epoch(objective, wrapped, (*self._key, phase, epoch), shown, after_step)
             self._check_weights()
             self.log.append({"phase": phase, "epoch": epoch + 1, "learning_rate": rate, **means})
+            after_epoch(epoch + 1)
             momentum = _momentum(optimizer, self.student)
             tensors = {"network": self.student.state_dict(), "momentum": momentum, "masks": masks()}
             self._save(Checkpoint(phase, epoch + 1, self.log, tensors))
@@ -109,7 +113,8 @@ class Trainer:
         shown: str,
         after_step: Callable[[], None],
     ) -> dict[str, float]:
-        torch.manual_seed(derived_seed(*key, "network"))  # dropout, and SSWA's channels
+        torch.manual_seed(derived_seed(*key, "network"))  # dropout, the same under every method of matching
+        self._objective.start_epoch(derived_seed(*key, "matching"))
         objective.train()
         sums: dict[str, torch.Tensor] = {}
         steps = self._batches.steps

@@ -1,12 +1,13 @@
 """The task by itself: multi-label classification."""
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+
+from attribution_preservation.models.task import task_loss
 
 
 class TaskObjective(nn.Module):
-    """MultiLabelSoftMarginLoss on the logits, and nothing else ("Naive" in a compression).
+    """The task's loss and nothing else: teachers, and small networks from scratch.
 
     Args:
         student: the network that is trained; a teacher too is somebody's student while it learns.
@@ -16,7 +17,10 @@ class TaskObjective(nn.Module):
         super().__init__()
         self.student = student
 
+    def start_epoch(self, seed: int) -> None:
+        """Nothing here is drawn."""
+
     def forward(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """Parts of the loss by name, each a scalar: `loss` and `task`, which are equal here."""
-        task = F.multilabel_soft_margin_loss(self.student(images), labels)
+        task = task_loss(self.student(images), labels)
         return {"loss": task, "task": task}

@@ -11,7 +11,7 @@ import pytest
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run import parent as parent_module
 from attribution_preservation.pipeline.run.files import atomic_directory, atomic_file, digest, files_below, write_json
-from attribution_preservation.pipeline.run.layout import Network, pruned, teachers
+from attribution_preservation.pipeline.run.layout import Identity, network_files
 from attribution_preservation.pipeline.run.parent import Parent
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.resume import fingerprint, resume_folder
@@ -94,9 +94,9 @@ def test_a_file_that_is_no_plain_mapping_is_refused(tmp_path, text):
         read_yaml(tmp_path / "params.yaml")
 
 
-def key(seed=0, method="swa", versions=None):
+def key(seed=0, method="swa", versions=None, settings=None):
     inputs = {Path("models/all"): [Path(f"models/all/{seed}")]}
-    return fingerprint(stage(method), seed, inputs, versions or {"torch": "2"})
+    return fingerprint(stage(method), seed, settings or {}, inputs, versions or {"torch": "2"})
 
 
 @pytest.mark.parametrize(
@@ -126,6 +126,15 @@ def test_a_missing_dependency_says_what_to_run(root):
 
 def test_seed_method_and_versions_are_part_of_the_fingerprint(root):
     assert len({key(), key(seed=1), key(method="naive"), key(versions={"torch": "3"})}) == 4
+
+
+def test_a_runs_own_settings_stand_for_the_section_that_is_declared_for_several(root):
+    own = {"matching": {"maps": "swa", "strength": 50}}
+    before = key(settings=own)
+    Path("params.yaml").write_text(PARAMS.replace("strength: 50", "strength: 50, beside: 1"))
+    assert key(settings=own) == before
+    assert key(settings={"matching": {"maps": "swa", "strength": 51}}) != before
+    assert key() != before
 
 
 @pytest.mark.parametrize(
@@ -252,12 +261,23 @@ def test_byte_compiled_python_is_no_content(tmp_path):
     assert files_below([tmp_path]) == [tmp_path / "a.py"]
 
 
-def test_every_network_has_a_file_of_its_own():
-    networks = teachers("all", [0, 1]) + pruned("all", [0, 1], ["naive", "swa"], 3)
-    assert len({network.below(Path("maps")) for network in networks}) == len(networks) == 14
-    assert networks[0].below(Path("models")) == Path("models/teacher/all/seed-0/network.safetensors")
-    student = Network("prune_weights", "all", 1, "swa", 3)
-    assert student.below(Path("maps")) == Path("maps/prune_weights/all/swa/seed-1/iteration-03.safetensors")
+def test_every_network_of_a_run_has_a_file_name_of_its_own():
+    names = {Identity("prune_weights", 0, "iterative", "swa", iteration).file_name for iteration in range(1, 17)}
+    assert len(names) == 16
+    assert "iteration-03.safetensors" in names
+    assert Identity("distill", 0, "half", "swa", 7).file_name == "epoch-07.safetensors"
+    assert Identity("teacher", 0).file_name == "network.safetensors"
+    assert Identity(**Identity("distill", 1, "half", "swa", 7).as_dict()) == Identity("distill", 1, "half", "swa", 7)
+
+
+def test_network_files_are_found_in_one_order_without_partial_ones(tmp_path):
+    for name in ("b/2.safetensors", "a/1.safetensors", "a/.3.safetensors.partial", "a/log.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [str(path.relative_to(tmp_path)) for path in network_files(tmp_path)] == [
+        "a/1.safetensors",
+        "b/2.safetensors",
+    ]
 
 
 def test_progress_without_a_terminal_is_plain_lines(capsys):

@@ -163,7 +163,7 @@ def test_a_step_is_torchs_own_sgd_step(store):
     # One epoch of one batch, without dropout: the loop must do nothing but forward, backward and step.
     optimization = schedule(epochs=1, batch_size=10, augmentation=PLAIN)
     trained, by_hand = network(), network()
-    trained.head[1].p = by_hand.head[1].p = 0.0
+    trained.head.dropout = by_hand.head.dropout = 0.0
     trainer = make_trainer(trained, store, optimization, key=("k",))
     trainer.fit(optimization)
     ((images, labels),) = list(Batches(store, 8, optimization, 0).epoch("k", 0, 0))
@@ -179,7 +179,7 @@ def test_a_step_is_torchs_own_sgd_step(store):
 def test_a_loss_that_is_not_finite_stops_the_run_and_saves_nothing(store, tmp_path):
     broken = network()
     with torch.no_grad():
-        broken.head[-1].bias[0] = float("inf")
+        broken.head.linear.bias[0] = float("inf")
     with pytest.raises(UserError, match=r"the loss is not finite .*learning_rate"):
         train(store, broken, tmp_path / "state")
     assert not (tmp_path / "state").exists()
@@ -233,11 +233,11 @@ def test_weights_that_the_last_step_breaks_are_not_kept(store):
         steps.append(1)
         if len(steps) == 2:  # the last of the epoch's two steps
             with torch.no_grad():
-                broken.head[-1].bias[0] = float("nan")
+                broken.head.linear.bias[0] = float("nan")
 
     optimization = schedule(epochs=1)
     saved = []
     trainer = make_trainer(broken, store, optimization, key=("k",), save=saved.append)
-    with pytest.raises(UserError, match=r"has made head\.2\.bias infinite or NaN"):
+    with pytest.raises(UserError, match=r"has made head\.linear\.bias infinite or NaN"):
         trainer.fit(optimization, after_step=break_weights)
     assert saved == []

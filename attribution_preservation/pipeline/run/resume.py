@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -26,6 +27,7 @@ ROOT = Path(".resume")
 def fingerprint(
     stage: Stage,
     seed: int,
+    settings: Mapping[str, Any],
     inputs: Mapping[Path, Iterable[Path]],
     versions: Mapping[str, str],
 ) -> str:
@@ -33,8 +35,9 @@ def fingerprint(
 
     Args:
         stage: the instance; its declared parameters and dependencies enter, except `seed_groups`, so that a new seed
-            beside this one leaves this run as it is, and `runtime.workers`.
+            beside this one leaves this run as it is, `folders` and `runtime.workers`.
         seed: the run's own seed.
+        settings: what concerns this run of a section that is declared for several runs; stands for that section.
         inputs: for a dependency that holds files of several runs, the files of it that this run reads.
         versions: name and version of what computes (torch, the device), because floating point differs between them.
 
@@ -45,13 +48,15 @@ def fingerprint(
     for path in paths:
         if not path.exists():
             raise UserError(f"{path} is missing; run the stage that makes it first (dvc repro runs all in order)")
-    parameters = {key: value for key, value in stage.declared_values().items() if not key.startswith("seed_groups")}
+    others = {"seed_groups", "folders", *settings}
+    parameters = {key: value for key, value in stage.declared_values().items() if key.split(".")[0] not in others}
     # Worker processes prepare the same images in the same order, however many there are.
     parameters["runtime"] = {key: value for key, value in parameters.get("runtime", {}).items() if key != "workers"}
     content = {
         "stage": stage.name,
-        "method": stage.axes.get("method"),
+        "student": stage.axes.get("student"),
         "seed": seed,
+        "settings": dict(settings),
         "parameters": parameters,
         "files": {str(path): digest(path) for path in files_below(paths)},
         "versions": {"python": platform.python_version(), **versions},

@@ -1,0 +1,131 @@
+"""What every run of a training stage has in common, from the parameters to the finished files."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from attribution_preservation.data.inputs import Normalize
+from attribution_preservation.data.store import Store
+from attribution_preservation.models.files import load_network, save_network
+from attribution_preservation.models.network import Network
+from attribution_preservation.pipeline.run.files import atomic_directory, write_text
+from attribution_preservation.pipeline.run.layout import Identity
+from attribution_preservation.pipeline.run.parent import Parent
+from attribution_preservation.pipeline.run.progress import Progress
+from attribution_preservation.pipeline.run.resume import ResumeFolder, fingerprint, resume_folder
+from attribution_preservation.pipeline.run.stage import Stage
+from attribution_preservation.pipeline.schema.data import Input
+from attribution_preservation.pipeline.schema.optimization import Optimization
+from attribution_preservation.pipeline.schema.runtime import Runtime
+from attribution_preservation.training.batches import Batches
+from attribution_preservation.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from attribution_preservation.training.log import log_csv
+from attribution_preservation.training.loop import Trainer
+from attribution_preservation.training.randomness import derived_seed
+from attribution_preservation.training.runtime import Device, set_up
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a stage: what it trains, and what that depends on.
+
+    Attributes:
+        identity: of its (last) network.
+        below: its folder in the stage's output.
+        teacher: file of the teacher that it reads; None where it has none.
+        settings: what of the stage's parameters concerns this run among others of the instance.
+    """
+
+    identity: Identity
+    below: Path
+    teacher: Path | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Workplace:
+    """Where one run is at work: its parameters, its resume state and its results."""
+
+    stage: Stage
+    run: Run
+    folder: ResumeFolder
+    runtime: Runtime
+    device: Device
+    alive: Callable[[], None]
+
+    def __post_init__(self) -> None:
+        self.start = load_checkpoint(self.folder.state)
+        self.shown = self.stage.section("input", Input)
+        self.store = Store(self.stage.dep(Path("data/dataset")))
+
+    def teacher(self) -> Network:
+        """The run's teacher, freshly read."""
+        if self.run.teacher is None:
+            raise ValueError("this run has no teacher")
+        return load_network(self.run.teacher)[0]
+
+    def seed_initial(self) -> None:
+        """Seed torch for a network's initial weights, which so are the same under every method."""
+        torch.manual_seed(derived_seed(self.run.identity.seed, self.stage.name, "initial"))
+
+    def trainer(self, objective: nn.Module, schedule: Optimization, phases: int = 1) -> Trainer:
+        """The trainer of this run, which shows its progress over all phases of one schedule."""
+        batches = Batches(self.store, self.shown.size, schedule, self.runtime.workers)
+        done = (max(self.start.phase, 1) - 1) * schedule.epochs + self.start.epoch if self.start else 0
+        identity = self.run.identity
+        words = [self.stage.name, identity.student, identity.method, f"seed {identity.seed}"]
+        label = ", ".join(word for word in words if word)
+        self._progress = Progress((phases * schedule.epochs - done) * batches.images, label)
+        return Trainer(
+            objective,
+            batches,
+            Normalize(self.shown.mean, self.shown.std),
+            key=(identity.seed, self.stage.name),  # without the method: all methods see the same batches
+            device=self.device.torch.type,
+            precision=self.runtime.precision,
+            progress=self._progress,
+            save=self._save,
+            alive=self.alive,
+        )
+
+    def _save(self, checkpoint: Checkpoint) -> None:
+        save_checkpoint(checkpoint, self.folder.state)
+
+    def keep(self, network: Network, iteration: int = 0) -> None:
+        """Write a network among the run's results."""
+        found = self.run.identity
+        identity = Identity(found.compression, found.seed, found.student, found.method, iteration)
+        save_network(network, self.folder.work / identity.file_name, identity.as_dict())
+
+    def finish(self, trainer: Trainer) -> None:
+        """Write the record of training and mark the run as complete."""
+        self._progress.close()
+        write_text(self.folder.work / "log.csv", log_csv(trainer.log))
+        self.folder.finish()
+
+
+def train_all(stage: Stage, runs: Iterable[Run], train: Callable[[Workplace], None]) -> None:
+    """Do every run that has not been done before, and put all results into the stage's output.
+
+    Args:
+        stage: the instance.
+        runs: what it trains.
+        train: does one run, from where it stopped; ends with `Workplace.finish`.
+    """
+    runtime = stage.section("runtime", Runtime)
+    device, alive = set_up(runtime), Parent().check
+    results: list[tuple[Path, ResumeFolder]] = []
+    for run in runs:
+        # The folder of teachers is a dependency; a run reads one of them.
+        inputs = {run.teacher.parents[1]: [run.teacher]} if run.teacher else {}
+        with resume_folder(fingerprint(stage, run.identity.seed, run.settings, inputs, device.versions)) as folder:
+            if not folder.complete:
+                train(Workplace(stage, run, folder, runtime, device, alive))
+            results.append((run.below, folder))
+    with atomic_directory(stage.out) as partial:
+        for below, folder in results:
+            folder.deliver(partial / below)
