@@ -1,11 +1,11 @@
 """All scores of one compression's networks beside their teacher, on the three populations, as tidy rows.
 
 Populations (what is averaged over): `own`, pairs that the network itself predicts (logit > 0), as the paper counts;
-`common`, pairs that the teacher and all methods of one iteration predict, so that everyone is judged on the same
-pairs; `all`.
+`common`, pairs that the teacher and the compared methods of one student, iteration and seed all predict, so that
+everyone is judged on the same pairs; `all`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,54 +75,66 @@ def baseline_scores(pairs: ScoredPairs, random_seed: int) -> dict[str, dict[str,
     }
 
 
-def teacher_rows(teacher: Evidence, pairs: ScoredPairs, baselines: dict[str, dict[str, np.ndarray]]) -> Iterator[Row]:
+class Teacher:
+    """A teacher's evidence with the localisation scores of its maps, which every student of it needs again.
+
+    Attributes:
+        evidence: what was extracted from it.
+        scores: by attribution method and metric, each [P].
+    """
+
+    def __init__(self, evidence: Evidence, pairs: ScoredPairs) -> None:
+        self.evidence = evidence
+        self.scores = {attribution: pairs.localize(maps) for attribution, maps in evidence.maps.items()}
+
+
+def teacher_rows(teacher: Teacher, pairs: ScoredPairs, baselines: dict[str, dict[str, np.ndarray]]) -> Iterator[Row]:
     """Rows of one teacher, and of the baselines on its pairs."""
-    populations = {"own": pairs.predicted(teacher.logits), "all": np.ones(len(pairs.label), dtype=bool)}
-    yield from _network_rows(teacher, pairs)
-    for attribution, maps in teacher.maps.items():
-        yield from _means(pairs.localize(maps), populations, attribution=attribution)
+    populations = {"own": pairs.predicted(teacher.evidence.logits), "all": np.ones(len(pairs.label), dtype=bool)}
+    yield from _network_rows(teacher.evidence, pairs)
+    for attribution, scores in teacher.scores.items():
+        yield from _means(scores, populations, attribution=attribution)
     for name, scores in baselines.items():
         yield from _means(scores, populations, attribution=name)
 
 
 def student_rows(
-    teacher: Evidence,
-    students: dict[str, dict[int, Evidence]],
+    teacher: Teacher,
+    students: Mapping[str, Evidence],
+    compared: Sequence[str],
     pairs: ScoredPairs,
     baselines: dict[str, dict[str, np.ndarray]],
 ) -> Iterator[Row]:
-    """Rows of the students of one teacher.
+    """Rows of the students that differ in nothing but the method, beside their teacher.
 
     For the population `common` the teacher and the baselines are scored on the same pairs: their rows bear the method
     `teacher`, or none.
 
     Args:
         teacher: their teacher.
-        students: by method and iteration.
+        students: by method, empty for a student that was trained without one.
+        compared: methods whose predictions make the population `common`; where none of them is among the students,
+            all of the students' do.
         pairs: the scored pairs.
         baselines: scores of the baseline maps.
     """
-    everything = np.ones(len(pairs.label), dtype=bool)
-    teacher_predicts = pairs.predicted(teacher.logits)
-    teacher_scores = {attribution: pairs.localize(maps) for attribution, maps in teacher.maps.items()}
-    for iteration in next(iter(students.values())):
-        level = {method: by_iteration[iteration] for method, by_iteration in students.items()}
-        predicted = {method: pairs.predicted(student.logits) for method, student in level.items()}
-        common = np.logical_and.reduce([teacher_predicts, *predicted.values()])
-        for method, student in level.items():
-            where = {"method": method, "iteration": iteration, "sparsity": student.sparsity}
-            populations = {"own": predicted[method], "common": common, "all": everything}
-            yield from _network_rows(student, pairs, **where)
-            for attribution, maps in student.maps.items():
-                scores = pairs.localize(maps)
-                scores["cosine"] = cosine(maps, teacher.maps[attribution])
-                scores["l2"] = l2_distance(maps, teacher.maps[attribution])
-                yield from _means(scores, populations, attribution=attribution, **where)
-        where = {"iteration": iteration, "sparsity": next(iter(level.values())).sparsity}
-        for attribution, scores in teacher_scores.items():
-            yield from _means(scores, {"common": common}, attribution=attribution, method="teacher", **where)
-        for name, scores in baselines.items():
-            yield from _means(scores, {"common": common}, attribution=name, **where)
+    predicted = {method: pairs.predicted(student.logits) for method, student in students.items()}
+    deciding = [predicted[method] for method in compared if method in predicted] or list(predicted.values())
+    common = np.logical_and.reduce([pairs.predicted(teacher.evidence.logits), *deciding])
+    for method, student in students.items():
+        where = {"method": method or None, "sparsity": student.sparsity}
+        populations = {"own": predicted[method], "common": common, "all": np.ones(len(pairs.label), dtype=bool)}
+        yield from _network_rows(student, pairs, **where)
+        for attribution, maps in student.maps.items():
+            scores = pairs.localize(maps)
+            scores["cosine"] = cosine(maps, teacher.evidence.maps[attribution])
+            scores["l2"] = l2_distance(maps, teacher.evidence.maps[attribution])
+            yield from _means(scores, populations, attribution=attribution, **where)
+    where = {"sparsity": next(iter(students.values())).sparsity}
+    for attribution, scores in teacher.scores.items():
+        yield from _means(scores, {"common": common}, attribution=attribution, method="teacher", **where)
+    for name, scores in baselines.items():
+        yield from _means(scores, {"common": common}, attribution=name, **where)
 
 
 def _network_rows(network: Evidence, pairs: ScoredPairs, **where: Any) -> Iterator[Row]:

@@ -1,6 +1,10 @@
-"""How large is a network?"""
+"""How large is a network, and how much does it compute?"""
 
+from collections.abc import Callable
+
+import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 
 def parameters(network: nn.Module) -> int:
@@ -17,3 +21,18 @@ def weight_sparsity(network: nn.Module) -> float:
     """Share of the convolution weights that are 0, from 0 to 1: what weight pruning counts."""
     weights = [module.weight for module in network.modules() if isinstance(module, nn.Conv2d)]
     return 1 - sum(int(w.count_nonzero()) for w in weights) / sum(w.numel() for w in weights)
+
+
+def multiply_accumulates(network: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor) -> int:
+    """Multiply-accumulate operations of one forward pass, of convolutions and matrix products, zeros included.
+
+    Args:
+        network: any differentiable or not differentiable function of images.
+        image: one input, [1, 3, S, S]; only its shape matters.
+
+    Source: torch's own count of floating-point operations, two for each multiply-accumulate.
+    """
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        network(image)
+    return counter.get_total_flops() // 2

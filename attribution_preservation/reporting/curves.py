@@ -1,70 +1,77 @@
-"""Scores against sparsity, one line per method."""
+"""Scores along a student's iterations or epochs, by method."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # no display is needed, or asked for
-
-import matplotlib.pyplot as plt
 import pandas as pd
 
-from attribution_preservation.reporting.results import display_name, methods_of, select
+from attribution_preservation.reporting.panels import SCORES, Line, Panel, draw_panels, over_seeds
+from attribution_preservation.reporting.results import Level, display_name, levels, present, select
 
-# metric: axis label, attribution, population of the numbers in reports/plots
-CURVES = {
-    "mean_ap": ("mAP [%]", None, None),
-    "roc_auc": ("ROC-AUC [%]", "grad_cam", "own"),
-    "point_accuracy": ("point accuracy [%]", "grad_cam", "own"),
-    "cosine": ("cosine to the teacher's map", "grad_cam", "all"),
-}
-# Okabe and Ito's colours, which colour-blind readers can tell apart; markers tell the lines apart in print.
-STYLES = (("#000000", "o"), ("#E69F00", "s"), ("#0072B2", "^"), ("#009E73", "D"), ("#CC79A7", "v"), ("#56B4E9", "P"))
+PLOTTED = {"mean_ap": None, "roc_auc": "own", "point_accuracy": "own", "cosine": "all"}  # population, in reports/plots
 
 
-def curve_table(results: pd.DataFrame, metric: str, population: str | None) -> pd.DataFrame:
+def courses(results: pd.DataFrame, compression: str) -> dict[str, list[Level]]:
+    """By student, the levels of those that have several."""
+    found: dict[str, list[Level]] = {}
+    for level in levels(results, compression):
+        found.setdefault(level.student, []).append(level)
+    return {student: course for student, course in found.items() if len(course) > 1}
+
+
+def curve_table(
+    results: pd.DataFrame, course: Sequence[Level], methods: Sequence[str], metric: str, population: str | None
+) -> pd.DataFrame:
     """Mean over seeds by iteration, one column per method and one with its deviation, for `dvc plots` and figures."""
-    attribution = CURVES[metric][1]
-    rows = select(results, compression="prune_weights", metric=metric, population=population, attribution=attribution)
-    table = rows.groupby("iteration")["sparsity"].mean().to_frame()
-    for method in methods_of(results):
+    compression, student = course[0].compression, course[0].student
+    attribution = "grad_cam" if population else None
+    rows = select(
+        results,
+        compression=compression, student=student, metric=metric, population=population, attribution=attribution,
+    )  # fmt: skip
+    table = pd.DataFrame(index=pd.Index([level.iteration for level in course], name="iteration"))
+    table["sparsity"] = rows.groupby("iteration")["sparsity"].mean()
+    for method in present(rows, methods):
         values = select(rows, method=method).groupby("iteration")["value"]
         table[method] = values.mean()
         table[f"{method}_deviation"] = values.std(ddof=1)
     return table.reset_index()
 
 
-def draw_curves(results: pd.DataFrame, population: str, path: Path) -> None:
+def draw_curves(
+    results: pd.DataFrame, course: Sequence[Level], methods: Sequence[str], population: str, path: Path
+) -> None:
     """One panel per metric: mean over seeds as a line, one deviation as a band, the teacher as a dashed line."""
-    figure, panels = plt.subplots(1, len(CURVES), figsize=(4.2 * len(CURVES), 3.8), layout="constrained")
-    for panel, (metric, (label, attribution, _)) in zip(panels, CURVES.items(), strict=True):
-        counted = population if attribution else None
-        table = curve_table(results, metric, counted)
-        for method, (color, marker) in zip(methods_of(results), STYLES, strict=False):
-            mean, deviation = table[method].astype(float), table[f"{method}_deviation"].astype(float)
-            panel.plot(table["iteration"], mean, color=color, marker=marker, markersize=4, label=display_name(method))
-            panel.fill_between(table["iteration"], mean - deviation, mean + deviation, color=color, alpha=0.15, lw=0)
-        teacher = _teacher(results, metric, counted, table["iteration"])
-        panel.plot(table["iteration"], teacher, color="#666666", linestyle="--", linewidth=1, label="Teacher")
-        ticks = table["iteration"].tolist()[:: max(1, len(table) // 6)]
-        shown = table.set_index("iteration")["sparsity"]
-        panel.set_xticks(ticks, [f"{100 * shown[k]:.0f}" for k in ticks])
-        panel.set_xlabel("pruned convolution weights [%]")
-        panel.set_ylabel(label)
-        panel.grid(alpha=0.25)
-    panels[0].legend(fontsize=8)
-    seeds = results["seed"].nunique()
-    over = f"mean over {seeds} seeds, band: one deviation" if seeds > 1 else "one seed"
-    figure.suptitle(f"Iterative weight pruning, pairs: {population}; {over}", fontsize=11)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-    plt.close(figure)
+    compression, student = course[0].compression, course[0].student
+    panels = []
+    for metric, (label, of_pairs) in SCORES.items():
+        counted = population if of_pairs else None
+        table = curve_table(results, course, methods, metric, counted)
+        shown = table["iteration"].tolist()
+        lines = [
+            Line(display_name(method), shown, table[method], table[f"{method}_deviation"], number)
+            for number, method in enumerate(methods)
+            if method in table
+        ]
+        if metric != "cosine":
+            teacher = _teacher(results, course, metric, counted)
+            lines.append(Line("Teacher", shown, teacher, [float("nan")] * len(shown)))
+        positions = shown[:: max(1, len(shown) // 6)]
+        if table["sparsity"].notna().all():
+            sparsity = table.set_index("iteration")["sparsity"]
+            ticks, x_label = [f"{100 * sparsity[k]:.0f}" for k in positions], "pruned convolution weights [%]"
+        else:
+            ticks, x_label = [str(k) for k in positions], "epoch"
+        panels.append(Panel(label, lines, x_label, (positions, ticks)))
+    over = over_seeds(results["seed"].nunique(), "band")
+    title = f"{display_name(compression)}, {student.replace('_', ' ')}; pairs: {population}; {over}"
+    draw_panels([panels], title[0].upper() + title[1:], path)
 
 
-def _teacher(results: pd.DataFrame, metric: str, population: str | None, iterations: pd.Series) -> list[float]:
-    """The teacher's mean by iteration: on that iteration's common pairs, or the same value everywhere."""
-    attribution = CURVES[metric][1]
+def _teacher(results: pd.DataFrame, course: Sequence[Level], metric: str, population: str | None) -> list[float]:
+    """The teacher's mean by level: on that level's common pairs, or the same value everywhere."""
+    attribution = "grad_cam" if population else None
     rows = select(results, metric=metric, attribution=attribution, population=population)
     if population == "common":
-        values = select(rows, method="teacher").groupby("iteration")["value"].mean()
-        return [float(values.get(iteration, float("nan"))) for iteration in iterations]
-    return [float(select(rows, compression="teacher")["value"].mean())] * len(iterations)
+        return [float(select(level.of(rows), method="teacher")["value"].mean()) for level in course]
+    return [float(select(rows, compression="teacher")["value"].mean())] * len(course)

@@ -1,6 +1,7 @@
 """reports/results.csv, the one tidy table of all figures, and the headlines drawn from it."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +13,57 @@ COLUMNS = [
     "profile", "compression", "method", "seed", "student", "iteration", "sparsity",
     "attribution", "population", "metric", "value", "n",
 ]  # fmt: skip
-COMPRESSIONS = ("teacher", "prune_weights")
-NAMES = {"naive": "Naive", "ewa": "EWA", "swa": "SWA", "sswa": "SSWA", "teacher": "Teacher"}
+NAMES = {
+    "naive": "Naive",
+    "ewa": "EWA",
+    "swa": "SWA",
+    "sswa": "SSWA",
+    "teacher": "Teacher",
+    "prune_weights": "weight pruning",
+    "prune_channels": "channel pruning",
+    "distill": "distillation",
+    "scratch": "from scratch",
+}
 HEADLINES = (
     ("mean_ap", None), ("roc_auc", "own"), ("roc_auc", "common"), ("point_accuracy", "own"), ("cosine", "all"),
 )  # fmt: skip
 
 
-def read_results(scores: Path, groups: Iterable[str], profile: str) -> pd.DataFrame:
-    """Join the scores of all compressions and groups of seeds; columns and words as in README's "Results".
+@dataclass(frozen=True)
+class Level:
+    """Networks that differ in nothing but seed and method.
+
+    Attributes:
+        compression, student: as in results.csv.
+        iteration: pruning iteration or epoch; None where a student has but one network.
+    """
+
+    compression: str
+    student: str
+    iteration: int | None
+
+    def of(self, results: pd.DataFrame) -> pd.DataFrame:
+        """The rows of this level."""
+        return select(results, compression=self.compression, student=self.student, iteration=self.iteration)
+
+
+def read_results(scores: Path, groups: Iterable[str], batches: Iterable[str], profile: str) -> pd.DataFrame:
+    """Join the scores of all groups of seeds and batches of networks; columns and words as in README's "Results".
 
     Args:
         scores: folder that the stage evaluate fills.
         groups: groups of seeds.
+        batches: batches of networks.
         profile: name of the parameters that made them.
 
     Raises:
         UserError: a file is missing.
     """
     parts = []
-    for compression in COMPRESSIONS:
-        for group in groups:
-            path = scores / compression / group / "results.csv"
+    batches = list(batches)
+    for group in groups:
+        for batch in batches:
+            path = scores / group / batch / "results.csv"
             if not path.exists():
                 raise UserError(f"{path} is missing; run the stage evaluate first")
             parts.append(pd.read_csv(path))
@@ -46,15 +76,36 @@ def read_results(scores: Path, groups: Iterable[str], profile: str) -> pd.DataFr
     return results
 
 
-def display_name(method: str) -> str:
-    """A method's name as people write it; a name of the user's own stays as it is."""
-    return NAMES.get(method, method)
+def display_name(word: str) -> str:
+    """A method's or compression's name as people write it; a name of the user's own stays as it is."""
+    return NAMES.get(word, word)
 
 
-def methods_of(results: pd.DataFrame) -> list[str]:
-    """Matching methods in the order of the results."""
-    students = results[results["iteration"].notna() & results["method"].notna() & (results["method"] != "teacher")]
-    return list(students["method"].unique())
+def present(results: pd.DataFrame, methods: Iterable[str]) -> list[str]:
+    """Those of the methods that some rows have, in the order given."""
+    found = set(results["method"].dropna())
+    return [method for method in methods if method in found]
+
+
+def levels(results: pd.DataFrame, compression: str) -> list[Level]:
+    """All levels of a compression, by student in the order of the results, then by iteration."""
+    rows = select(results, compression=compression)
+    found = []
+    for student in rows["student"].dropna().unique():
+        iterations = select(rows, student=student)["iteration"]
+        numbered = sorted({int(iteration) for iteration in iterations.dropna()})
+        found += [Level(compression, student, iteration) for iteration in numbered or [None]]
+    return found
+
+
+def last_levels(results: pd.DataFrame, compression: str) -> list[Level]:
+    """The last level of every student of a compression."""
+    return list({level.student: level for level in levels(results, compression)}.values())
+
+
+def compressions(results: pd.DataFrame) -> list[str]:
+    """Compressions in the order of the results, without the teacher."""
+    return [found for found in results["compression"].unique() if found != "teacher"]
 
 
 def select(results: pd.DataFrame, **where: Any) -> pd.DataFrame:
@@ -64,15 +115,22 @@ def select(results: pd.DataFrame, **where: Any) -> pd.DataFrame:
     return results
 
 
-def headline(results: pd.DataFrame) -> dict[str, Any]:
-    """Mean and deviation over seeds at the last iteration, by method: what `dvc metrics diff` compares."""
-    last = int(results["iteration"].max())
-    students = select(results, compression="prune_weights", iteration=last)
-    methods = {method: _headline(select(students, method=method)) for method in methods_of(results)}
-    return {
-        "teacher": _headline(select(results, compression="teacher")),
-        "prune_weights": {"iteration": last, "sparsity": round(float(students["sparsity"].max()), 6), **methods},
-    }
+def headline(results: pd.DataFrame, methods: Iterable[str]) -> dict[str, Any]:
+    """Mean and deviation over seeds of every student's last level: what `dvc metrics diff` compares."""
+    found: dict[str, Any] = {"teacher": _headline(select(results, compression="teacher"))}
+    for compression in compressions(results):
+        found[compression] = {}
+        for level in last_levels(results, compression):
+            rows = level.of(results)
+            entry: dict[str, Any] = {} if level.iteration is None else {"iteration": level.iteration}
+            if rows["sparsity"].notna().any():
+                entry["sparsity"] = round(float(rows["sparsity"].max()), 6)
+            if compared := present(rows, methods):
+                entry |= {method: _headline(select(rows, method=method)) for method in compared}
+            else:
+                entry |= _headline(select(rows, method=None))
+            found[compression][level.student] = entry
+    return found
 
 
 def _headline(rows: pd.DataFrame) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import pytest
 from attribution_preservation.metrics.scoring import (
     Evidence,
     ScoredPairs,
+    Teacher,
     baseline_scores,
     student_rows,
     teacher_rows,
@@ -29,6 +30,11 @@ def evidence(points_left, predicts):
     return Evidence({"grad_cam": maps}, logits, {"nonzero_parameters": 7}, 0.5)
 
 
+def rows_of(students, compared=("naive", "swa"), baselines=None):
+    teacher = Teacher(TEACHER, PAIRS)
+    return list(student_rows(teacher, students, compared, PAIRS, baselines or {}))
+
+
 TEACHER = evidence([True, True, False], [True, True, True])
 NAIVE = evidence([True, False, False], [True, False, True])
 SWA = evidence([True, True, True], [True, True, False])
@@ -41,7 +47,7 @@ def value(rows, **where):
 
 @pytest.fixture(scope="module")
 def rows():
-    return list(student_rows(TEACHER, {"naive": {1: NAIVE}, "swa": {1: SWA}}, PAIRS, baseline_scores(PAIRS, 0)))
+    return rows_of({"naive": NAIVE, "swa": SWA}, baselines=baseline_scores(PAIRS, 0))
 
 
 @pytest.mark.parametrize(
@@ -75,13 +81,13 @@ def test_baselines_are_scored_on_the_common_pairs(rows):
 
 def test_a_population_without_pairs_has_no_value_and_says_so():
     blind = evidence([True, True, True], [False, False, False])
-    rows = list(student_rows(TEACHER, {"naive": {1: blind}}, PAIRS, {}))
+    rows = rows_of({"naive": blind})
     assert value(rows, method="naive", population="own", metric="roc_auc") == (None, 0)
 
 
 def test_maps_of_zeros_are_counted():
     zero = Evidence({"grad_cam": np.zeros((3, 4, 4), np.float32)}, TEACHER.logits, {}, None)
-    rows = list(teacher_rows(zero, PAIRS, {}))
+    rows = list(teacher_rows(Teacher(zero, PAIRS), PAIRS, {}))
     assert value(rows, population="all", metric="zero_maps") == (3, 3)
     assert value(rows, population="all", metric="roc_auc") == (50, 3)
 
@@ -89,3 +95,15 @@ def test_maps_of_zeros_are_counted():
 def test_predictions_are_counted_over_images(rows):
     _, images = value(rows, method="swa", metric="mean_ap")
     assert images == 3
+
+
+def test_a_variant_is_scored_on_the_common_pairs_of_the_compared_methods():
+    blind = evidence([True, True, True], [False, False, False])
+    rows = rows_of({"naive": NAIVE, "swa": SWA, "swa_abs": blind})
+    assert value(rows, method="swa_abs", population="common", metric="point_accuracy") == (100, 1)
+    assert value(rows, method="naive", population="common", metric="point_accuracy") == (100, 1)
+
+
+def test_a_network_without_a_method_shares_its_pairs_with_the_teacher_alone():
+    rows = rows_of({"": NAIVE})
+    assert value(rows, method=None, population="common", metric="point_accuracy", attribution="grad_cam") == (50, 2)

@@ -7,48 +7,30 @@ import pandas as pd
 import pytest
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.reporting.curves import curve_table, draw_curves
+from attribution_preservation.reporting.comparison import draw_comparison
+from attribution_preservation.reporting.curves import courses, curve_table, draw_curves
+from attribution_preservation.reporting.formats import csv_table, latex_table, markdown_table
 from attribution_preservation.reporting.heatmaps import HeatmapRow, draw_heatmaps
-from attribution_preservation.reporting.results import COLUMNS, headline, read_results
-from attribution_preservation.reporting.tables import csv_table, latex_table, markdown_table, summarize
+from attribution_preservation.reporting.results import (
+    COLUMNS,
+    Level,
+    compressions,
+    headline,
+    last_levels,
+    levels,
+    read_results,
+)
+from attribution_preservation.reporting.sweeps import Sweep, draw_sweeps
+from attribution_preservation.reporting.tables import summarize
+from tests.reporting.conftest import COSINES
 
-COSINES = {"naive": [0.80, 0.84], "swa": [0.90, 0.92], "ewa": [0.83, 0.85]}
-
-
-def rows(cosines=COSINES, own_pairs=150):
-    for seed in (0, 1):
-        yield {"compression": "teacher", "seed": seed, "metric": "mean_ap", "value": 99.0 + seed, "n": 400}
-        for population in ("own", "all"):
-            for attribution in ("grad_cam", "centre", "random"):
-                where = {"compression": "teacher", "seed": seed, "attribution": attribution, "population": population}
-                yield {**where, "metric": "roc_auc", "value": 95.0, "n": 700}
-                yield {**where, "metric": "point_accuracy", "value": 70.0, "n": 700}
-        for method, values in cosines.items():
-            where = {
-                "compression": "prune_weights", "method": method, "seed": seed, "iteration": 1, "sparsity": 0.2,
-            }  # fmt: skip
-            yield {**where, "metric": "mean_ap", "value": 90.0 + seed, "n": 400}
-            yield {**where, "metric": "nonzero_parameters", "value": 1234}
-            for population, count in (("own", own_pairs), ("common", 90), ("all", 200)):
-                where["population"], where["attribution"] = population, "grad_cam"
-                offset = {"own": 0.0, "common": 0.01, "all": -0.3}[population]
-                yield {**where, "metric": "cosine", "value": values[seed] + offset, "n": count}
-                yield {**where, "metric": "l2", "value": 1 - values[seed], "n": count}
-                yield {**where, "metric": "roc_auc", "value": 100 * values[seed], "n": count}
-                yield {**where, "metric": "point_accuracy", "value": 50.0, "n": count}
+METHODS = ["naive", "ewa", "swa"]
+FIRST = Level("prune_weights", "iterative", 1)
+CHANNELS = Level("prune_channels", "rate_70", None)
 
 
-@pytest.fixture
-def scores(tmp_path):
-    def write(**options):
-        frame = pd.DataFrame(rows(**options))
-        for compression, part in frame.groupby("compression"):
-            folder = tmp_path / compression / "all"
-            folder.mkdir(parents=True, exist_ok=True)
-            part.dropna(axis=1, how="all").to_csv(folder / "results.csv", index=False)
-        return read_results(tmp_path, ["all"], "tiny")
-
-    return write
+def table_of(results, population="own", chosen=(FIRST,), methods=METHODS):
+    return summarize(results, population, list(chosen), methods, 100)
 
 
 def line(table, name):
@@ -64,17 +46,27 @@ def test_results_have_the_agreed_columns(scores):
 
 def test_a_missing_part_says_what_to_run(tmp_path):
     with pytest.raises(UserError, match=r"results\.csv is missing; run the stage evaluate first"):
-        read_results(tmp_path, ["all"], "tiny")
+        read_results(tmp_path, ["all"], ["teacher"], "tiny")
+
+
+def test_levels_are_what_differs_in_nothing_but_seed_and_method(scores):
+    results = scores()
+    assert compressions(results) == ["prune_weights", "prune_channels", "scratch"]
+    assert levels(results, "prune_weights") == [FIRST, Level("prune_weights", "iterative", 2)]
+    assert last_levels(results, "prune_weights") == [Level("prune_weights", "iterative", 2)]
+    assert last_levels(results, "prune_channels") == [CHANNELS]
+    assert list(courses(results, "prune_weights")) == ["iterative"]
+    assert courses(results, "prune_channels") == {}
 
 
 def test_cells_are_means_and_sample_deviations_over_seeds(scores):
-    cell = line(summarize(scores(), "own", [1], 100), "SWA").cells["cosine"]
+    cell = line(table_of(scores()), "SWA").cells["cosine"]
     assert cell.mean == pytest.approx(0.91)
     assert cell.deviation == pytest.approx(np.std([0.90, 0.92], ddof=1))
 
 
 def test_best_and_ahead_are_computed(scores):
-    table = summarize(scores(), "own", [1], 100)
+    table = table_of(scores())
     cosine = {name: line(table, name).cells["cosine"] for name in ("Naive", "EWA", "SWA")}
     assert [cell.best for cell in cosine.values()] == [False, False, True]
     # Naive 0.82 with deviation 0.028: EWA's 0.84 is within it, SWA's 0.91 beyond.
@@ -84,49 +76,89 @@ def test_best_and_ahead_are_computed(scores):
 
 
 def test_nothing_is_typed_bold(scores):
-    swapped = COSINES | {"naive": [0.95, 0.96]}
-    table = summarize(scores(cosines=swapped), "own", [1], 100)
+    table = table_of(scores(cosines=COSINES | {"naive": [0.95, 0.96]}))
     assert line(table, "Naive").cells["cosine"].best
     assert not line(table, "SWA").cells["cosine"].ahead
 
 
 def test_too_few_own_pairs_are_replaced_and_marked(scores):
-    table = summarize(scores(own_pairs=99), "own", [1], 100)
+    table = table_of(scores(own_pairs=99))
     for name in ("Naive", "EWA", "SWA"):  # all of them, or they would be compared on different pairs
         assert line(table, name).replaced
         assert line(table, name).pairs == 200
     assert line(table, "SWA").cells["cosine"].mean == pytest.approx(0.61)  # the value over all pairs
-    assert "‡" in markdown_table(table, "")
-    assert "‡" not in markdown_table(summarize(scores(), "own", [1], 100), "")
+    assert "‡" in markdown_table(table, "A title", "")
+    assert "‡" not in markdown_table(table_of(scores()), "A title", "")
+
+
+def test_one_table_holds_every_compression(scores):
+    results = scores()
+    chosen = [level for found in compressions(results) for level in last_levels(results, found)]
+    table = table_of(results, chosen=chosen)
+    names = [(row.level.compression, row.name) for row in table.rows if row.level]
+    assert names == [
+        *(("prune_weights", name) for name in ("Naive", "EWA", "SWA")),
+        *(("prune_channels", name) for name in ("Naive", "EWA", "SWA")),
+        ("scratch", "from scratch"),
+    ]
+    alone = table.rows[-1]
+    assert not any(cell.best or cell.ahead for cell in alone.cells.values())  # there is nothing to compare it with
+    assert alone.sizes["macs"] == 1234
+    markdown = markdown_table(table, "Every compression", "")
+    assert "| channel pruning | rate 70   | SWA" in markdown
+    assert "MACs [M]" in markdown
+
+
+def test_variants_stand_beside_the_methods_with_their_seeds(scores):
+    results = scores()
+    results = results[results["seed"] == 0]
+    table = table_of(results, chosen=[CHANNELS], methods=[*METHODS, "sweep_0", "sweep_1"])
+    assert [row.name for row in table.rows[-2:]] == ["sweep_0", "sweep_1"]
+    assert line(table, "SWA").cells["cosine"].mean == pytest.approx(0.90)
+    assert line(table, "sweep_1").cells["cosine"].best
+    text = markdown_table(table, "Variants", "")
+    assert "One seed, no deviation" in text
+    assert "†" not in text
 
 
 def test_the_three_forms_agree(scores):
-    table = summarize(scores(), "own", [1], 100)
-    markdown, latex = markdown_table(table, "A note."), latex_table(table, "A note.", "own")
+    table = table_of(scores())
+    markdown, latex = markdown_table(table, "T", "A note."), latex_table(table, "T", "A note.", "own")
     assert "**0.910** ± 0.014†" in markdown
     assert "\\textbf{0.910} $\\pm$ 0.014$^\\dagger$" in latex
     assert "A note." in markdown
     assert "A note." in latex
     parsed = pd.read_csv(pd.io.common.StringIO(csv_table(table))).set_index("name")
     assert parsed.loc["SWA", "cosine_mean"] == pytest.approx(0.91)
+    assert parsed.loc["SWA", "iteration"] == 1
+
+
+def test_a_column_that_says_nothing_is_left_out(scores):
+    assert "sparsity" in markdown_table(table_of(scores()), "T", "")
+    assert "sparsity" not in markdown_table(table_of(scores(), chosen=[CHANNELS]), "T", "")
 
 
 def test_baselines_and_teacher_stand_beside_the_scores(scores):
-    names = [row.name for row in summarize(scores(), "own", [1], 100).rows]
+    names = [row.name for row in table_of(scores()).rows]
     assert names[:3] == ["Teacher", "Centre (baseline)", "Random (baseline)"]
 
 
-def test_the_headline_is_the_last_iteration(scores):
-    found = headline(scores())
-    assert found["prune_weights"]["iteration"] == 1
-    assert found["prune_weights"]["swa"]["roc_auc_own"]["mean"] == pytest.approx(91.0)
+def test_the_headline_is_the_last_iteration_of_every_student(scores):
+    found = headline(scores(), METHODS)
+    assert found["prune_weights"]["iterative"]["iteration"] == 2
+    assert found["prune_weights"]["iterative"]["swa"]["roc_auc_own"]["mean"] == pytest.approx(91.0)
+    assert set(found["prune_channels"]["rate_70"]) == set(METHODS)
+    assert found["scratch"]["half"]["mean_ap"]["mean"] == pytest.approx(90.5)
     assert found["teacher"]["mean_ap"] == {"mean": 99.5, "deviation": pytest.approx(0.707107)}
     assert json.loads(json.dumps(found)) == found
 
 
 def test_curves_have_a_column_per_method(scores):
-    table = curve_table(scores(), "cosine", "all")
-    assert table["swa"].tolist() == [pytest.approx(0.61)]
+    results = scores()
+    course = courses(results, "prune_weights")["iterative"]
+    table = curve_table(results, course, METHODS, "cosine", "all")
+    assert table["swa"].tolist() == [pytest.approx(0.61)] * 2
+    assert table["swa_deviation"].tolist() == [pytest.approx(np.std([0.6, 0.62], ddof=1))] * 2
     assert list(table.columns)[:2] == ["iteration", "sparsity"]
 
 
@@ -134,8 +166,12 @@ def test_figures_are_the_same_bytes_twice(scores, tmp_path):
     results = scores()
     maps = {"Teacher": np.eye(4, dtype=np.float32), "swa": np.zeros((4, 4), np.float32)}
     row = HeatmapRow("dog", np.full((16, 16, 3), 90, np.uint8), np.tri(16, dtype=bool), maps)
+    course = courses(results, "prune_weights")["iterative"]
+    sweep = Sweep("sweep", "strength", {5.0: "sweep_0", 50.0: "swa", 500.0: "sweep_1"}, logarithmic=True)
     for name in ("a", "b"):
-        draw_curves(results, "own", tmp_path / f"curves-{name}.png")
+        draw_curves(results, course, METHODS, "own", tmp_path / f"curves-{name}.png")
+        draw_comparison(results, METHODS, "own", tmp_path / f"comparison-{name}.png")
+        draw_sweeps(results, CHANNELS, [sweep], "own", tmp_path / f"sweeps-{name}.png")
         draw_heatmaps([row], tmp_path / f"maps-{name}.png")
-    for kind in ("curves", "maps"):
+    for kind in ("curves", "comparison", "sweeps", "maps"):
         assert (tmp_path / f"{kind}-a.png").read_bytes() == (tmp_path / f"{kind}-b.png").read_bytes()

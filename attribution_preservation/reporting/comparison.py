@@ -1,0 +1,45 @@
+"""All compressions in one picture: every student's last level, by method."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from attribution_preservation.reporting.panels import SCORES, Line, Panel, draw_panels, over_seeds
+from attribution_preservation.reporting.results import compressions, display_name, last_levels, present, select
+
+
+def draw_comparison(results: pd.DataFrame, methods: Sequence[str], population: str, path: Path) -> None:
+    """One panel per metric: for every student the methods' means with error bars, beside each other."""
+    students = [level for compression in compressions(results) for level in last_levels(results, compression)]
+    names = [f"{display_name(level.compression)}\n{level.student.replace('_', ' ')}" for level in students]
+    panels = []
+    for metric, (label, of_pairs) in SCORES.items():
+        where = {"metric": metric, "population": population, "attribution": "grad_cam"} if of_pairs else {}
+        rows = select(results, **where) if of_pairs else select(results, metric=metric)
+        lines = []
+        for number, method in enumerate([*methods, None]):
+            shift = 0.0 if method is None else 0.15 * (number - (len(methods) - 1) / 2)
+            points = [
+                (place + shift, select(level.of(rows), method=method)["value"])
+                for place, level in enumerate(students)
+                if (method is None) == (not present(level.of(rows), methods))
+            ]
+            if points:
+                lines.append(
+                    Line(
+                        display_name(method or "scratch"),
+                        [x for x, _ in points],
+                        [float(values.mean()) for _, values in points],
+                        [float(values.std(ddof=1)) for _, values in points],
+                        number,
+                        joined=False,
+                    )
+                )
+        if metric != "cosine" and population != "common":
+            teacher = float(select(rows, compression="teacher")["value"].mean())
+            ends = [-0.5, len(students) - 0.5]
+            lines.append(Line("Teacher", ends, [teacher] * 2, [float("nan")] * 2))
+        panels.append(Panel(label, lines, "", (list(range(len(students))), names)))
+    over = over_seeds(results["seed"].nunique(), "bar")
+    draw_panels([panels[:2], panels[2:]], f"Every compression; pairs: {population}; {over}", path)

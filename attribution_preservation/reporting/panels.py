@@ -1,0 +1,105 @@
+"""Line plots side by side, one panel per metric: what all figures of scores are drawn with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # no display is needed, or asked for
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; markers tell the lines apart in print.
+STYLES = (("#000000", "o"), ("#E69F00", "s"), ("#0072B2", "^"), ("#009E73", "D"), ("#CC79A7", "v"), ("#56B4E9", "P"))
+# metric: axis label, whether it is a score of pairs
+SCORES = {
+    "mean_ap": ("mAP [%]", False),
+    "roc_auc": ("ROC-AUC [%]", True),
+    "point_accuracy": ("point accuracy [%]", True),
+    "cosine": ("cosine to the teacher's map", True),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line, or loose points.
+
+    Attributes:
+        name: in the legend.
+        x, mean, deviation: NaN where there is no value, or no deviation.
+        style: which of STYLES; None for a thin dashed grey line.
+        joined: whether the points are joined; loose ones have error bars instead of a band.
+    """
+
+    name: str
+    x: Sequence[float]
+    mean: Sequence[float]
+    deviation: Sequence[float]
+    style: int | None = None
+    joined: bool = True
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One set of axes.
+
+    Attributes:
+        label: of the y axis.
+        lines: what is drawn.
+        x_label: of the x axis.
+        ticks: positions on the x axis and their texts; None lets matplotlib choose.
+        logarithmic: of the x axis.
+    """
+
+    label: str
+    lines: list[Line]
+    x_label: str
+    ticks: tuple[Sequence[float], Sequence[str]] | None = None
+    logarithmic: bool = False
+
+
+def draw_panels(rows: list[list[Panel]], title: str, path: Path) -> None:
+    """Draw rows of panels, each row of the same length, into a PNG whose bytes depend on nothing else."""
+    figure, axes = plt.subplots(
+        len(rows), len(rows[0]), figsize=(4.2 * len(rows[0]), 3.8 * len(rows)), layout="constrained", squeeze=False
+    )
+    for line_of_axes, line_of_panels in zip(axes, rows, strict=True):
+        for ax, panel in zip(line_of_axes, line_of_panels, strict=True):
+            _draw(ax, panel)
+    for line_of_axes in axes:
+        line_of_axes[0].legend(fontsize=8)
+    figure.suptitle(title, fontsize=11)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)
+
+
+def over_seeds(seeds: int, what: str) -> str:
+    """How a title says what points and bands are."""
+    return f"mean over {seeds} seeds, {what}: one deviation" if seeds > 1 else "one seed"
+
+
+def _draw(ax: plt.Axes, panel: Panel) -> None:
+    for line in panel.lines:
+        x, mean, deviation = (np.asarray(values, dtype=float) for values in (line.x, line.mean, line.deviation))
+        if line.style is None:
+            ax.plot(x, mean, color="#666666", linestyle="--", linewidth=1, label=line.name)
+            continue
+        color, marker = STYLES[line.style % len(STYLES)]
+        if line.joined:
+            ax.plot(x, mean, color=color, marker=marker, markersize=4, label=line.name)
+            ax.fill_between(x, mean - deviation, mean + deviation, color=color, alpha=0.15, lw=0)
+        else:
+            bars = np.nan_to_num(deviation)
+            ax.errorbar(
+                x, mean, bars, color=color, marker=marker, markersize=5, linestyle="", capsize=2, label=line.name
+            )
+    if panel.logarithmic:
+        ax.set_xscale("log")
+        ax.minorticks_off()
+    if panel.ticks:
+        ax.set_xticks(*panel.ticks)
+    ax.set_xlabel(panel.x_label)
+    ax.set_ylabel(panel.label)
+    ax.grid(alpha=0.25)

@@ -1,0 +1,61 @@
+"""Scores against one parameter of a method."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from attribution_preservation.reporting.panels import SCORES, Line, Panel, draw_panels
+from attribution_preservation.reporting.results import Level, display_name, select
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One parameter over several values.
+
+    Attributes:
+        name: of the swept method, as in params.yaml.
+        parameter: as in params.yaml.
+        methods: the method of each value, ascending.
+        logarithmic: whether values are spread over magnitudes.
+    """
+
+    name: str
+    parameter: str
+    methods: dict[float, str]
+    logarithmic: bool
+
+
+def draw_sweeps(results: pd.DataFrame, level: Level, sweeps: Sequence[Sweep], population: str, path: Path) -> None:
+    """A row of panels per sweep; Naive, which matches nothing, as a dashed line.
+
+    All points are of the seeds that the sweeps were run with.
+    """
+    rows = level.of(results)
+    seeds = select(rows, method=next(iter(sweeps[0].methods.values())))["seed"].unique()
+    for sweep in sweeps:
+        for method in sweep.methods.values():
+            found = select(rows, method=method)["seed"].unique()
+            seeds = [seed for seed in seeds if seed in found]
+    rows = rows[rows["seed"].isin(seeds)]
+    panels = [[_panel(rows, sweep, metric, population) for metric in SCORES] for sweep in sweeps]
+    told = "one seed" if len(seeds) == 1 else f"mean over {len(seeds)} seeds"
+    title = f"{display_name(level.compression)}, {level.student.replace('_', ' ')}; pairs: {population}; {told}"
+    draw_panels(panels, title[0].upper() + title[1:], path)
+
+
+def _panel(rows: pd.DataFrame, sweep: Sweep, metric: str, population: str) -> Panel:
+    label, of_pairs = SCORES[metric]
+    found = select(rows, metric=metric)
+    found = select(found, population=population, attribution="grad_cam") if of_pairs else found
+    values = list(sweep.methods)
+    of_method = [select(found, method=method)["value"] for method in sweep.methods.values()]
+    mean, deviation = [float(v.mean()) for v in of_method], [float(v.std(ddof=1)) for v in of_method]
+    naive = float(select(found, method="naive")["value"].mean())
+    lines = [
+        Line(sweep.name, values, mean, deviation, 2),
+        Line("Naive", [values[0], values[-1]], [naive] * 2, [float("nan")] * 2),
+    ]
+    ticks = (values, [f"{value:g}" for value in values])
+    return Panel(label, lines, sweep.parameter.replace("_", " "), ticks, sweep.logarithmic)
