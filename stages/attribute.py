@@ -1,7 +1,7 @@
-"""Stage attribute: attribution maps and logits of every network of one compression, extracted once."""
+"""Stage attribute: attribution maps and logits of every network of one batch, extracted once."""
 
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,11 +9,17 @@ import torch
 from attribution_preservation.attribution.grad_cam import grad_cam_at
 from attribution_preservation.data.inputs import Normalize, Pairs, evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
-from attribution_preservation.metrics.size import nonzero_parameters, parameters, weight_sparsity
+from attribution_preservation.errors import UserError
+from attribution_preservation.metrics.size import (
+    multiply_accumulates,
+    nonzero_parameters,
+    parameters,
+    weight_sparsity,
+)
 from attribution_preservation.models.files import load_network
-from attribution_preservation.models.vgg import VGG
+from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.files import atomic_directory
-from attribution_preservation.pipeline.run.layout import Network, pruned, teachers
+from attribution_preservation.pipeline.run.layout import network_files
 from attribution_preservation.pipeline.run.parent import Parent
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
@@ -27,39 +33,34 @@ METHODS = {"grad_cam": grad_cam_at}
 
 
 def main(stage: Stage) -> str:
-    """Extract maps of one compression and group of seeds."""
+    """Extract maps of one batch of networks and group of seeds."""
     settings, shown = stage.section("attribute", Attribute), stage.section("input", Input)
     device = set_up(stage.section("runtime", Runtime)).torch
     store = Store(stage.dep(Path("data/dataset")))
     positions = store.part("val")
     pairs = scored_pairs(store, positions, shown.size)
     images = evaluation_images(store, positions, shown.size)
-    networks = networks_of(stage)
+    models = stage.dep(Path("models", stage.axes["group"], stage.axes["batch"]))
+    files = list(network_files(models))
+    if not files:
+        raise UserError(f"{models} holds no network; run the stages that train them first")
     parent = Parent()
-    progress = Progress(len(networks) * len(images), f"maps of {stage.axes['compression']}")
+    progress = Progress(len(files) * len(images), f"maps of {stage.axes['batch']}")
     with atomic_directory(stage.out) as partial:
-        for identity in networks:
+        for path in files:
             parent.check()
-            network = load_network(stage.dep(identity.below(Path("models"))))
+            network, identity = load_network(path)
+            sizes = _sizes(network, path, identity["compression"] == "prune_weights")
             network.to(device, memory_format=torch.channels_last)
             tensors = _extract(network, images, pairs, Normalize(shown.mean, shown.std), settings, device, progress)
-            target = partial / identity.below(Path("maps")).relative_to(stage.out)
-            write_tensors(target, tensors, {"network": json.dumps(_sizes(network, identity))})
+            description = {"identity": identity, "sizes": sizes}
+            write_tensors(partial / path.relative_to(models), tensors, description)
     progress.close()
-    return f"maps of {len(networks)} networks for {len(pairs)} (image, class) pairs in {stage.out}"
-
-
-def networks_of(stage: Stage) -> list[Network]:
-    """The networks of the stage's compression and group, as the parameters name them."""
-    group = stage.axes["group"]
-    seeds = stage.parameters(f"seed_groups.{group}")
-    if stage.axes["compression"] == "teacher":
-        return teachers(group, seeds)
-    return pruned(group, seeds, stage.parameters("prune_weights.methods"), stage.parameters("prune_weights.iterations"))
+    return f"maps of {len(files)} networks for {len(pairs)} (image, class) pairs in {stage.out}"
 
 
 def _extract(
-    network: VGG,
+    network: Network,
     images: torch.Tensor,
     pairs: Pairs,
     normalize: Normalize,
@@ -84,11 +85,14 @@ def _extract(
     return {"logits": torch.cat(logits)} | {method: torch.cat(found) for method, found in maps.items()}
 
 
-def _sizes(network: VGG, identity: Network) -> dict[str, float | int | None]:
+def _sizes(network: Network, path: Path, sparse: bool) -> dict[str, Any]:
+    """Figures of a network that need no images: by metric name, and the share of single weights that were pruned."""
     return {
         "parameters": parameters(network),
         "nonzero_parameters": nonzero_parameters(network),
-        "sparsity": weight_sparsity(network) if identity.compression == "prune_weights" else None,
+        "macs": multiply_accumulates(network, torch.zeros(1, 3, network.input_size, network.input_size)),
+        "bytes": path.stat().st_size,
+        "sparsity": weight_sparsity(network) if sparse else None,
     }
 
 

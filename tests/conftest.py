@@ -39,8 +39,8 @@ def make_network(seed: int) -> VGG:
                 module.running_var.uniform_(0.5, 2)
                 module.weight.uniform_(-1, 1)
                 module.bias.uniform_(-0.5, 0.5)
-        network.head[-1].weight.normal_()
-        network.head[-1].bias.normal_()
+        network.head.linear.weight.normal_()
+        network.head.linear.bias.normal_()
     return network.eval()
 
 
@@ -92,15 +92,36 @@ TINY = {
     "input.size": 32,
     "teacher.optimization.epochs": 2,
     "teacher.optimization.milestones": [1],
-    "prune_weights.methods": ["naive", "sswa"],
-    "prune_weights.iterations": 3,
-    "prune_weights.optimization.epochs": 2,
+    "matching": {
+        "naive": {"maps": "none"},
+        "sswa": {"maps": "swa", "strength": 50.0, "dropped_share": 0.3},
+        "variants": {"first_seeds": 1, "methods": {"swa_abs": {"maps": "swa", "strength": 50.0, "rectifier": "abs"}}},
+        "share": {
+            "first_seeds": 1, "sweep": "dropped_share", "values": [0.1, 0.5], "of": {"maps": "swa", "strength": 50.0},
+        },
+    },
+    "prune_weights.matchings": ["naive", "sswa"],
+    "prune_weights.students": {
+        "iterative": {"iterations": 3, "rate": 0.2, "epochs": 2},
+        "one_shot": {"iterations": 1, "rate": 0.6, "epochs": 1},
+    },
     "prune_weights.optimization.images_per_epoch": 32,
+    "prune_channels.matchings": ["naive", "sswa", "variants", "share"],
+    "prune_channels.optimization.epochs": 1,
+    "prune_channels.optimization.images_per_epoch": 32,
+    "distill.matchings": ["naive", "sswa"],
+    "distill.snapshots": [1],
+    "distill.optimization.epochs": 2,
+    "distill.optimization.milestones": [1],
+    "distill.optimization.images_per_epoch": 32,
+    "scratch.students": {"half": {"architecture": "vgg6_bn", "width_divisor": 2}},
+    "scratch.optimization.epochs": 1,
+    "scratch.optimization.images_per_epoch": 32,
+    "evaluate.methods": ["naive", "sswa"],
     "runtime.cpu_threads": 1,
     "tables.iterations": [1, 3],
-    "figures.heatmap_iteration": 3,
     "figures.heatmap_rows": 2,
-}
+}  # fmt: skip
 
 
 @pytest.fixture

@@ -14,7 +14,11 @@ import yaml
 
 from tests.conftest import TINY, make_project, run_stage, write_parameters
 
-ORDER = ("check", "dataset", "teacher", "prune_weights", "attribute", "evaluate", "figures", "tables")
+ORDER = (
+    "check", "dataset", "teacher", "prune_weights", "prune_channels", "distill", "scratch", "attribute", "evaluate",
+    "figures", "tables",
+)  # fmt: skip
+PRUNED = "models/all/prune_weights/iterative/sswa"
 
 
 def hashes(root, *folders):
@@ -47,33 +51,81 @@ def test_every_stage_runs_without_dvc_and_says_what_it_made(finished):
 
 
 def test_results_cover_every_network_metric_and_population(finished):
-    results = pd.read_csv(finished[0] / "reports" / "results.csv")
-    students = results[results["method"].isin(["naive", "sswa"])]
-    localization = students[students["metric"] == "roc_auc"]
-    assert len(localization) == 2 * 3 * 3  # methods, iterations, populations
-    assert set(students["metric"]) == {
+    results = pd.read_csv(finished[0] / "reports" / "results.csv", keep_default_na=False)
+    localization = results[(results["metric"] == "roc_auc") & (results["attribution"] == "grad_cam")]
+    found = {
+        tuple(row)
+        for row in localization[["compression", "student", "iteration", "method", "population"]].itertuples(index=False)
+        if row.method != "teacher"
+    }
+    networks = {("teacher", "", "", "")} | {("scratch", "half", "", "")}
+    for method in ("naive", "sswa"):
+        networks |= {("prune_weights", "iterative", str(iteration), method) for iteration in (1, 2, 3)}
+        networks |= {("prune_weights", "one_shot", "1", method), ("prune_channels", "rate_70", "", method)}
+        networks |= {("distill", "half", str(epoch), method) for epoch in (1, 2)}
+    networks |= {("prune_channels", "rate_70", "", method) for method in ("swa_abs", "share_0.1", "share_0.5")}
+    expected = {(*network, population) for network in networks for population in ("own", "common", "all")}
+    assert found == expected - {("teacher", "", "", "", "common")}
+    assert set(results["metric"]) == {
         "roc_auc", "point_accuracy", "zero_maps", "cosine", "l2", "mean_ap", "sample_ap", "f1", "parameters",
-        "nonzero_parameters",
+        "nonzero_parameters", "macs", "bytes",
     }  # fmt: skip
-    sparsity = students.groupby("iteration")["sparsity"].first()
-    assert sparsity.tolist() == pytest.approx([0.2, 0.36, 0.488], abs=1e-4)
-    assert {"centre", "random", "grad_cam"} <= set(results["attribution"].dropna())
-    assert results[results["metric"] == "parameters"]["value"].nunique() == 1
+    assert {"centre", "random", "grad_cam"} <= set(results["attribution"])
+    sparsity = results[(results["student"] == "iterative") & (results["method"] == "sswa")].groupby("iteration")
+    assert sparsity["sparsity"].first().astype(float).tolist() == pytest.approx([0.2, 0.36, 0.488], abs=1e-4)
+
+
+def test_what_compression_buys_is_in_the_results(finished):
+    results = pd.read_csv(finished[0] / "reports" / "results.csv")
+    sizes = results[results["metric"].isin(["parameters", "macs", "bytes"])]
+    found = sizes.pivot_table(index="compression", columns="metric", values="value", aggfunc="min")
+    for metric in ("parameters", "macs", "bytes"):
+        assert found.loc["prune_channels", metric] < found.loc["teacher", metric]
+        assert found.loc["distill", metric] < found.loc["teacher", metric]
+    # Zeros are stored and multiplied.
+    assert found.loc["prune_weights", "macs"] == found.loc["teacher", "macs"]
+    assert found.loc["prune_weights", "parameters"] == found.loc["teacher", "parameters"]
 
 
 def test_reports_are_complete(finished):
     reports = finished[0] / "reports"
-    assert {p.name for p in (reports / "figures").iterdir()} == {
-        "curves_own.png", "curves_common.png", "curves_all.png", "heatmaps.png",
+    names = {
+        *(f"{name}_{population}" for population in ("own", "common", "all")
+          for name in ("compressions", "prune_weights_iterative", "distill_half", "sweeps_rate_70")),
+        *(f"heatmaps_{compression}" for compression in ("prune_weights", "prune_channels", "distill", "scratch")),
     }  # fmt: skip
-    assert len(list((reports / "tables").iterdir())) == 9
+    assert {path.stem for path in (reports / "figures").iterdir()} == names
+    tables = {path.name for path in (reports / "tables").iterdir()}
+    assert tables == {
+        f"{name}_{population}.{form}"
+        for name in (
+            "compressions", "prune_weights", "prune_channels", "prune_channels_variants", "distill", "scratch",
+        )
+        for population in ("own", "common", "all")
+        for form in ("md", "tex", "csv")
+    }  # fmt: skip
     metrics = json.loads((reports / "metrics.json").read_text())
-    assert 0 <= metrics["prune_weights"]["sswa"]["cosine_all"]["mean"] <= 1
+    assert 0 <= metrics["prune_weights"]["iterative"]["sswa"]["cosine_all"]["mean"] <= 1
+    assert set(metrics["prune_channels"]["rate_70"]) == {"naive", "sswa"}
+    assert "mean_ap" in metrics["scratch"]["half"]
+
+
+def test_the_mean_of_the_table_is_that_of_the_results(finished):
+    results = pd.read_csv(finished[0] / "reports" / "results.csv")
+    rows = results[
+        (results["compression"] == "distill") & (results["iteration"] == 2) & (results["method"] == "sswa")
+    ].set_index("metric")
+    table = pd.read_csv(finished[0] / "reports" / "tables" / "compressions_all.csv")
+    (row,) = table[(table["compression"] == "distill") & (table["name"] == "SSWA")].to_dict("records")
+    assert row["mean_ap_mean"] == pytest.approx(rows.loc["mean_ap", "value"])
+    of_all = rows[rows["population"] == "all"]
+    assert row["cosine_mean"] == pytest.approx(of_all.loc["cosine", "value"])
+    assert row["macs"] == rows.loc["macs", "value"]
 
 
 def start_pruning(root):
     return subprocess.Popen(
-        [sys.executable, "-m", "stages.prune_weights", "--method", "sswa"],
+        [sys.executable, "-m", "stages.prune_weights", "--student", "iterative", "--matching", "sswa"],
         cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
@@ -82,9 +134,9 @@ def test_a_run_killed_in_the_middle_of_pruning_ends_with_the_same_hashes(finishe
     root, _ = finished
     copy = tmp_path / "project"
     shutil.copytree(root, copy)
-    expected = hashes(root, "models/prune_weights/all/sswa")
+    expected = hashes(root, PRUNED)
     shutil.rmtree(copy / ".resume")
-    shutil.rmtree(copy / "models" / "prune_weights")
+    shutil.rmtree(copy / PRUNED)
     # The process kills itself at its third checkpoint: no clock decides when.
     code = (
         "import os, signal, runpy, sys\n"
@@ -95,32 +147,32 @@ def test_a_run_killed_in_the_middle_of_pruning_ends_with_the_same_hashes(finishe
         "    save(state, path); count += 1\n"
         "    if count == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
         "checkpoint.save_checkpoint = fatal\n"
-        "sys.argv = ['stages.prune_weights', '--method', 'sswa']\n"
+        "sys.argv = ['stages.prune_weights', '--student', 'iterative', '--matching', 'sswa']\n"
         "runpy.run_module('stages.prune_weights', run_name='__main__')\n"
     )
     killed = subprocess.run([sys.executable, "-c", code], cwd=copy, capture_output=True, check=False)
     assert killed.returncode == -9, killed.stderr
     (state,) = (copy / ".resume").rglob("state.safetensors")
     assert state.exists()
-    assert not (copy / "models" / "prune_weights" / "all").exists()
-    done = run_stage(copy, "prune_weights", "--method", "sswa")
+    assert not (copy / PRUNED).exists()
+    done = run_stage(copy, "prune_weights", "--student", "iterative", "--matching", "sswa")
     assert done.returncode == 0, done.stderr
-    assert hashes(copy, "models/prune_weights/all/sswa") == expected
+    assert hashes(copy, PRUNED) == expected
 
 
 def test_another_seed_trains_no_old_one_again(finished, tmp_path):
     copy = tmp_path / "project"
     shutil.copytree(finished[0], copy)
     before = {path: path.stat().st_mtime_ns for path in (copy / ".resume").rglob("*.safetensors")}
-    old = hashes(copy, "models/teacher")
+    old = hashes(copy, "models/all/teacher")
     write_parameters(copy, TINY | {"seed_groups": {"all": [0, 1]}})
     assert run_stage(copy, "teacher").returncode == 0
     after = {path: path.stat().st_mtime_ns for path in (copy / ".resume").rglob("*.safetensors")}
     assert before.items() <= after.items()
     assert len(after) == len(before) + 1
-    new = hashes(copy, "models/teacher")
+    new = hashes(copy, "models/all/teacher")
     assert old.items() <= new.items()
-    assert new["models/teacher/all/seed-0/network.safetensors"] != new["models/teacher/all/seed-1/network.safetensors"]
+    assert new["models/all/teacher/seed-0/network.safetensors"] != new["models/all/teacher/seed-1/network.safetensors"]
 
 
 def dvc(root, *arguments):
@@ -148,19 +200,21 @@ def test_dvc_repro_makes_the_same_files_and_then_nothing(finished, tmp_path):
     assert "Data and pipelines are up to date" in dvc(root, "status").stdout
     assert "Running stage" not in dvc(root, "repro").stdout
     lock = yaml.safe_load((root / "dvc.lock").read_text())
-    assert len(lock["stages"]) == 11
+    assert len(lock["stages"]) == 26
     # A matching parameter concerns the students of that method alone.
-    write_parameters(root, TINY | {"matching.sswa": {"maps": "swa", "strength": 20.0, "dropped_share": 0.3}})
+    weaker = {"maps": "swa", "strength": 20.0, "dropped_share": 0.3}
+    write_parameters(root, TINY | {"matching": TINY["matching"] | {"sswa": weaker}})
     stale = yaml.safe_load(dvc(root, "status", "--json").stdout)
     changed = {name for name, entry in stale.items() if "params.yaml" in str(entry)}
-    assert changed == {"check", "prune_weights@sswa-all"}
+    of_sswa = {"prune_weights@iterative-sswa-all", "prune_weights@one_shot-sswa-all", "prune_channels@rate_70-sswa-all"}
+    assert changed == {"check", "figures", "distill@half-sswa-all", *of_sswa}
     # A mistake stops everything before any work.
     write_parameters(root, TINY | {"teacher.optimization.epochs": 0})
     failed = dvc(root, "repro")
     assert failed.returncode != 0
     assert "params.yaml: teacher.optimization.epochs" in failed.stderr
     assert "Running stage 'teacher" not in failed.stdout
-    assert (root / "models" / "teacher" / "all" / "seed-0" / "network.safetensors").exists()
+    assert (root / "models" / "all" / "teacher" / "seed-0" / "network.safetensors").exists()
 
 
 def test_metrics_and_plots_can_be_compared_with_a_commit(finished, tmp_path):
@@ -173,7 +227,7 @@ def test_metrics_and_plots_can_be_compared_with_a_commit(finished, tmp_path):
     metrics = json.loads((root / "reports" / "metrics.json").read_text())
     metrics["teacher"]["mean_ap"]["mean"] += 1
     (root / "reports" / "metrics.json").write_text(json.dumps(metrics))
-    (root / "reports" / "plots" / "cosine.csv").write_text("iteration,naive,sswa\n1,0.5,0.25\n")
+    (root / "reports" / "plots" / "prune_weights_iterative_cosine.csv").write_text("iteration,naive,sswa\n1,0.5,0.25\n")
     found = json.loads(dvc(root, "metrics", "diff", "--json").stdout)
     assert found["reports/metrics.json"]["teacher.mean_ap.mean"]["diff"] == pytest.approx(1)
     done = dvc(root, "plots", "diff", "HEAD")
@@ -203,11 +257,33 @@ def test_a_voc_folder_and_its_archive_give_the_same_data_set(project, voc):
 def test_switching_profiles_leaves_no_stray_outputs(finished, tmp_path):
     copy = tmp_path / "project"
     shutil.copytree(finished[0], copy)
-    write_parameters(copy, TINY | {"prune_weights.methods": ["sswa"]})
+    write_parameters(copy, TINY | {"prune_weights.matchings": ["sswa"]})
     done = run_stage(copy, "check")
-    assert "removed models/prune_weights/all/naive" in done.stdout
-    assert [p.name for p in (copy / "models" / "prune_weights" / "all").iterdir()] == ["sswa"]
-    assert (copy / "maps" / "teacher" / "all").exists()
+    assert "removed models/all/prune_weights/iterative/naive" in done.stdout
+    assert [p.name for p in (copy / "models/all/prune_weights/iterative").iterdir()] == ["sswa"]
+    assert (copy / "maps" / "all" / "teacher").exists()
+    # A profile that runs no stage of a kind leaves nothing of it.
+    write_parameters(
+        copy, TINY | {"distill.students": {}, "batches": ["teacher", "prune_weights", "prune_channels", "scratch"]}
+    )
+    assert "removed models/all/distill" in run_stage(copy, "check").stdout
+
+
+def test_everything_in_one_batch_gives_the_same_scores(finished, tmp_path):
+    copy = tmp_path / "project"
+    shutil.copytree(finished[0], copy)
+    stages = ("teacher", "prune_weights", "prune_channels", "distill", "scratch")
+    folders = {f"folders.{stage}": f"everything/{stage}" for stage in stages}
+    write_parameters(copy, TINY | folders | {"batches": ["everything"]})
+    for name in (*ORDER[:1], *ORDER[2:]):
+        done = run_stage(copy, name)
+        assert done.returncode == 0, done.stderr
+    columns = ["compression", "student", "iteration", "method", "seed", "attribution", "population", "metric"]
+    found, expected = (
+        pd.read_csv(root / "reports" / "results.csv").sort_values(columns).reset_index(drop=True)
+        for root in (copy, finished[0])
+    )
+    pd.testing.assert_frame_equal(found, expected)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +344,7 @@ def test_a_loss_that_is_not_finite_names_what_to_lower(project):
 def test_a_stage_before_its_inputs_says_which_comes_first(project):
     failed = run_stage(project, "teacher")
     assert failed.returncode == 2
-    assert "run the stage dataset first" in failed.stderr
+    assert "data/check.txt is missing; run the stage that makes it first" in failed.stderr
 
 
 def test_debug_shows_where_a_failure_comes_from(project):

@@ -1,0 +1,31 @@
+"""Stage prune_channels: removal of a teacher's filters of small norm, fine-tuned under matching methods."""
+
+from attribution_preservation.compression.channel_pruning import prune_channels
+from attribution_preservation.compression.objective import CompressionObjective
+from attribution_preservation.pipeline.run.stage import Stage, run
+from attribution_preservation.pipeline.schema.optimization import Optimization
+from attribution_preservation.training.compressed import compression_runs, told
+from attribution_preservation.training.run import Workplace, train_all
+
+
+def main(stage: Stage) -> str:
+    """Prune the teachers of one group of seeds in one way, under the methods of one entry of `matching`."""
+    rates = stage.parameters(f"prune_channels.students.{stage.axes['student']}")
+    schedule = stage.section("prune_channels.optimization", Optimization)
+    runs, matchings = compression_runs(stage)
+
+    def train(place: Workplace) -> None:
+        student = place.teacher()
+        prune_channels(student, rates)
+        objective = CompressionObjective(student, place.teacher(), matchings[place.run.identity.method])
+        trainer = place.trainer(objective, schedule)
+        trainer.fit(schedule, start=place.start)
+        place.keep(student)
+        place.finish(trainer)
+
+    train_all(stage, runs, train)
+    return f"{told(runs)} in {stage.out}"
+
+
+if __name__ == "__main__":
+    run("prune_channels", main)

@@ -1,0 +1,38 @@
+"""Stage scratch: small networks trained without a teacher, the baseline of every compression."""
+
+from pathlib import Path
+
+from attribution_preservation.models.vgg import build
+from attribution_preservation.pipeline.run.layout import Identity, seed_folder
+from attribution_preservation.pipeline.run.stage import Stage, run
+from attribution_preservation.pipeline.schema.compression import Shape
+from attribution_preservation.pipeline.schema.optimization import Optimization
+from attribution_preservation.training.objective import TaskObjective
+from attribution_preservation.training.run import Run, Workplace, train_all
+
+
+def main(stage: Stage) -> str:
+    """Train one small network with each seed of a group."""
+    name = stage.axes["student"]
+    shape = stage.section(f"scratch.students.{name}", Shape)
+    schedule = stage.section("scratch.optimization", Optimization)
+    dropout = stage.parameters("teacher.dropout")
+    seeds = stage.parameters(f"seed_groups.{stage.axes['group']}")
+    runs = [Run(Identity("scratch", seed, name), Path(seed_folder(seed))) for seed in seeds]
+
+    def train(place: Workplace) -> None:
+        place.seed_initial()
+        student = build(
+            **shape.model_dump(), classes=len(place.store.classes), input_size=place.shown.size, dropout=dropout
+        )
+        trainer = place.trainer(TaskObjective(student), schedule)
+        trainer.fit(schedule, start=place.start)
+        place.keep(student)
+        place.finish(trainer)
+
+    train_all(stage, runs, train)
+    return f"{name} with seeds {', '.join(map(str, seeds))} in {stage.out}"
+
+
+if __name__ == "__main__":
+    run("scratch", main)
