@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.report import Report
 
-NAMES = ("pipeline",)
+NAMES = ("pipeline", "matching", "deploy")
 
 
 def main() -> None:

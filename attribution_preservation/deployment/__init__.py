@@ -1,0 +1,1 @@
+"""Networks that leave the project: exported, with their explanation."""

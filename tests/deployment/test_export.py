@@ -1,0 +1,53 @@
+"""An exported network predicts and explains as the network does."""
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from attribution_preservation.attribution.grad_cam import grad_cam
+from attribution_preservation.compression.channel_pruning import prune_channels
+from attribution_preservation.deployment.export import ExplainedNetwork, export_onnx
+from attribution_preservation.models.resnet import ResNet34
+from attribution_preservation.models.vgg import build
+from tests.conftest import make_network
+
+
+def test_maps_of_every_class_in_closed_form_are_those_of_autograd(network):
+    images = torch.randn(4, 3, 8, 8, dtype=torch.float64)
+    logits, maps = ExplainedNetwork(network)(images)
+    torch.testing.assert_close(logits, network(images))
+    for label in range(3):
+        expected = grad_cam(network, images, torch.full((4,), label))
+        torch.testing.assert_close(maps[:, label].detach(), expected, atol=1e-12, rtol=0)
+    assert maps.max() > 0
+
+
+def test_the_same_for_a_head_that_averages():
+    network = ResNet34(None, classes=4, input_size=64).double().eval()
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    _, maps = ExplainedNetwork(network)(images)
+    # Grad-CAM differentiates the mean over positions: alpha is the weight itself.
+    expected = grad_cam(network, images, torch.tensor([3, 3]))
+    torch.testing.assert_close(maps[:, 3].detach(), expected, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("thinned", [False, True])
+def test_the_file_computes_what_the_network_computes(tmp_path, thinned):
+    network = build("vgg11_bn", 8, classes=5, input_size=64, dropout=0.5).eval()
+    if thinned:
+        prune_channels(network, {"conv1": 0.5, "conv8": 0.7})
+    export_onnx(network, tmp_path / "network.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "network.onnx", providers=["CPUExecutionProvider"])
+    for count in (1, 3):  # the batch is not fixed
+        images = torch.randn(count, 3, 64, 64)
+        logits, maps = session.run(["logits", "grad_cam"], {"images": images.numpy()})
+        with torch.no_grad():
+            expected, explained = ExplainedNetwork(network)(images)
+        np.testing.assert_allclose(logits, expected.numpy(), atol=1e-5 * float(expected.abs().max()) + 1e-6)
+        np.testing.assert_allclose(maps, explained.numpy(), atol=1e-5 * float(explained.max()) + 1e-6)
+
+
+def test_a_network_in_training_mode_is_refused():
+    with pytest.raises(ValueError, match="must be in eval mode"):
+        ExplainedNetwork(make_network(0).train())
