@@ -3,7 +3,10 @@
 import argparse
 import importlib
 import sys
+from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from benchmarks.report import Report
 
@@ -17,6 +20,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the figures")
     arguments = parser.parse_args()
     report = Report(arguments.name, importlib.import_module(f"benchmarks.{arguments.name}").measure())
+    if arguments.name == "matching" and torch.cuda.is_available():
+        report = replace(report, device=torch.cuda.get_device_name())
     print(report.text())
     if arguments.json:
         report.write(arguments.json)

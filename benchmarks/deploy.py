@@ -18,6 +18,7 @@ from attribution_preservation.deployment.export import export_onnx
 from attribution_preservation.models.files import load_network
 from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.layout import Identity, network_files
+from attribution_preservation.pipeline.run.tensors import read_description
 from benchmarks.report import Figure
 
 _REPEATS = 200
@@ -26,7 +27,7 @@ _TOLERANCE = 1e-4  # of the largest value, in float32
 
 def measure() -> list[Figure]:
     """Export, check and time one network of every kind."""
-    networks = _networks(Path("models"))
+    networks = one_of_every_kind(Path("models"))
     if not networks:
         raise SystemExit("deploy: models holds no network; run dvc repro first")
     figures, sessions, sizes = [], {}, {}
@@ -56,17 +57,16 @@ def measure() -> list[Figure]:
     return figures
 
 
-def _networks(models: Path) -> dict[str, Network]:
+def one_of_every_kind(models: Path) -> dict[str, Network]:
     """By compression and student, the network of the first seed and method at its last iteration."""
-    found: dict[str, tuple[Identity, Network]] = {}
+    found: dict[str, tuple[tuple[int, int], Path]] = {}
     for path in network_files(models):
-        network, description = load_network(path)
-        identity = Identity(**description)
+        identity = Identity(**read_description(path, "run dvc repro first")["identity"])
         name = f"{identity.compression}_{identity.student}".strip("_")
         key = (identity.iteration, -identity.seed)
-        if name not in found or key > (found[name][0].iteration, -found[name][0].seed):
-            found[name] = identity, network
-    return {name: network for name, (_, network) in found.items()}
+        if name not in found or key > found[name][0]:
+            found[name] = key, path
+    return {name: load_network(path)[0] for name, (_, path) in found.items()}
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:

@@ -49,7 +49,7 @@ def measure() -> list[Figure]:
         for method in METHODS:
             matching = Matching(**matchings[method])
             steps[method] = _step(CompressionObjective(network(), network(), matching), images, labels)
-            steps[f"{method}_released"] = _step(_Released(network(), network(), matching), images, labels)
+            steps[f"{method}_released"] = _step(Released(network(), network(), matching), images, labels)
         teacher = network().eval()
 
         def forward(teacher: Network = teacher, images: torch.Tensor = images) -> None:
@@ -66,7 +66,7 @@ def measure() -> list[Figure]:
     return figures
 
 
-class _Released(torch.nn.Module):
+class Released(torch.nn.Module):
     """The released formulation: whole backward passes where only the head's gradient is needed."""
 
     def __init__(self, student: Network, teacher: Network, matching: Matching) -> None:
@@ -74,6 +74,7 @@ class _Released(torch.nn.Module):
         self.student, self._teacher, self._matching = student, [teacher.eval()], matching
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The same loss as `CompressionObjective`'s."""
         teacher, matching = self._teacher[0], self._matching
         if matching.maps == "ewa":  # needs no gradient of a logit: the floor itself
             with torch.no_grad():
@@ -108,7 +109,7 @@ def _whole_backward(
 def _step(objective: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Callable[[], None]:
     optimizer = torch.optim.SGD(objective.student.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
     objective.to(images.device).train()
-    if isinstance(objective, _Released):
+    if isinstance(objective, Released):
         objective.student.train()
 
     def step() -> None:

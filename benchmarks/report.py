@@ -5,11 +5,11 @@ import importlib.metadata
 import json
 import os
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-_PACKAGES = ("torch", "torchvision", "dvc", "numpy")
+_PACKAGES = ("torch", "torchvision", "dvc", "numpy", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Figure:
         name, value, unit: what was measured.
         better: whether lower or higher is better.
         target: what it must reach; None where nothing is asked for.
-        spread: smallest and largest of the repeats; None where there was one.
+        spread: smallest and largest of a few repeats, quartiles of many; None where there was one.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Report:
 
     benchmark: str
     figures: list[Figure]
+    device: str = field(default_factory=lambda: f"{platform.machine()} CPU, {os.cpu_count()} cores")
 
     @property
     def missed(self) -> list[Figure]:
@@ -62,7 +63,7 @@ class Report:
         """Write the agreed JSON."""
         content = {
             "benchmark": self.benchmark,
-            "device": f"{platform.machine()} CPU, {os.cpu_count()} cores",
+            "device": self.device,
             "versions": {"python": platform.python_version()}
             | {name: importlib.metadata.version(name) for name in _PACKAGES},
             "date": datetime.date.today().isoformat(),

@@ -1,9 +1,9 @@
 """Stage distill: a narrower network learns from its teacher's logits, and under matching methods from its maps."""
 
-from attribution_preservation.compression.objective import CompressionObjective, Distillation
+from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.models.vgg import build
 from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.schema.compression import Shape
+from attribution_preservation.pipeline.schema.compression import SNAPSHOTS, Logits, Shape
 from attribution_preservation.pipeline.schema.optimization import Optimization
 from attribution_preservation.training.compressed import compression_runs, told
 from attribution_preservation.training.run import Workplace, train_all
@@ -13,8 +13,8 @@ def main(stage: Stage) -> str:
     """Distil the teachers of one group of seeds into one student, under the methods of one entry of `matching`."""
     shape = stage.section(f"distill.students.{stage.axes['student']}", Shape)
     schedule = stage.section("distill.optimization", Optimization)
-    told_by_teacher = Distillation(stage.parameters("distill.temperature"), stage.parameters("distill.weight"))
-    kept = {*stage.parameters("distill.snapshots"), schedule.epochs}
+    logits = stage.section("distill.logits", Logits)
+    kept = {*stage.section("distill.snapshots", SNAPSHOTS), schedule.epochs}
     runs, matchings = compression_runs(stage)
 
     def train(place: Workplace) -> None:
@@ -27,7 +27,7 @@ def main(stage: Stage) -> str:
             dropout=teacher.head.dropout,
         )
         matching = matchings[place.run.identity.method]
-        trainer = place.trainer(CompressionObjective(student, teacher, matching, told_by_teacher), schedule)
+        trainer = place.trainer(CompressionObjective(student, teacher, matching, logits), schedule)
 
         def keep(epoch: int) -> None:
             if epoch in kept:

@@ -3,6 +3,7 @@
 from attribution_preservation.compression.channel_pruning import prune_channels
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.pipeline.run.stage import Stage, run
+from attribution_preservation.pipeline.schema.compression import RATES
 from attribution_preservation.pipeline.schema.optimization import Optimization
 from attribution_preservation.training.compressed import compression_runs, told
 from attribution_preservation.training.run import Workplace, train_all
@@ -10,7 +11,7 @@ from attribution_preservation.training.run import Workplace, train_all
 
 def main(stage: Stage) -> str:
     """Prune the teachers of one group of seeds in one way, under the methods of one entry of `matching`."""
-    rates = stage.parameters(f"prune_channels.students.{stage.axes['student']}")
+    rates = stage.section(f"prune_channels.students.{stage.axes['student']}", RATES)
     schedule = stage.section("prune_channels.optimization", Optimization)
     runs, matchings = compression_runs(stage)
 

@@ -7,6 +7,7 @@ from attribution_preservation.pipeline.run.layout import Identity, seed_folder
 from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.schema.compression import Shape
 from attribution_preservation.pipeline.schema.optimization import Optimization
+from attribution_preservation.pipeline.schema.teacher import DROPOUT
 from attribution_preservation.training.objective import TaskObjective
 from attribution_preservation.training.run import Run, Workplace, train_all
 
@@ -16,7 +17,7 @@ def main(stage: Stage) -> str:
     name = stage.axes["student"]
     shape = stage.section(f"scratch.students.{name}", Shape)
     schedule = stage.section("scratch.optimization", Optimization)
-    dropout = stage.parameters("teacher.dropout")
+    dropout = stage.section("teacher.dropout", DROPOUT)
     seeds = stage.parameters(f"seed_groups.{stage.axes['group']}")
     runs = [Run(Identity("scratch", seed, name), Path(seed_folder(seed))) for seed in seeds]
 

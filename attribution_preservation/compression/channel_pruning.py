@@ -21,13 +21,15 @@ def prune_channels(network: Network, rates: Mapping[str, float]) -> None:
         rates: share of the filters to remove, by the convolution's name.
 
     Raises:
-        UserError: a name is no convolution's that can shrink, or none of its filters would be left.
+        UserError: a name is no convolution's that can shrink, a rate is no share, or no filters would be left.
 
     Source: Li et al. 2017, "Pruning Filters for Efficient ConvNets"; rates of the paper in supplement C.2.
     """
     groups = dict(network.filter_groups())
     if unknown := [name for name in rates if name not in groups]:
         raise UserError(f"{unknown[0]}: no filters can be removed there; there are {', '.join(groups)}")
+    if beyond := [name for name, rate in rates.items() if not 0 <= rate <= 1]:
+        raise UserError(f"{beyond[0]}: a rate is a share from 0 to 1, not {rates[beyond[0]]}")
     chosen = {name: kept_by_norm(groups[name].convolution.weight, rate) for name, rate in rates.items()}
     if empty := [name for name, kept in chosen.items() if not len(kept)]:
         raise UserError(f"{empty[0]}: a rate of {rates[empty[0]]} leaves none of its filters")

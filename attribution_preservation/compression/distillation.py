@@ -3,6 +3,8 @@
 import torch
 import torch.nn.functional as F
 
+from attribution_preservation.models.precision import at_least_float32
+
 
 def binary_distillation(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
     """Kullback-Leibler divergence of each label's Bernoulli distribution at temperature T, mean over image-label pairs.
@@ -19,6 +21,7 @@ def binary_distillation(student: torch.Tensor, teacher: torch.Tensor, temperatur
 
     Source: Hinton et al. 2015, label by label; Park et al. 2020 for T = 4.
     """
+    student, teacher = at_least_float32(student), at_least_float32(teacher)
     target = teacher.detach() / temperature
     probability = target.sigmoid()
     cross = F.binary_cross_entropy_with_logits(student / temperature, probability)

@@ -1,7 +1,5 @@
 """The loss of a network that is compressed: its task, what its teacher says, and its maps beside the teacher's."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 
@@ -10,20 +8,8 @@ from attribution_preservation.matching.matcher import Matcher
 from attribution_preservation.matching.view import FrozenTeacher
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.task import task_loss
+from attribution_preservation.pipeline.schema.compression import Logits
 from attribution_preservation.pipeline.schema.matching import Matching
-
-
-@dataclass(frozen=True)
-class Distillation:
-    """How far the student listens to its teacher's logits.
-
-    Attributes:
-        temperature: T.
-        weight: share w of the distillation loss: w T^2 KL + (1 - w) task.
-    """
-
-    temperature: float
-    weight: float
 
 
 class CompressionObjective(nn.Module):
@@ -39,7 +25,7 @@ class CompressionObjective(nn.Module):
     """
 
     def __init__(
-        self, student: Network, teacher: Network, matching: Matching, distillation: Distillation | None = None
+        self, student: Network, teacher: Network, matching: Matching, distillation: Logits | None = None
     ) -> None:
         super().__init__()
         self.student, self.teacher = student, FrozenTeacher(teacher)

@@ -1,9 +1,9 @@
 """How far a student's map is from its teacher's: the matching loss itself."""
 
 import torch
-import torch.nn.functional as F
 
 from attribution_preservation.errors import UserError
+from attribution_preservation.models.precision import at_least_float32
 
 
 def map_distance(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
@@ -26,5 +26,11 @@ def map_distance(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     if student.shape != teacher.shape:
         sizes = [" x ".join(map(str, found.shape[1:])) for found in (student, teacher)]
         raise UserError(f"matching: the student's map is {sizes[0]}, the teacher's {sizes[1]}; choose other layers")
-    normalized = F.normalize(student.flatten(1)), F.normalize(teacher.detach().flatten(1))
-    return (normalized[0] - normalized[1]).square().mean(1)
+    return (_normalized(student) - _normalized(teacher.detach())).square().mean(1)
+
+
+def _normalized(maps: torch.Tensor) -> torch.Tensor:
+    flat = at_least_float32(maps).flatten(1)
+    squared = flat.square().sum(1, keepdim=True)
+    zero = squared == 0
+    return flat / squared.masked_fill(zero, 1).sqrt() * ~zero

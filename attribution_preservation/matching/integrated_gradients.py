@@ -12,8 +12,8 @@ def integrated_gradients_map(
 ) -> torch.Tensor:
     """M = V(sum over colours of x * mean over the path of d y_c / d x), from the mean colour (0) to the image.
 
-    The integral is taken by the midpoint rule. The network is in eval mode along the path: images between black and
-    themselves must not enter its running statistics, nor dropout the integral.
+    The integral is taken by the midpoint rule. The network is in eval mode along the path: images between the mean
+    colour and themselves must not enter its running statistics, nor dropout the integral.
 
     Args:
         view: any pass over the images.

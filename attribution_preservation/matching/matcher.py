@@ -71,7 +71,10 @@ class Matcher:
 
     def teacher_view(self, teacher: FrozenTeacher, images: torch.Tensor) -> View:
         """The teacher's pass over a batch, recorded as far as this method needs it."""
-        return teacher(images, self._layers, self._from_input)
+        differentiated = []
+        if self._settings.maps in ("swa", "neuron"):  # at the last layer the gradient is known in closed form
+            differentiated = [name for name in self._layers if name != teacher.network.last_layer]
+        return teacher(images, self._layers, differentiated, self._from_input)
 
     def __call__(self, student: View, teacher: View, labels: torch.Tensor) -> torch.Tensor:
         """The matching loss before its strength: mean over layers and images, a scalar.

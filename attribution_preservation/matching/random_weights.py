@@ -1,4 +1,4 @@
-"""Purely random channel weights, without any gradient: the control for SSWA."""
+"""Purely random channel weights, without any gradient in either network: the control for SSWA."""
 
 import torch
 

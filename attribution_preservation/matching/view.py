@@ -73,28 +73,36 @@ class FrozenTeacher(nn.Module):
         """Stay in eval mode, whatever is asked for."""
         return super().train(False)
 
-    def forward(self, images: torch.Tensor, layers: Sequence[str] = (), from_input: bool = False) -> View:
-        """One pass that records gradients from the first named layer on, or from the input; before it, none.
+    def forward(
+        self,
+        images: torch.Tensor,
+        layers: Sequence[str] = (),
+        differentiated: Sequence[str] = (),
+        from_input: bool = False,
+    ) -> View:
+        """One pass that records gradients only as far as maps need them.
 
         Args:
             images: [B, 3, S, S].
             layers: names of the layers whose outputs are kept.
+            differentiated: names of those at which autograd differentiates the logits; recording begins at the first.
             from_input: whether maps differentiate with respect to the images.
         """
         network = self.network
-        first = min(layers, key=network.layer_index.__getitem__, default=network.last_layer)
         if from_input:
             images = images.detach().requires_grad_()
             with torch.enable_grad():
                 features = network.features(images, layers)
-        elif first == network.last_layer:
-            with torch.no_grad():  # the head's gradient is known in closed form
-                features = network.features(images, ())
-        else:
+        elif not differentiated:
             with torch.no_grad():
-                start = network.until(first, images)
+                features = network.features(images, layers)
+        else:
+            first = min(differentiated, key=network.layer_index.__getitem__)
+            before = [name for name in layers if network.layer_index[name] < network.layer_index[first]]
+            with torch.no_grad():
+                features = network.features(images, [*before, first], until=first)
             with torch.enable_grad():
-                features = network.beyond(first, start.requires_grad_(), layers)
-        with torch.set_grad_enabled(from_input or first != network.last_layer):
+                features |= network.beyond(first, features[first].requires_grad_(), layers)
+        with torch.set_grad_enabled(from_input or bool(differentiated)):
             logits = network.head(features[network.last_layer])
         return View(network, images, features, logits, logits, None)

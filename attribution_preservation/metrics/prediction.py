@@ -1,7 +1,7 @@
 """How good are the predictions? Multi-label scores, in percent, by scikit-learn."""
 
 import numpy as np
-from sklearn.metrics import average_precision_score, f1_score
+from sklearn.metrics import average_precision_score, f1_score, label_ranking_average_precision_score
 
 
 def mean_ap(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -19,8 +19,11 @@ def mean_ap(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def sample_ap(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Average precision per image over its classes, mean over images, in percent: the released code's "mAP"."""
-    return 100.0 * float(average_precision_score(labels, logits, average="samples"))
+    """Average precision per image over its classes, mean over images, in percent: the released code's "mAP".
+
+    scikit-learn calls it label ranking average precision, ties included.
+    """
+    return 100.0 * float(label_ranking_average_precision_score(labels, logits))
 
 
 def f1(logits: np.ndarray, labels: np.ndarray) -> float:

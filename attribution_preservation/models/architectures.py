@@ -84,6 +84,15 @@ def thinned(layers: Layers, rates: Mapping[str, float]) -> Layers:
     return tuple(left)
 
 
+def channels(layers: Layers) -> dict[str, int]:
+    """Channels of the output of each layer, by name."""
+    found, width = {}, 3
+    for name, layer in zip(layer_names(layers), layers, strict=True):
+        width = width if layer == "M" else layer
+        found[name] = width
+    return found
+
+
 def map_sizes(layers: Layers, input_size: int) -> dict[str, int]:
     """Side of the output of each layer, by name, for a square input of `input_size` pixels.
 

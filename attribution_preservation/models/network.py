@@ -135,15 +135,10 @@ class Network(nn.Module):
         """Logits [B, C] of normalised images [B, 3, S, S]."""
         return self.head(self.trunk(images))
 
-    def features(self, images: torch.Tensor, names: Iterable[str]) -> dict[str, torch.Tensor]:
-        """Outputs of the named layers, and of the last one, by name; one pass through the trunk."""
-        wanted = {self.layer_index[name]: name for name in (*names, self.last_layer)}
-        found, flowing = {}, images
-        for index, module in enumerate(self.trunk):
-            flowing = module(flowing)
-            if index in wanted:
-                found[wanted[index]] = flowing
-        return found
+    def features(self, images: torch.Tensor, names: Iterable[str], until: str | None = None) -> dict[str, torch.Tensor]:
+        """Outputs of the named layers, and of the last one, by name; one pass through the trunk, or a part of it."""
+        last = until or self.last_layer
+        return self._run(images, 0, last, {*names, last})
 
     def until(self, name: str, images: torch.Tensor) -> torch.Tensor:
         """Output of a named layer."""
@@ -151,9 +146,13 @@ class Network(nn.Module):
 
     def beyond(self, name: str, feature_map: torch.Tensor, names: Iterable[str] = ()) -> dict[str, torch.Tensor]:
         """From the output of a named layer to those of the layers named behind it, and of the last one."""
-        wanted = {self.layer_index[other]: other for other in (*names, name, self.last_layer)}
-        found, flowing = {name: feature_map}, feature_map
-        for index in range(self.layer_index[name] + 1, len(self.trunk)):
+        start = self.layer_index[name] + 1
+        return {name: feature_map} | self._run(feature_map, start, self.last_layer, {*names, self.last_layer})
+
+    def _run(self, flowing: torch.Tensor, start: int, last: str, names: set[str]) -> dict[str, torch.Tensor]:
+        wanted = {self.layer_index[name]: name for name in names}
+        found = {}
+        for index in range(start, self.layer_index[last] + 1):
             flowing = self.trunk[index](flowing)
             if index in wanted:
                 found[wanted[index]] = flowing

@@ -3,6 +3,8 @@
 import torch
 import torch.nn.functional as F
 
+from attribution_preservation.models.precision import at_least_float32
+
 
 def task_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """MultiLabelSoftMarginLoss, mean over images and classes (method: supplement C.2).
@@ -14,4 +16,4 @@ def task_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     Returns:
         A scalar.
     """
-    return F.multilabel_soft_margin_loss(logits, labels)
+    return F.multilabel_soft_margin_loss(at_least_float32(logits), labels)

@@ -11,6 +11,13 @@ from attribution_preservation.reporting.results import compressions, display_nam
 
 def draw_comparison(results: pd.DataFrame, methods: Sequence[str], population: str, path: Path) -> None:
     """One panel per metric: for every student the methods' means with error bars, beside each other."""
+    panels = comparison_panels(results, methods, population)
+    over = over_seeds(results["seed"].nunique(), "bar")
+    draw_panels([panels[:2], panels[2:]], f"Every compression; pairs: {population}; {over}", path)
+
+
+def comparison_panels(results: pd.DataFrame, methods: Sequence[str], population: str) -> list[Panel]:
+    """What `draw_comparison` draws: students side by side on the x axis."""
     students = [level for compression in compressions(results) for level in last_levels(results, compression)]
     names = [f"{display_name(level.compression)}\n{level.student.replace('_', ' ')}" for level in students]
     panels = []
@@ -41,5 +48,4 @@ def draw_comparison(results: pd.DataFrame, methods: Sequence[str], population: s
             ends = [-0.5, len(students) - 0.5]
             lines.append(Line("Teacher", ends, [teacher] * 2, [float("nan")] * 2))
         panels.append(Panel(label, lines, "", (list(range(len(students))), names)))
-    over = over_seeds(results["seed"].nunique(), "bar")
-    draw_panels([panels[:2], panels[2:]], f"Every compression; pairs: {population}; {over}", path)
+    return panels

@@ -43,6 +43,15 @@ def draw_curves(
 ) -> None:
     """One panel per metric: mean over seeds as a line, one deviation as a band, the teacher as a dashed line."""
     compression, student = course[0].compression, course[0].student
+    over = over_seeds(results["seed"].nunique(), "band")
+    title = f"{display_name(compression)}, {student.replace('_', ' ')}; pairs: {population}; {over}"
+    draw_panels([curve_panels(results, course, methods, population)], title[0].upper() + title[1:], path)
+
+
+def curve_panels(
+    results: pd.DataFrame, course: Sequence[Level], methods: Sequence[str], population: str
+) -> list[Panel]:
+    """What `draw_curves` draws."""
     panels = []
     for metric, (label, of_pairs) in SCORES.items():
         counted = population if of_pairs else None
@@ -63,9 +72,7 @@ def draw_curves(
         else:
             ticks, x_label = [str(k) for k in positions], "epoch"
         panels.append(Panel(label, lines, x_label, (positions, ticks)))
-    over = over_seeds(results["seed"].nunique(), "band")
-    title = f"{display_name(compression)}, {student.replace('_', ' ')}; pairs: {population}; {over}"
-    draw_panels([panels], title[0].upper() + title[1:], path)
+    return panels
 
 
 def _teacher(results: pd.DataFrame, course: Sequence[Level], metric: str, population: str | None) -> list[float]:

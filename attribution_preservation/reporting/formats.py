@@ -1,19 +1,10 @@
 """A table as markdown, LaTeX or CSV."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 
 from attribution_preservation.reporting.results import display_name
-from attribution_preservation.reporting.tables import METRICS, POPULATIONS, Cell, Table, TableRow
-
-_SIZES: dict[str, tuple[str, Callable[[float], str]]] = {
-    "parameters": ("parameters", lambda value: f"{value:,.0f}"),
-    "nonzero_parameters": ("non-zero", lambda value: f"{value:,.0f}"),
-    "macs": ("MACs [M]", lambda value: f"{value / 1e6:.2f}"),
-    "bytes": ("file [kB]", lambda value: f"{value / 1e3:,.0f}"),
-}
+from attribution_preservation.reporting.tables import METRICS, POPULATIONS, SIZES, Cell, Table, TableRow
 
 
 def markdown_table(table: Table, title: str, note: str) -> str:
@@ -48,7 +39,7 @@ def csv_table(table: Table) -> str:
             "name": row.name,
             "sparsity": row.sparsity,
         }
-        rows.append(where | {size: row.sizes.get(size) for size in _SIZES} | {"n": row.pairs} | figures)
+        rows.append(where | {size: row.sizes.get(size) for size in SIZES} | {"n": row.pairs} | figures)
     return pd.DataFrame(rows).astype({"iteration": "Int64"}).to_csv(index=False, lineterminator="\n")
 
 
@@ -79,7 +70,7 @@ def _shown(row: TableRow, several: bool, bold: str, ahead: str, replaced: str, b
         "network": row.name.replace("_", " ") + (replaced if row.replaced else ""),
         "sparsity %": "" if row.sparsity is None else f"{100 * row.sparsity:.1f}",
     }
-    for size, (heading, text) in _SIZES.items():
+    for size, (heading, text) in SIZES.items():
         shown[heading] = text(row.sizes[size]) if size in row.sizes else ""
     for metric, (heading, _, digits) in METRICS.items():
         shown[heading] = _text(row.cells[metric], digits, bold, ahead, between)

@@ -1,11 +1,12 @@
 """Scores against one parameter of a method."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from attribution_preservation.pipeline.schema.matching import Matching, MatchingGroup, MatchingSweep, methods_of
 from attribution_preservation.reporting.panels import SCORES, Line, Panel, draw_panels
 from attribution_preservation.reporting.results import Level, display_name, select
 
@@ -27,22 +28,51 @@ class Sweep:
     logarithmic: bool
 
 
+def find_sweeps(entries: Mapping[str, Matching | MatchingGroup | MatchingSweep], methods: Sequence[str]) -> list[Sweep]:
+    """The sweeps among the entries of `matching` that a compression trains.
+
+    Args:
+        entries: by name.
+        methods: that are compared; one that is the swept method at some value is a point of its sweep.
+    """
+    every = {method: found for name, entry in entries.items() for method, found in methods_of(name, entry).items()}
+    sweeps = []
+    for name, entry in entries.items():
+        if not isinstance(entry, MatchingSweep):
+            continue
+        points = dict(zip(entry.values, methods_of(name, entry), strict=True))
+        for method in methods:
+            if method in every:
+                value = getattr(every[method], entry.sweep)
+                if every[method] == entry.of.model_copy(update={entry.sweep: value}):
+                    points.setdefault(value, method)
+        logarithmic = entry.sweep == "strength" and min(points) > 0
+        sweeps.append(Sweep(name, entry.sweep, dict(sorted(points.items())), logarithmic))
+    return sweeps
+
+
 def draw_sweeps(results: pd.DataFrame, level: Level, sweeps: Sequence[Sweep], population: str, path: Path) -> None:
     """A row of panels per sweep; Naive, which matches nothing, as a dashed line.
 
     All points are of the seeds that the sweeps were run with.
     """
-    rows = level.of(results)
-    seeds = select(rows, method=next(iter(sweeps[0].methods.values())))["seed"].unique()
-    for sweep in sweeps:
-        for method in sweep.methods.values():
-            found = select(rows, method=method)["seed"].unique()
-            seeds = [seed for seed in seeds if seed in found]
-    rows = rows[rows["seed"].isin(seeds)]
-    panels = [[_panel(rows, sweep, metric, population) for metric in SCORES] for sweep in sweeps]
-    told = "one seed" if len(seeds) == 1 else f"mean over {len(seeds)} seeds"
+    panels, seeds = sweep_panels(results, level, sweeps, population)
+    told = "one seed" if seeds == 1 else f"mean over {seeds} seeds"
     title = f"{display_name(level.compression)}, {level.student.replace('_', ' ')}; pairs: {population}; {told}"
     draw_panels(panels, title[0].upper() + title[1:], path)
+
+
+def sweep_panels(
+    results: pd.DataFrame, level: Level, sweeps: Sequence[Sweep], population: str
+) -> tuple[list[list[Panel]], int]:
+    """What `draw_sweeps` draws, and over how many seeds."""
+    rows = level.of(results)
+    seeds = set(rows["seed"].unique())
+    for sweep in sweeps:
+        for method in sweep.methods.values():
+            seeds &= set(select(rows, method=method)["seed"].unique())
+    rows = rows[rows["seed"].isin(seeds)]
+    return [[_panel(rows, sweep, metric, population) for metric in SCORES] for sweep in sweeps], len(seeds)
 
 
 def _panel(rows: pd.DataFrame, sweep: Sweep, metric: str, population: str) -> Panel:

@@ -1,12 +1,20 @@
 """Tables: mean and deviation over seeds, best value, what is ahead of Naive by more than a deviation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from attribution_preservation.reporting.results import Level, display_name, present, select
+from attribution_preservation.reporting.results import (
+    Level,
+    compressions,
+    display_name,
+    last_levels,
+    levels,
+    present,
+    select,
+)
 
 POPULATIONS = {
     "own": "pairs that the network of the row itself predicts (the paper's rule)",
@@ -23,7 +31,13 @@ METRICS = {
     "cosine": ("cosine", True, 3),
     "l2": ("l2", False, 3),
 }
-SIZES = ("parameters", "nonzero_parameters", "macs", "bytes")
+# metric of a network's size: heading, how it is written
+SIZES: dict[str, tuple[str, Callable[[float], str]]] = {
+    "parameters": ("parameters", lambda value: f"{value:,.0f}"),
+    "nonzero_parameters": ("non-zero", lambda value: f"{value:,.0f}"),
+    "macs": ("MACs [M]", lambda value: f"{value / 1e6:.2f}"),
+    "bytes": ("file [kB]", lambda value: f"{value / 1e3:,.0f}"),
+}
 _OF_PAIRS = ("roc_auc", "point_accuracy", "cosine", "l2")
 
 
@@ -67,12 +81,68 @@ class TableRow:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What a table is to hold.
+
+    Attributes:
+        name: of its files.
+        title: begins its caption.
+        chosen: levels that become rows.
+        methods: in this order.
+        seeds: those that every one of its networks was trained with.
+    """
+
+    name: str
+    title: str
+    chosen: list[Level]
+    methods: list[str]
+    seeds: list[int]
+
+
+@dataclass(frozen=True)
 class Table:
     """Rows and what they were counted over."""
 
     population: str
     seeds: int
     rows: list[TableRow]
+
+
+def plans(results: pd.DataFrame, methods: list[str], iterations: Sequence[int]) -> Iterator[Plan]:
+    """The tables of some results: one that holds every compression, one for each, and one of its variants.
+
+    Args:
+        results: tidy results.
+        methods: that are compared; all others are variants.
+        iterations: of weight pruning that become rows beside the last.
+    """
+    last = {compression: last_levels(results, compression) for compression in compressions(results)}
+
+    def plan(name: str, title: str, chosen: list[Level], shown: list[str]) -> Plan:
+        return Plan(name, title[0].upper() + title[1:], chosen, shown, _shared_seeds(results, chosen, shown))
+
+    yield plan("compressions", "Every compression", [level for found in last.values() for level in found], methods)
+    for compression, found in last.items():
+        chosen = [
+            level
+            for level in levels(results, compression)
+            if level in found or (compression == "prune_weights" and level.iteration in iterations)
+        ]
+        yield plan(compression, display_name(compression), chosen, methods)
+        trained = select(results, compression=compression)["method"].dropna().unique()
+        if variants := [method for method in trained if method not in (*methods, "teacher")]:
+            title = f"variants of matching and sweeps, {display_name(compression)}"
+            yield plan(f"{compression}_variants", title, found, [*methods, *variants])
+
+
+def _shared_seeds(results: pd.DataFrame, chosen: Sequence[Level], methods: Sequence[str]) -> list[int]:
+    """Seeds that every network of a table was trained with, so that no row is compared with another's seeds."""
+    shared = set(results["seed"].unique())
+    for level in chosen:
+        rows = level.of(results)
+        for method in present(rows, methods):
+            shared &= set(select(rows, method=method)["seed"].unique())
+    return sorted(int(seed) for seed in shared)
 
 
 def summarize(
@@ -175,6 +245,7 @@ def _compare(rows: dict[str, TableRow]) -> list[TableRow]:
         naive = rows["naive"].cells[metric] if "naive" in rows else None
         for method, row in rows.items():
             cell = row.cells[metric]
-            ahead = naive is not None and means[method] - sign * naive.mean > max(cell.deviation, naive.deviation)
+            larger = np.max([cell.deviation, naive.deviation]) if naive else np.nan  # NaN where either is
+            ahead = bool(naive and means[method] - sign * naive.mean > larger)
             row.cells[metric] = replace(cell, best=means[method] == best, ahead=ahead)
     return list(rows.values())

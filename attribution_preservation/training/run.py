@@ -10,6 +10,7 @@ from torch import nn
 
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.data.store import Store
+from attribution_preservation.errors import UserError
 from attribution_preservation.models.files import load_network, save_network
 from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.files import atomic_directory, write_text
@@ -124,7 +125,12 @@ def train_all(stage: Stage, runs: Iterable[Run], train: Callable[[Workplace], No
         inputs = {run.teacher.parents[1]: [run.teacher]} if run.teacher else {}
         with resume_folder(fingerprint(stage, run.identity.seed, run.settings, inputs, device.versions)) as folder:
             if not folder.complete:
-                train(Workplace(stage, run, folder, runtime, device, alive))
+                try:
+                    train(Workplace(stage, run, folder, runtime, device, alive))
+                except torch.OutOfMemoryError:
+                    raise UserError(
+                        "the device's memory is full; lower optimization.batch_size, or steps of integrated_gradients"
+                    ) from None
             results.append((run.below, folder))
     with atomic_directory(stage.out) as partial:
         for below, folder in results:

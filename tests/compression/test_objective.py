@@ -5,9 +5,12 @@ import torch
 import torch.nn.functional as F
 
 from attribution_preservation.compression.distillation import binary_distillation
-from attribution_preservation.compression.objective import CompressionObjective, Distillation
+from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.errors import UserError
+from attribution_preservation.matching.distance import map_distance
+from attribution_preservation.models.task import task_loss
 from attribution_preservation.models.vgg import VGG
+from attribution_preservation.pipeline.schema.compression import Logits
 from attribution_preservation.pipeline.schema.matching import Matching
 from tests.conftest import make_network
 from tests.matching.test_maps import batch
@@ -223,11 +226,26 @@ def test_distillation_is_finite_for_any_logits_and_zero_between_equals():
 
 def test_the_mixture_is_weighted_as_published():
     images, labels = batch()
-    told = objective("swa", distillation=Distillation(4.0, 0.9)).eval()
+    told = objective("swa", distillation=Logits(temperature=4.0, weight=0.9)).eval()
     parts = told(images, labels)
     expected = 0.9 * 16 * parts["distillation"] + 0.1 * parts["task"] + 50.0 * parts["matching"]
     torch.testing.assert_close(parts["loss"], expected)
     logits, teacher = told.student(images), told.teacher.network(images)
     torch.testing.assert_close(parts["distillation"], binary_distillation(logits, teacher, 4.0))
-    naive = objective("none", distillation=Distillation(4.0, 0.9)).eval()(images, labels)
+    naive = objective("none", distillation=Logits(temperature=4.0, weight=0.9)).eval()(images, labels)
     torch.testing.assert_close(naive["loss"], 0.9 * 16 * naive["distillation"] + 0.1 * naive["task"])
+
+
+def test_losses_of_low_precision_logits_are_computed_in_float32():
+    # What bfloat16 itself loses stays; what the loss would lose on top must not.
+    student, teacher = torch.randn(64, 20) * 4, torch.randn(64, 20) * 4
+    labels = torch.rand(64, 20).round()
+    low = student.bfloat16(), teacher.bfloat16()
+    exact = [tensor.double() for tensor in low]
+    for found, expected in (
+        (binary_distillation(*low, 4.0), binary_distillation(*exact, 4.0)),
+        (task_loss(low[0], labels), task_loss(exact[0], labels.double())),
+        (map_distance(low[0][None], low[1][None])[0], map_distance(exact[0][None], exact[1][None])[0]),
+    ):
+        assert found.dtype == torch.float32
+        assert found.item() == pytest.approx(expected.item(), rel=1e-5)

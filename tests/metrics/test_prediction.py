@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from attribution_preservation.metrics.prediction import f1, mean_ap, sample_ap
 
@@ -24,3 +25,12 @@ def test_f1_counts_what_is_above_zero():
     # Classes 0 and 1: everything is predicted, two of three are right: precision 2/3, recall 1.
     assert f1(LOGITS, LABELS) == pytest.approx(100 * 0.8)
     assert f1(LOGITS - 10, LABELS) == 0
+
+
+def test_sample_ap_is_average_precision_over_samples_ties_included():
+    generator = np.random.default_rng(0)
+    logits = generator.integers(-3, 4, (50, 7)).astype(float)  # many ties
+    labels = generator.integers(0, 2, (50, 7))
+    labels[labels.sum(1) == 0, 3] = 1
+    expected = average_precision_score(labels, logits, average="samples")
+    assert sample_ap(logits, labels) == pytest.approx(100 * expected)

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.reporting.comparison import draw_comparison
-from attribution_preservation.reporting.curves import courses, curve_table, draw_curves
+from attribution_preservation.pipeline.schema.matching import Matching, MatchingSweep
+from attribution_preservation.reporting.comparison import comparison_panels, draw_comparison
+from attribution_preservation.reporting.curves import courses, curve_panels, curve_table, draw_curves
 from attribution_preservation.reporting.formats import csv_table, latex_table, markdown_table
 from attribution_preservation.reporting.heatmaps import HeatmapRow, draw_heatmaps
 from attribution_preservation.reporting.results import (
@@ -20,8 +21,8 @@ from attribution_preservation.reporting.results import (
     levels,
     read_results,
 )
-from attribution_preservation.reporting.sweeps import Sweep, draw_sweeps
-from attribution_preservation.reporting.tables import summarize
+from attribution_preservation.reporting.sweeps import Sweep, draw_sweeps, find_sweeps, sweep_panels
+from attribution_preservation.reporting.tables import plans, summarize
 from tests.reporting.conftest import COSINES
 
 METHODS = ["naive", "ewa", "swa"]
@@ -109,6 +110,22 @@ def test_one_table_holds_every_compression(scores):
     assert "MACs [M]" in markdown
 
 
+def test_a_table_takes_the_seeds_that_all_of_its_networks_have(scores):
+    found = {plan.name: plan for plan in plans(scores(), METHODS, [1])}
+    assert list(found) == ["compressions", "prune_weights", "prune_channels", "prune_channels_variants", "scratch"]
+    assert found["prune_channels"].seeds == [0, 1]
+    assert found["prune_channels_variants"].seeds == [0]
+    assert found["prune_channels_variants"].methods == [*METHODS, "sweep_0", "sweep_1"]
+    assert [level.iteration for level in found["prune_weights"].chosen] == [1, 2]
+    assert [level.iteration for level in found["compressions"].chosen] == [2, None, None]
+
+
+def test_nothing_is_ahead_where_a_deviation_is_unknown(scores):
+    results = scores()
+    results = results[(results["method"] != "naive") | (results["seed"] == 0)]  # Naive with one seed, SWA with two
+    assert not line(table_of(results), "SWA").cells["cosine"].ahead
+
+
 def test_variants_stand_beside_the_methods_with_their_seeds(scores):
     results = scores()
     results = results[results["seed"] == 0]
@@ -160,6 +177,51 @@ def test_curves_have_a_column_per_method(scores):
     assert table["swa"].tolist() == [pytest.approx(0.61)] * 2
     assert table["swa_deviation"].tolist() == [pytest.approx(np.std([0.6, 0.62], ddof=1))] * 2
     assert list(table.columns)[:2] == ["iteration", "sparsity"]
+
+
+def test_a_sweep_holds_the_compared_method_that_is_one_of_its_points():
+    entries = {
+        "swa": Matching(maps="swa", strength=50.0),
+        "ewa": Matching(maps="ewa", strength=10.0),
+        "sweep": MatchingSweep(sweep="strength", values=[500.0, 5.0], of=Matching(maps="swa"), first_seeds=1),
+    }
+    (found,) = find_sweeps(entries, ["naive", "ewa", "swa"])
+    assert list(found.methods.items()) == [(5.0, "sweep_5"), (50.0, "swa"), (500.0, "sweep_500")]
+    assert found.logarithmic
+    (alone,) = find_sweeps({"sweep": entries["sweep"]}, ["swa"])  # where swa itself is not trained
+    assert list(alone.methods) == [5.0, 500.0]
+
+
+def test_points_of_the_sweep_are_means_over_its_own_seeds(scores):
+    sweep = Sweep("sweep", "strength", {5.0: "sweep_0", 50.0: "swa", 500.0: "sweep_1"}, logarithmic=True)
+    panels, seeds = sweep_panels(scores(), CHANNELS, [sweep], "own")
+    assert seeds == 1
+    swept, naive = panels[0][3].lines  # of cosines
+    assert list(swept.x) == [5.0, 50.0, 500.0]
+    assert swept.mean == [pytest.approx(0.7), pytest.approx(0.90), pytest.approx(0.95)]
+    assert naive.mean == [pytest.approx(0.80)] * 2
+
+
+def test_the_comparison_has_a_point_for_every_student_and_method(scores):
+    panels = comparison_panels(scores(), METHODS, "own")
+    lines = {found.name: found for found in panels[3].lines}  # of cosines
+    assert list(lines) == ["Naive", "EWA", "SWA", "from scratch"]
+    assert lines["SWA"].mean == [pytest.approx(0.91)] * 2
+    assert lines["from scratch"].mean == [pytest.approx(0.3)]
+    assert [round(x) for x in lines["SWA"].x] == [0, 1]
+    assert list(lines["from scratch"].x) == [2.0]
+    teacher = panels[1].lines[-1]  # of ROC-AUC
+    assert (teacher.name, teacher.mean) == ("Teacher", [95.0, 95.0])
+
+
+def test_the_curves_are_the_means_by_iteration(scores):
+    results = scores()
+    panels = curve_panels(results, courses(results, "prune_weights")["iterative"], METHODS, "own")
+    naive = panels[3].lines[0]
+    assert list(naive.x) == [1, 2]
+    assert list(naive.mean) == [pytest.approx(0.82)] * 2
+    assert panels[3].x_label == "pruned convolution weights [%]"
+    assert panels[3].ticks == ([1, 2], ["20", "20"])
 
 
 def test_figures_are_the_same_bytes_twice(scores, tmp_path):

@@ -18,7 +18,6 @@ ORDER = (
     "check", "dataset", "teacher", "prune_weights", "prune_channels", "distill", "scratch", "attribute", "evaluate",
     "figures", "tables",
 )  # fmt: skip
-PRUNED = "models/all/prune_weights/iterative/sswa"
 
 
 def hashes(root, *folders):
@@ -123,21 +122,18 @@ def test_the_mean_of_the_table_is_that_of_the_results(finished):
     assert row["macs"] == rows.loc["macs", "value"]
 
 
-def start_pruning(root):
-    return subprocess.Popen(
-        [sys.executable, "-m", "stages.prune_weights", "--student", "iterative", "--matching", "sswa"],
-        cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-
-
-def test_a_run_killed_in_the_middle_of_pruning_ends_with_the_same_hashes(finished, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "student"), [("prune_weights", "iterative"), ("distill", "half")], ids=["iterations", "snapshots"]
+)
+def test_a_run_killed_in_the_middle_ends_with_the_same_hashes(finished, tmp_path, name, student):
     root, _ = finished
-    copy = tmp_path / "project"
+    copy, out = tmp_path / "project", f"models/all/{name}/{student}/sswa"
     shutil.copytree(root, copy)
-    expected = hashes(root, PRUNED)
+    expected = hashes(root, out)
     shutil.rmtree(copy / ".resume")
-    shutil.rmtree(copy / PRUNED)
-    # The process kills itself at its third checkpoint: no clock decides when.
+    shutil.rmtree(copy / out)
+    arguments = ["--student", student, "--matching", "sswa"]
+    # The process kills itself at a checkpoint: no clock decides when.
     code = (
         "import os, signal, runpy, sys\n"
         "import attribution_preservation.training.checkpoint as checkpoint\n"
@@ -145,19 +141,19 @@ def test_a_run_killed_in_the_middle_of_pruning_ends_with_the_same_hashes(finishe
         "def fatal(state, path):\n"
         "    global count\n"
         "    save(state, path); count += 1\n"
-        "    if count == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"    if count == {3 if name == 'prune_weights' else 1}: os.kill(os.getpid(), signal.SIGKILL)\n"
         "checkpoint.save_checkpoint = fatal\n"
-        "sys.argv = ['stages.prune_weights', '--student', 'iterative', '--matching', 'sswa']\n"
-        "runpy.run_module('stages.prune_weights', run_name='__main__')\n"
+        f"sys.argv = ['stages.{name}', *{arguments}]\n"
+        f"runpy.run_module('stages.{name}', run_name='__main__')\n"
     )
     killed = subprocess.run([sys.executable, "-c", code], cwd=copy, capture_output=True, check=False)
     assert killed.returncode == -9, killed.stderr
     (state,) = (copy / ".resume").rglob("state.safetensors")
     assert state.exists()
-    assert not (copy / PRUNED).exists()
-    done = run_stage(copy, "prune_weights", "--student", "iterative", "--matching", "sswa")
+    assert not (copy / out).exists()
+    done = run_stage(copy, name, *arguments)
     assert done.returncode == 0, done.stderr
-    assert hashes(copy, PRUNED) == expected
+    assert hashes(copy, out) == expected
 
 
 def test_another_seed_trains_no_old_one_again(finished, tmp_path):

@@ -12,6 +12,7 @@ import platform
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,14 @@ def fingerprint(
     Raises:
         UserError: a dependency is missing.
     """
-    paths = [path for dep in stage.deps for path in inputs.get(dep, [dep])]
-    for path in paths:
-        if not path.exists():
-            raise UserError(f"{path} is missing; run the stage that makes it first (dvc repro runs all in order)")
+    # By name: a file of an input by its place in that, so that moving the whole changes nothing.
+    files: dict[str, Path] = {}
+    for dep in stage.deps:
+        for path in inputs.get(dep, [dep]):
+            if not path.exists():
+                raise UserError(f"{path} is missing; run the stage that makes it first (dvc repro runs all in order)")
+            for found in files_below([path]):
+                files[str(found.relative_to(dep) if dep in inputs else found)] = found
     others = {"seed_groups", "folders", *settings}
     parameters = {key: value for key, value in stage.declared_values().items() if key.split(".")[0] not in others}
     # Worker processes prepare the same images in the same order, however many there are.
@@ -58,14 +63,27 @@ def fingerprint(
         "seed": seed,
         "settings": dict(settings),
         "parameters": parameters,
-        "files": {str(path): digest(path) for path in files_below(paths)},
+        "files": {
+            name: _digest(path, path.stat().st_size, path.stat().st_mtime_ns) for name, path in sorted(files.items())
+        },
         "versions": {"python": platform.python_version(), **versions},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
+def _state(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+@cache
+def _digest(path: Path, size: int, modified: int) -> str:
+    """Digest of a file, taken once for all runs of a stage instance (a data set may hold gigabytes)."""
+    return digest(path)
+
+
 class ResumeFolder:
-    """The folder of one run: `state` while it is under way, `result` once it is complete."""
+    """The folder of one run: `state` while it is under way, `work` for what it has made."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

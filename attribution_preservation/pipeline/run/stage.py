@@ -14,15 +14,16 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.schema.base import validate
 
 Section = TypeVar("Section", bound=BaseModel)
+Value = TypeVar("Value")
 _TEMPLATE = re.compile(r"\$\{([^}]+)\}")
 
 
@@ -81,7 +82,11 @@ class Stage:
             raise UserError(f"dvc.yaml: stage {self.name} reads the parameter {key} without declaring it under params")
         return lookup(self.values, key)
 
-    def section(self, key: str, schema: type[Section]) -> Section:
+    @overload
+    def section(self, key: str, schema: type[Section]) -> Section: ...
+    @overload
+    def section(self, key: str, schema: TypeAdapter[Value]) -> Value: ...
+    def section(self, key: str, schema: Any) -> Any:
         """Value of a dotted key of params.yaml, checked against its schema."""
         return validate(schema, self.parameters(key), key)
 

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import AfterValidator, Field, PositiveInt
 
-from attribution_preservation.pipeline.schema.base import Section
+from attribution_preservation.pipeline.schema.base import Section, distinct
 
 
 class Attribute(Section):
@@ -15,5 +15,5 @@ class Attribute(Section):
         batch_size: images per forward pass.
     """
 
-    methods: Annotated[list[Literal["grad_cam"]], Field(min_length=1)]
+    methods: Annotated[list[Literal["grad_cam"]], Field(min_length=1), AfterValidator(distinct)]
     batch_size: PositiveInt

@@ -13,6 +13,17 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+def distinct(values: list[Any]) -> list[Any]:
+    """A list in which nothing stands twice.
+
+    Raises:
+        ValueError: something does.
+    """
+    if twice := [value for value in values if values.count(value) > 1]:
+        raise ValueError(f"{twice[0]} stands there twice")
+    return values
+
+
 S = TypeVar("S", bound=BaseModel)
 
 

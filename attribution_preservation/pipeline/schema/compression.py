@@ -2,13 +2,17 @@
 
 from typing import Annotated
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, TypeAdapter
 
 from attribution_preservation.pipeline.schema.base import Section
 from attribution_preservation.pipeline.schema.optimization import Descent, Optimization
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Rate = Annotated[float, Field(ge=0, le=1)]
+
+
+RATES = TypeAdapter(dict[str, Rate], config=ConfigDict(strict=True))
+SNAPSHOTS = TypeAdapter(list[PositiveInt], config=ConfigDict(strict=True))
 
 
 class PruningSteps(Section):
@@ -68,22 +72,32 @@ class Shape(Section):
     rates: dict[str, Rate] = Field(default_factory=dict)
 
 
+class Logits(Section):
+    """The loss of distillation: weight * T^2 * KL + (1 - weight) * task loss.
+
+    Attributes:
+        temperature: T.
+        weight: share of the distillation loss; the task loss has the rest.
+    """
+
+    temperature: PositiveFloat
+    weight: Annotated[float, Field(ge=0, le=1)]
+
+
 class Distill(Section):
-    """Knowledge distillation into a narrower network: 0.9 T^2 KL + 0.1 task loss, as published.
+    """Knowledge distillation into a narrower network.
 
     Attributes:
         matchings: names of entries of `matching`.
         students: by name, their shape.
-        temperature: T.
-        weight: share of the distillation loss; the task loss has the rest.
+        logits: how they are matched.
         snapshots: epochs after which a student is kept and scored, beside the last.
         optimization: the schedule.
     """
 
     matchings: list[str]
     students: dict[Name, Shape]
-    temperature: PositiveFloat
-    weight: Annotated[float, Field(ge=0, le=1)]
+    logits: Logits
     snapshots: list[PositiveInt]
     optimization: Optimization
 

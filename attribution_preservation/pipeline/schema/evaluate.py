@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeInt
+from pydantic import AfterValidator, Field, NonNegativeInt
 
-from attribution_preservation.pipeline.schema.base import Section
+from attribution_preservation.pipeline.schema.base import Section, distinct
 
 
 class Evaluate(Section):
@@ -16,5 +16,5 @@ class Evaluate(Section):
         random_seed: of the uniform random baseline's maps.
     """
 
-    methods: Annotated[list[str], Field(min_length=1)]
+    methods: Annotated[list[str], Field(min_length=1), AfterValidator(distinct)]
     random_seed: NonNegativeInt

@@ -3,11 +3,20 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, NonNegativeFloat, PositiveInt, Tag, TypeAdapter, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    NonNegativeFloat,
+    PositiveInt,
+    Tag,
+    TypeAdapter,
+    model_validator,
+)
 
-from attribution_preservation.pipeline.schema.base import Section, validate
+from attribution_preservation.pipeline.schema.base import Section, distinct, validate
 
-Share = Annotated[float, Field(ge=0, lt=1)]
+DroppedShare = Annotated[float, Field(ge=0, lt=1)]
 Maps = Literal[
     "none", "ewa", "swa", "neuron", "random_weights", "input_gradient", "integrated_gradients", "loss_gradient"
 ]
@@ -46,9 +55,9 @@ class Matching(Section):
 
     maps: Maps
     strength: NonNegativeFloat = 0.0
-    dropped_share: Share = 0.0
+    dropped_share: DroppedShare = 0.0
     rectifier: Literal["identity", "relu", "abs"] = "relu"
-    layers: Annotated[list[str], Field(min_length=1)] | None = None
+    layers: Annotated[list[str], Field(min_length=1), AfterValidator(distinct)] | None = None
     centred: bool = False
     images: Literal["all", "right"] = "all"
     student_dropout: bool = True
@@ -92,8 +101,7 @@ class MatchingSweep(Section):
     def _every_value_is_possible(self) -> Self:
         if self.sweep not in _OPTIONS[self.of.maps]:
             raise ValueError(f"sweep: {self.sweep} means nothing for maps: {self.of.maps}")
-        if len(set(self.values)) != len(self.values):
-            raise ValueError("values: one stands there twice")
+        distinct([f"{value:g}" for value in self.values])  # as the methods are named
         for value in self.values:
             if self.sweep == "dropped_share" and value >= 1:
                 raise ValueError(f"values: a dropped_share of {value:g} leaves nothing; less than 1 is needed")

@@ -9,6 +9,7 @@ from attribution_preservation.errors import UserError
 from attribution_preservation.models.architectures import (
     ARCHITECTURES,
     Layers,
+    channels,
     layer_names,
     map_sizes,
     narrowed,
@@ -108,6 +109,8 @@ class Profile(Section):
                 raise ValueError(f"folders.{stage}: its last part must be {stage}")
             if stage == "teacher" or self._runs(stage):
                 holding.add(folder.split("/")[0])
+            if any(other.startswith(f"{folder}/") for other in dict(self.folders).values()):
+                raise ValueError(f"folders.{stage}: {folder} holds another stage's folder")
         if set(self.batches) != holding or len(self.batches) != len(holding):
             raise ValueError(f"batches: these folders hold networks: {', '.join(sorted(holding))}")
 
@@ -116,21 +119,35 @@ class Profile(Section):
         return bool(section.students) and (compression == "scratch" or bool(section.matchings))
 
     def _check_matchings(self) -> None:
-        methods: list[str] = []
+        methods: dict[str, Matching] = {}
         for name, entry in self.matching.items():
-            methods += methods_of(name, entry)
-        if twice := [method for method in methods if methods.count(method) > 1]:
-            raise ValueError(f"matching: the method {twice[0]} stands there twice")
-        if "teacher" in methods:
-            raise ValueError("matching.teacher: this name stands for the teacher itself in the results; choose another")
+            for method, matching in methods_of(name, entry).items():
+                if method in methods:
+                    raise ValueError(f"matching: the method {method} stands there twice")
+                if method == "teacher":
+                    raise ValueError("matching.teacher: this name stands for the teacher itself; choose another")
+                if matching.maps != "none" and "strength" not in matching.model_fields_set:
+                    raise ValueError(f"matching.{name}: {method} has no strength")
+                methods[method] = matching
         for compression in COMPRESSIONS[:-1]:
             names = getattr(self, compression).matchings
             if unknown := [name for name in names if name not in self.matching]:
                 raise ValueError(f"{compression}.matchings: {unknown[0]} has no entry under matching")
             if len(names) != len(set(names)):
                 raise ValueError(f"{compression}.matchings: a name stands there twice")
-        if unknown := [method for method in self.evaluate.methods if method not in methods]:
-            raise ValueError(f"evaluate.methods: {unknown[0]} is no method under matching")
+        compared = set(self.evaluate.methods)
+        trained = set()
+        for compression in filter(self._runs, COMPRESSIONS[:-1]):
+            found = {
+                method
+                for name in getattr(self, compression).matchings
+                for method in methods_of(name, self.matching[name])
+            }
+            if not found & compared:
+                raise ValueError(f"evaluate.methods: {compression}.matchings trains none of them")
+            trained |= found
+        if trained and (unknown := [method for method in self.evaluate.methods if method not in trained]):
+            raise ValueError(f"evaluate.methods: {unknown[0]} is no method that a compression trains")
 
     def _check_shapes(self) -> None:
         """Every mistake about layers that can be known before a network is built."""
@@ -147,11 +164,15 @@ class Profile(Section):
                 name: _layers(f"{compression}.students.{name}", shape)
                 for name, shape in getattr(self, compression).students.items()
             }
-            for layers in students[compression].values():
-                map_sizes(layers, size)
-        for name, layers in students["distill"].items():
-            if wider := wider_than(layers, teacher):
-                raise ValueError(f"distill.students.{name}: wider than its teacher ({wider})")
+            for name, layers in students[compression].items():
+                if wider := wider_than(layers, teacher):
+                    raise ValueError(f"{compression}.students.{name}: wider than its teacher ({wider})")
+                sides = [map_sizes(found, size)[layer_names(found)[-2]] for found in (layers, teacher)]
+                if sides[0] != sides[1]:
+                    raise ValueError(
+                        f"{compression}.students.{name}: its attribution map has a side of {sides[0]}, its teacher's "
+                        f"{sides[1]}; they could not be compared"
+                    )
         for compression in COMPRESSIONS[:-1]:
             for name in getattr(self, compression).matchings:
                 for method, matching in methods_of(name, self.matching[name]).items():
@@ -189,3 +210,6 @@ def _check_matched(where: str, matching: Matching, student: Layers, teacher: Lay
             raise ValueError(
                 f"{where}: the student's map at {ours} has a side of {sizes[0][ours]}, the teacher's {sizes[1][theirs]}"
             )
+        width = channels(teacher)[theirs]
+        if matching.maps != "random_weights" and round(matching.dropped_share * width) == width:
+            raise ValueError(f"{where}: a dropped_share of {matching.dropped_share:g} leaves none of {width} channels")

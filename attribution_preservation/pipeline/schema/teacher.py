@@ -2,17 +2,20 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 
 from attribution_preservation.pipeline.schema.base import Section
 from attribution_preservation.pipeline.schema.optimization import Optimization
+
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+DROPOUT = TypeAdapter(Dropout, config=ConfigDict(strict=True))
 
 
 class Teacher(Section):
     """The full network and its training.
 
     Attributes:
-        architecture: a name in `attribution_preservation.models.vgg`.
+        architecture: a name in `attribution_preservation.models.architectures`.
         width_divisor: divides the width of every convolution (1: as published).
         dropout: before the last linear layer.
         init: `scratch`, or `imagenet` for torchvision's weights (downloaded once, checksum verified).
@@ -21,7 +24,7 @@ class Teacher(Section):
 
     architecture: Literal["vgg16_bn", "vgg11_bn", "vgg6_bn"]
     width_divisor: Literal[1, 2, 4, 8, 16]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    dropout: Dropout
     init: Literal["scratch", "imagenet"]
     optimization: Optimization
 

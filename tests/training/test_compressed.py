@@ -1,0 +1,56 @@
+"""Which runs one instance of a compressing stage has."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.run.stage import instances
+from attribution_preservation.training.compressed import compression_runs
+from tests.conftest import PROJECT, write_parameters
+
+
+@pytest.fixture
+def stage(tmp_path, monkeypatch):
+    (tmp_path / "dvc.yaml").write_text((PROJECT / "dvc.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+
+    def one(entry, changes=None):
+        write_parameters(tmp_path, changes or {})
+        (found,) = instances("prune_channels", {"matching": entry})
+        return found
+
+    return one
+
+
+def test_a_method_is_trained_with_every_seed_from_its_own_teacher(stage):
+    runs, matchings = compression_runs(stage("sswa"))
+    assert [(run.identity.method, run.identity.seed) for run in runs] == [("sswa", 0), ("sswa", 1), ("sswa", 2)]
+    assert runs[2].teacher == Path("models/all/teacher/seed-2/network.safetensors")
+    assert matchings["sswa"].dropped_share == 0.3
+
+
+def test_a_sweep_names_its_methods_by_value_and_takes_the_first_seeds(stage):
+    runs, matchings = compression_runs(stage("swa_strength"))
+    assert [run.identity.method for run in runs] == [f"swa_strength_{value}" for value in (5, 15, 150, 500)]
+    assert {run.identity.seed for run in runs} == {0}
+    assert [matching.strength for matching in matchings.values()] == [5, 15, 150, 500]
+    assert {matching.maps for matching in matchings.values()} == {"swa"}
+
+
+@pytest.mark.parametrize(("seeds", "expected"), [(None, [0, 1, 2]), (2, [0, 1])])
+def test_a_group_takes_as_many_seeds_as_it_says(stage, seeds, expected):
+    section = yaml.safe_load((PROJECT / "params" / "digits.yaml").read_text())["matching"]
+    section["variants"]["first_seeds"] = seeds
+    runs, matchings = compression_runs(stage("variants", {"matching": section}))
+    assert [run.identity.seed for run in runs if run.identity.method == "neuron"] == expected
+    assert len(runs) == len(matchings) * len(expected)
+    assert len({run.below for run in runs}) == len(runs)
+    # What tells one run's resume state from another's, beside its seed.
+    assert len({str(run.settings) for run in runs}) == len(matchings)
+
+
+def test_a_mistake_in_an_entry_is_one_line(stage):
+    with pytest.raises(UserError, match=r"params.yaml: matching.swa.strength: .* \(it is 'high'\)"):
+        compression_runs(stage("swa", {"matching.swa": {"maps": "swa", "strength": "high"}}))
