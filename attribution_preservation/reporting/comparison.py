@@ -13,13 +13,16 @@ def draw_comparison(results: pd.DataFrame, methods: Sequence[str], population: s
     """One panel per metric: for every student the methods' means with error bars, beside each other."""
     panels = comparison_panels(results, methods, population)
     over = over_seeds(results["seed"].nunique(), "bar")
-    draw_panels([panels[:2], panels[2:]], f"Every compression; pairs: {population}; {over}", path)
+    draw_panels([panels[:2], panels[2:]], f"Every compression; pairs: {population}; {over}", path, width=6.5)
 
 
 def comparison_panels(results: pd.DataFrame, methods: Sequence[str], population: str) -> list[Panel]:
     """What `draw_comparison` draws: students side by side on the x axis."""
     students = [level for compression in compressions(results) for level in last_levels(results, compression)]
-    names = [f"{display_name(level.compression)}\n{level.student.replace('_', ' ')}" for level in students]
+    names = [
+        f"{display_name(level.compression)} {level.student.replace('_', ' ')}".replace(" ", "\n", 2)
+        for level in students
+    ]
     panels = []
     for metric, (label, of_pairs) in SCORES.items():
         where = {"metric": metric, "population": population, "attribution": "grad_cam"} if of_pairs else {}

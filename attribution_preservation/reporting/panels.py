@@ -60,10 +60,17 @@ class Panel:
     logarithmic: bool = False
 
 
-def draw_panels(rows: list[list[Panel]], title: str, path: Path) -> None:
-    """Draw rows of panels, each row of the same length, into a PNG whose bytes depend on nothing else."""
+def draw_panels(rows: list[list[Panel]], title: str, path: Path, width: float = 4.2) -> None:
+    """Draw rows of panels, each row of the same length, into a PNG whose bytes depend on nothing else.
+
+    Args:
+        rows: the panels.
+        title: above them.
+        path: the file.
+        width: of a panel in inches.
+    """
     figure, axes = plt.subplots(
-        len(rows), len(rows[0]), figsize=(4.2 * len(rows[0]), 3.8 * len(rows)), layout="constrained", squeeze=False
+        len(rows), len(rows[0]), figsize=(width * len(rows[0]), 3.8 * len(rows)), layout="constrained", squeeze=False
     )
     for line_of_axes, line_of_panels in zip(axes, rows, strict=True):
         for ax, panel in zip(line_of_axes, line_of_panels, strict=True):

@@ -84,7 +84,7 @@ def _panel(rows: pd.DataFrame, sweep: Sweep, metric: str, population: str) -> Pa
     mean, deviation = [float(v.mean()) for v in of_method], [float(v.std(ddof=1)) for v in of_method]
     naive = float(select(found, method="naive")["value"].mean())
     lines = [
-        Line(sweep.name, values, mean, deviation, 2),
+        Line(sweep.name.replace("_", " "), values, mean, deviation, 2),
         Line("Naive", [values[0], values[-1]], [naive] * 2, [float("nan")] * 2),
     ]
     ticks = (values, [f"{value:g}" for value in values])
