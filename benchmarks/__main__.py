@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from attribution_preservation.errors import UserError
 from benchmarks.report import Report
 
 NAMES = ("pipeline", "matching", "deploy")
@@ -19,7 +20,11 @@ def main() -> None:
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--json", type=Path, help="file for the figures")
     arguments = parser.parse_args()
-    report = Report(arguments.name, importlib.import_module(f"benchmarks.{arguments.name}").measure())
+    try:
+        figures = importlib.import_module(f"benchmarks.{arguments.name}").measure()
+    except UserError as error:
+        raise SystemExit(f"benchmarks {arguments.name}: {error}") from None
+    report = Report(arguments.name, figures)
     if arguments.name == "matching" and torch.cuda.is_available():
         report = replace(report, device=torch.cuda.get_device_name())
     print(report.text())

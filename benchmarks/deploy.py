@@ -15,6 +15,7 @@ import torch
 
 from attribution_preservation.attribution.grad_cam import grad_cam
 from attribution_preservation.deployment.export import export_onnx
+from attribution_preservation.errors import UserError
 from attribution_preservation.models.files import load_network
 from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.layout import Identity, network_files
@@ -29,7 +30,7 @@ def measure() -> list[Figure]:
     """Export, check and time one network of every kind."""
     networks = one_of_every_kind(Path("models"))
     if not networks:
-        raise SystemExit("deploy: models holds no network; run dvc repro first")
+        raise UserError("models holds no network; run dvc repro first")
     figures, sessions, sizes = [], {}, {}
     generator = torch.Generator().manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
