@@ -44,7 +44,8 @@ class CompressionObjective(nn.Module):
         """
         matcher, teacher_logits, parts = self._matcher, None, {}
         if matcher:
-            student, teacher = matcher.student_view(self.student, images), matcher.teacher_view(self.teacher, images)
+            # The teacher first: what its pass needed is free again before the student's activations have to stay.
+            teacher, student = matcher.teacher_view(self.teacher, images), matcher.student_view(self.student, images)
             logits, teacher_logits = student.logits, teacher.logits
             parts["matching"] = matcher(student, teacher, labels)
         else:
