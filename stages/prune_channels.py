@@ -18,11 +18,8 @@ def main(stage: Stage) -> str:
     def train(place: Workplace) -> None:
         student = place.teacher()
         prune_channels(student, rates)
-        objective = CompressionObjective(student, place.teacher(), matchings[place.run.identity.method])
-        trainer = place.trainer(objective, schedule)
-        trainer.fit(schedule, start=place.start)
-        place.keep(student)
-        place.finish(trainer)
+        method = matchings[place.run.identity.method]
+        place.fit_once(CompressionObjective(student, place.teacher(), method), schedule)
 
     train_all(stage, runs, train)
     return f"{told(runs)} in {stage.out}"

@@ -26,10 +26,7 @@ def main(stage: Stage) -> str:
         student = build(
             **shape.model_dump(), classes=len(place.store.classes), input_size=place.shown.size, dropout=dropout
         )
-        trainer = place.trainer(TaskObjective(student), schedule)
-        trainer.fit(schedule, start=place.start)
-        place.keep(student)
-        place.finish(trainer)
+        place.fit_once(TaskObjective(student), schedule)
 
     train_all(stage, runs, train)
     return f"{name} with seeds {', '.join(map(str, seeds))} in {stage.out}"

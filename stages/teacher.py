@@ -17,10 +17,7 @@ def main(stage: Stage) -> str:
     runs = [Run(Identity("teacher", seed), Path(seed_folder(seed))) for seed in seeds]
 
     def train(place: Workplace) -> None:
-        trainer = place.trainer(TaskObjective(_initial(settings, place)), settings.optimization)
-        trainer.fit(settings.optimization, start=place.start)
-        place.keep(trainer.student)
-        place.finish(trainer)
+        place.fit_once(TaskObjective(_initial(settings, place)), settings.optimization)
 
     train_all(stage, runs, train)
     return f"{len(seeds)} {settings.architecture} networks (seeds {', '.join(map(str, seeds))}) in {stage.out}"

@@ -93,6 +93,13 @@ class Workplace:
             alive=self.alive,
         )
 
+    def fit_once(self, objective: nn.Module, schedule: Optimization) -> None:
+        """Train the objective's student over one schedule and keep it as it then is: the whole of a simple run."""
+        trainer = self.trainer(objective, schedule)
+        trainer.fit(schedule, start=self.start)
+        self.keep(trainer.student)
+        self.finish(trainer)
+
     def _save(self, checkpoint: Checkpoint) -> None:
         save_checkpoint(checkpoint, self.folder.state)
 
@@ -115,7 +122,7 @@ def train_all(stage: Stage, runs: Iterable[Run], train: Callable[[Workplace], No
     Args:
         stage: the instance.
         runs: what it trains.
-        train: does one run, from where it stopped; ends with `Workplace.finish`.
+        train: does one run, from where it stopped; ends with `Workplace.finish` or `Workplace.fit_once`.
     """
     runtime = stage.section("runtime", Runtime)
     device, alive = set_up(runtime), Parent().check
