@@ -17,10 +17,10 @@ def draw_comparison(results: pd.DataFrame, methods: Sequence[str], population: s
 
 
 def comparison_panels(results: pd.DataFrame, methods: Sequence[str], population: str) -> list[Panel]:
-    """What `draw_comparison` draws: students side by side on the x axis."""
+    """What `draw_comparison` draws: students side by side on x; of common pairs, how many (mean of seeds)."""
     students = [level for compression in compressions(results) for level in last_levels(results, compression)]
     names = [
-        f"{display_name(level.compression)} {level.student.replace('_', ' ')}".replace(" ", "\n", 2)
+        f"{display_name(level.compression)} {level.student.replace('_', ' ')}".replace(" ", "\n", 3)
         for level in students
     ]
     panels = []
@@ -50,5 +50,9 @@ def comparison_panels(results: pd.DataFrame, methods: Sequence[str], population:
             teacher = float(select(rows, compression="teacher")["value"].mean())
             ends = [-0.5, len(students) - 0.5]
             lines.append(Line("Teacher", ends, [teacher] * 2, [float("nan")] * 2))
-        panels.append(Panel(label, lines, "", (list(range(len(students))), names)))
+        counted = of_pairs and population == "common"
+        # Few pairs are common with a weak network; their number differs from student to student.
+        under = [f"\n{level.of(rows)['n'].mean():.0f} pairs" if counted else "" for level in students]
+        ticks = [name + words for name, words in zip(names, under, strict=True)]
+        panels.append(Panel(label, lines, "", (list(range(len(students))), ticks)))
     return panels
