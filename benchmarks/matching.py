@@ -21,14 +21,14 @@ from attribution_preservation.matching.swa import swa_map
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.task import task_loss
 from attribution_preservation.models.vgg import build
-from attribution_preservation.pipeline.schema.matching import Matching
+from attribution_preservation.pipeline.schema.matching import Matching, methods_of, read_entry
 from benchmarks.report import Figure
 
 METHODS = ("ewa", "swa", "sswa")
 TARGET = 1.05
 # Network, its input and batch: the default profile's, and the published one at a size that a CPU bears.
 SETTINGS = {"vgg6_bn": ("vgg6_bn", 10, 56, 32), "vgg16_bn": ("vgg16_bn", 20, 96, 16)}
-_ROUNDS = {"cpu": {"vgg6_bn": 100, "vgg16_bn": 12}, "cuda": {"vgg6_bn": 200, "vgg16_bn": 200}}
+_ROUNDS = {"cpu": {"vgg6_bn": 100, "vgg16_bn": 10}, "cuda": {"vgg6_bn": 200, "vgg16_bn": 200}}
 _THREADS = 2
 
 
@@ -36,7 +36,10 @@ def measure() -> list[Figure]:
     """Ratios within one run: in every round each variant does one step, and the round's ratio is taken."""
     torch.set_num_threads(_THREADS)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    matchings = yaml.safe_load(Path("params/digits.yaml").read_text())["matching"]
+    section = yaml.safe_load(Path("params/digits.yaml").read_text())["matching"]
+    matchings = {}
+    for name in ("baselines", "swa", "sswa"):
+        matchings |= methods_of(name, read_entry(name, section[name]))
     figures = []
     for name, (architecture, classes, size, batch) in SETTINGS.items():
         images = torch.randn(batch, 3, size, size, device=device).to(memory_format=torch.channels_last)
@@ -48,7 +51,7 @@ def measure() -> list[Figure]:
 
         steps = {"naive": _step(CompressionObjective(network(), network(), Matching(maps="none")), images, labels)}
         for method in METHODS:
-            matching = Matching(**matchings[method])
+            matching = matchings[method]
             steps[method] = _step(CompressionObjective(network(), network(), matching), images, labels)
             steps[f"{method}_released"] = _step(Released(network(), network(), matching), images, labels)
         teacher = network().eval()
