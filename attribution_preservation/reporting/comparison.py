@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 
 import pandas as pd
 
@@ -20,7 +21,7 @@ def comparison_panels(results: pd.DataFrame, methods: Sequence[str], population:
     """What `draw_comparison` draws: students side by side on x; of common pairs, how many (mean of seeds)."""
     students = [level for compression in compressions(results) for level in last_levels(results, compression)]
     names = [
-        f"{display_name(level.compression)} {level.student.replace('_', ' ')}".replace(" ", "\n", 3)
+        "\n".join([*display_name(level.compression).split(), *wrap(level.student.replace("_", " "), 9)])
         for level in students
     ]
     panels = []
