@@ -1,0 +1,44 @@
+"""The question that every attribution method answers: these classes of these images, by this network."""
+
+import torch
+
+from attribution_preservation.models.network import Network
+
+
+def rows_of(
+    network: Network, images: torch.Tensor, classes: torch.Tensor, image_of_pair: torch.Tensor | None
+) -> torch.Tensor | None:
+    """Row of each pair's image, after checking that the question has a meaning.
+
+    Args:
+        network: in eval mode.
+        images: normalised, [B, 3, S, S].
+        classes: class to explain for each pair, int64 [P].
+        image_of_pair: row of each pair's image, int64 [P]; None where pair p explains image p.
+
+    Returns:
+        int64 [P], or None where it would be 0 to P - 1: nothing has to be copied then.
+
+    Raises:
+        ValueError: the network is in training mode, where an image's map would depend on the rest of its batch; a
+            class or a row does not exist; an image holds a value that is not finite.
+    """
+    if network.training:
+        raise ValueError("the network must be in eval mode")
+    if image_of_pair is None and len(classes) != len(images):
+        raise ValueError(f"{len(images)} images, but {len(classes)} classes")
+    if image_of_pair is not None and len(classes) != len(image_of_pair):
+        raise ValueError(f"{len(image_of_pair)} rows of images, but {len(classes)} classes")
+    if classes.numel() and not 0 <= int(classes.min()) <= int(classes.max()) < network.classes:
+        raise ValueError(f"a class is outside 0 to {network.classes - 1}")
+    rows = image_of_pair
+    if rows is not None and rows.numel() and not 0 <= int(rows.min()) <= int(rows.max()) < len(images):
+        raise ValueError(f"a row is outside 0 to {len(images) - 1}")
+    if not images.isfinite().all():
+        raise ValueError("an image holds a value that is not finite")
+    return rows
+
+
+def of_pairs(per_image: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
+    """What belongs to each pair's image, [P, ...] of [B, ...]."""
+    return per_image if rows is None else per_image.index_select(0, rows)

@@ -1,0 +1,108 @@
+"""Relative attributing propagation: units are ranked by how much they matter, whether for or against the class."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from attribution_preservation.attribution.pairs import of_pairs, rows_of
+from attribution_preservation.attribution.relevance import (
+    Back,
+    Flow,
+    Relevance,
+    Rules,
+    bounded,
+    contributions,
+    convolve,
+    convolve_back,
+    divide,
+    propagate,
+    relu,
+    unchanged,
+    winner_takes_all,
+)
+from attribution_preservation.models.network import LinearHead, Network
+
+
+def rap(
+    network: Network, images: torch.Tensor, classes: torch.Tensor, image_of_pair: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Maps [P, S, S] in pixels, not negative: the relevance of `rap_relevance`, cut off at 0."""
+    return F.relu(rap_relevance(network, images, classes, image_of_pair).maps)
+
+
+def rap_relevance(
+    network: Network, images: torch.Tensor, classes: torch.Tensor, image_of_pair: torch.Tensor | None = None
+) -> Relevance:
+    """Relevance of the pixels before it is cut off at 0. It starts with the logit, which the head's rule hands out.
+
+    On residual networks the method is not defined by its authors; a sum divides relevance here in proportion to the
+    size of its two terms, which is this project's own definition.
+
+    Args:
+        network: in eval mode.
+        images: normalised, [B, 3, S, S].
+        classes: class to explain for each pair, int64 [P].
+        image_of_pair: row of each pair's image, int64 [P]; left out, pair p explains image p.
+
+    Raises:
+        ValueError: as `rows_of`.
+        TypeError: the network has a layer without a rule.
+
+    Source: Nam et al. 2020, "Relative attributing propagation".
+    """
+    return propagate(network, images, classes, rows_of(network, images, classes, image_of_pair), _RULES)
+
+
+def _head(
+    head: LinearHead, feature_map: torch.Tensor, classes: torch.Tensor, rows: torch.Tensor | None
+) -> tuple[torch.Tensor, Flow]:
+    """r_i = |c_i| / sum |c| * sum c, with the bias shared among the contributions in proportion to their size."""
+    found = contributions(head, feature_map, head.linear.weight, classes, rows)
+    size = found.abs()
+    bias, lost = divide(head.linear.bias[classes][:, None], size.sum((1, 2, 3))[:, None])
+    found = found + size * bias[:, :, None, None]
+    size, start = found.abs(), found.sum((1, 2, 3))
+    per_unit, _ = divide(start[:, None], size.sum((1, 2, 3))[:, None])
+    return start + lost, Flow(size * per_unit[:, :, None, None], lost, rows)
+
+
+def _convolution(layer: nn.Conv2d, inputs: torch.Tensor) -> tuple[torch.Tensor, Back]:
+    """Positive relevance through positive weights, negative through negative; then a shift restores the sum."""
+
+    def back(flow: Flow) -> Flow:
+        positive, negative = layer.weight.clamp(min=0), -layer.weight.clamp(max=0)
+        excited = of_pairs(convolve(layer, inputs, positive), flow.rows)
+        inhibited = of_pairs(convolve(layer, inputs, negative), flow.rows)
+        given = flow.relevance
+        up, _ = divide(given.clamp(min=0), excited)
+        down = divide(given.clamp(max=0), inhibited)[0] + divide(given, excited + inhibited)[0]
+        found = convolve_back(layer, inputs, positive, up) + convolve_back(layer, inputs, negative, down)
+        found *= of_pairs(inputs, flow.rows)
+        some = found != 0
+        count = some.sum((1, 2, 3))
+        before = given.sum((1, 2, 3))
+        shift = (found.sum((1, 2, 3)) - before) / count.clamp(min=1)
+        return flow.to((found - shift[:, None, None, None]) * some, before * (count == 0))
+
+    return layer(inputs), back
+
+
+def _pooling(layer: nn.MaxPool2d, inputs: torch.Tensor) -> tuple[torch.Tensor, Back]:
+    """x * d pool(x) / d x * R / pool(x): the winner takes all, unless it is 0."""
+    outputs, winner = winner_takes_all(layer, inputs)
+
+    def back(flow: Flow) -> Flow:
+        dead = of_pairs(outputs, flow.rows) == 0
+        lost = (flow.relevance * dead).sum((1, 2, 3))
+        return winner(flow.to(flow.relevance * ~dead, lost))
+
+    return outputs, back
+
+
+_RULES = Rules(
+    "RAP",
+    {nn.Conv2d: _convolution, nn.BatchNorm2d: unchanged, nn.ReLU: relu, nn.MaxPool2d: _pooling},
+    image=bounded,
+    head=_head,
+    by_size=True,
+)

@@ -1,0 +1,68 @@
+"""RISE: what does the class's probability owe to each pixel, asked by hiding random regions."""
+
+import torch
+import torch.nn.functional as F
+
+from attribution_preservation.attribution.pairs import of_pairs, rows_of
+from attribution_preservation.models.network import Network
+
+_PER_PASS = 512  # masked images per forward pass
+
+
+@torch.no_grad()
+def rise(
+    network: Network,
+    images: torch.Tensor,
+    classes: torch.Tensor,
+    image_of_pair: torch.Tensor | None = None,
+    *,
+    masks: int,
+    cells: int,
+    kept: float,
+    seed: int = 0,
+) -> torch.Tensor:
+    """M = 1 / (N kept) * sum over masks of p_c(x * m) m.
+
+    Masks are random grids of 0 and 1, enlarged to smooth ones and shifted by less than a cell. They are the same for
+    every image, drawn anew in each call from the seed; what a mask hides becomes 0, the mean colour. An image's masked
+    passes serve all of its classes. No gradient is used.
+
+    Args:
+        network: in eval mode.
+        images: normalised, [B, 3, S, S].
+        classes: class to explain for each pair, int64 [P].
+        image_of_pair: row of each pair's image, int64 [P]; left out, pair p explains image p.
+        masks: N.
+        cells: grid cells per side.
+        kept: probability that a cell shows the image.
+        seed: of the masks.
+
+    Returns:
+        Maps [P, S, S], not negative.
+
+    Raises:
+        ValueError: as `rows_of`.
+
+    Source: Petsiuk et al. 2018. p_c is the sigmoid of the logit, as the task is multi-label.
+    """
+    rows = rows_of(network, images, classes, image_of_pair)
+    drawn = random_masks(masks, cells, kept, images.shape[-1], seed).to(images)
+    maps = images.new_zeros(len(classes), *images.shape[2:])
+    step = max(1, _PER_PASS // max(1, len(images)))
+    for start in range(0, masks, step):
+        some = drawn[start : start + step]
+        shown = (images[None] * some[:, None, None]).flatten(0, 1)
+        probability = network(shown).sigmoid().view(len(some), len(images), -1)
+        chosen = of_pairs(probability.transpose(0, 1), rows)[torch.arange(len(classes)), :, classes]
+        maps += torch.einsum("pn,nhw->phw", chosen, some)
+    return maps / (masks * kept)
+
+
+def random_masks(count: int, cells: int, kept: float, size: int, seed: int) -> torch.Tensor:
+    """Smooth masks between 0 and 1, float32 [count, size, size]: the same for the same arguments."""
+    generator = torch.Generator().manual_seed(seed)
+    cell = -(-size // cells)
+    grids = (torch.rand(count, 1, cells, cells, generator=generator) < kept).float()
+    large = F.interpolate(grids, size=(cells + 1) * cell, mode="bilinear", align_corners=False)[:, 0]
+    down, right = torch.randint(0, cell, (2, count), generator=generator).tolist()
+    return torch.stack([one[i : i + size, j : j + size] for one, i, j in zip(large, down, right, strict=True)])

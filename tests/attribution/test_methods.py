@@ -1,0 +1,172 @@
+"""What every attribution method has in common."""
+
+from typing import Any
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+
+from attribution_preservation.attribution.methods import Attribution
+from attribution_preservation.errors import UserError
+from attribution_preservation.models.vgg import build
+from attribution_preservation.pipeline.schema.attribute import Method
+from attribution_preservation.pipeline.schema.base import validate
+
+SIZE = 32
+SETTINGS: dict[str, dict[str, Any]] = {
+    "grad_cam": {"maps": "grad_cam"},
+    "grad_cam_centred": {"maps": "grad_cam", "centred": True},
+    "grad_cam_positive": {"maps": "grad_cam", "positive_weights": True},
+    "excitation_bp": {"maps": "excitation_bp"},
+    "lrp": {"maps": "lrp"},
+    "rap": {"maps": "rap"},
+    "activation_gradient": {"maps": "activation_gradient"},
+    "gradient_input": {"maps": "gradient_input"},
+    "deep_lift": {"maps": "deep_lift"},
+    "integrated_gradients": {"maps": "integrated_gradients", "steps": 4},
+    "rise": {"maps": "rise", "masks": 9, "cells": 4, "kept": 0.5, "seed": 0},
+    "meaningful_perturbation": {"maps": "meaningful_perturbation", "steps": 3, "cells": 8, "seed": 0},
+    "extremal_perturbation": {"maps": "extremal_perturbation", "steps": 3, "cells": 8, "areas": [0.1, 0.3]},
+    "information_bottleneck": {
+        "maps": "information_bottleneck", "layer": "conv3", "steps": 3, "samples": 2, "references": 6, "seed": 0,
+    },
+}  # fmt: skip
+PIXELS = {
+    "lrp", "rap", "gradient_input", "deep_lift", "integrated_gradients", "rise", "meaningful_perturbation",
+    "extremal_perturbation",
+}  # fmt: skip
+
+
+def network(dtype: torch.dtype = torch.float64):
+    found = build("vgg6_bn", 8, classes=3, input_size=SIZE, dropout=0.5)
+    generator = torch.Generator().manual_seed(6)
+    with torch.no_grad():
+        for module in found.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.2, generator=generator)
+                module.running_var.uniform_(0.5, 2, generator=generator)
+                module.weight.uniform_(-0.5, 1.5, generator=generator)
+        found.head.linear.weight.normal_(0, 0.3, generator=generator)
+        found.head.linear.bias.normal_(generator=generator)
+    return found.to(dtype).eval()
+
+
+def images(count: int = 3, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return torch.randn(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(2), dtype=torch.float64).to(dtype)
+
+
+CLASSES = torch.tensor([0, 1, 2, 1])
+ROWS = torch.tensor([2, 0, 2, 1])
+
+
+def method(name: str, explained, dtype: torch.dtype = torch.float64):
+    references = images(8, dtype).flip(0)
+    return Attribution(validate(TypeAdapter(Method), SETTINGS[name]), explained, references)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_map_has_the_resolution_of_its_method(name):
+    explained = network()
+    maps = method(name, explained)(explained, images(), CLASSES, ROWS)
+    side = SIZE if name in PIXELS else explained.last_activation(images()).shape[-1]
+    assert maps.shape == (4, side, side)
+    assert maps.isfinite().all()
+    assert maps.flatten(1).std(1).max() > 0
+    assert not maps.requires_grad
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-3)])
+def test_a_pairs_map_does_not_depend_on_the_others(name, dtype, tolerance):
+    explained, batch = network(dtype), images(3, dtype)
+    ask = method(name, explained, dtype)
+    together = ask(explained, batch, CLASSES, ROWS)
+    alone = torch.cat([ask(explained, batch[row][None], label[None]) for row, label in zip(ROWS, CLASSES, strict=True)])
+    assert together.dtype == dtype
+    error = (together - alone).flatten(1).norm(dim=1)
+    assert (error <= tolerance * alone.flatten(1).norm(dim=1)).all()
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_network_and_the_images_are_left_as_they_were(name):
+    explained, batch = network(), images()
+    before = {key: tensor.clone() for key, tensor in explained.state_dict().items()}
+    method(name, explained)(explained, batch, CLASSES, ROWS)
+    assert torch.equal(batch, images())
+    assert not batch.requires_grad
+    assert not explained.training
+    assert all(torch.equal(tensor, explained.state_dict()[key]) for key, tensor in before.items())
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in explained.parameters())
+    for module in explained.modules():
+        assert not any((module._forward_hooks, module._forward_pre_hooks, module._backward_hooks))
+        if arguments := _arguments(module):
+            assert set(vars(module)) == set(vars(type(module)(*arguments)))
+
+
+def _arguments(module):
+    """What builds another of the simple layers that captum hangs its own attributes on; nothing for the others."""
+    return {"ReLU": (False,), "MaxPool2d": (2,)}.get(type(module).__name__, ())
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_maps_are_made_where_torch_must_be_deterministic(name):
+    explained = network()
+    torch.use_deterministic_algorithms(True)
+    try:
+        maps = method(name, explained)(explained, images(), CLASSES, ROWS)
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert torch.equal(maps, method(name, explained)(explained, images(), CLASSES, ROWS))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_no_pairs_have_no_maps(name):
+    explained = network()
+    none = torch.zeros(0, dtype=torch.int64)
+    assert len(method(name, explained)(explained, images(), none, none)) == 0
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("classes", [torch.tensor([0, 1, 3]), torch.tensor([0, -1, 2])])
+def test_a_class_out_of_range_is_a_mistake(name, classes):
+    explained = network()
+    with pytest.raises(ValueError, match="outside 0 to 2"):
+        method(name, explained)(explained, images(), classes)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_question_that_does_not_fit_together_is_a_mistake(name):
+    explained, batch = network(), images()
+    ask = method(name, explained)
+    with pytest.raises(ValueError, match="3 images, but 2 classes"):
+        ask(explained, batch, torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match="3 rows of images, but 2 classes"):
+        ask(explained, batch, torch.tensor([0, 1]), torch.tensor([0, 1, 2]))
+    with pytest.raises(ValueError, match="a row is outside 0 to 2"):
+        ask(explained, batch, torch.tensor([0, 1]), torch.tensor([0, 3]))
+    with pytest.raises(ValueError, match="eval mode"):
+        ask(explained.train(), batch, torch.tensor([0, 1, 2]))
+    explained.eval()
+    batch[1, 0, 3, 3] = torch.nan
+    with pytest.raises(ValueError, match="not finite"):
+        ask(explained, batch, torch.tensor([0, 1, 2]))
+
+
+MISTAKES = {
+    "maps must be one of grad_cam, ": {"maps": "saliency"},
+    "steps: field required": {"maps": "integrated_gradients"},
+    "masks: unknown parameter": {"maps": "lrp", "masks": 3},
+    "kept: input should be less than 1": {"maps": "rise", "masks": 9, "cells": 4, "kept": 1.0, "seed": 0},
+    "0.2 stands there twice": {"maps": "extremal_perturbation", "steps": 3, "cells": 8, "areas": [0.2, 0.2]},
+}
+
+
+@pytest.mark.parametrize("problem", MISTAKES)
+def test_a_mistake_in_the_parameters_is_one_line_without_the_schemas_own_words(problem):
+    with pytest.raises(UserError) as caught:
+        validate(TypeAdapter(Method), MISTAKES[problem], "attribute.methods.mine")
+    message = str(caught.value)
+    assert problem in message
+    assert message.startswith("params.yaml: attribute.methods.mine")
+    assert "(" not in message.split(problem.split(":")[0])[0]
