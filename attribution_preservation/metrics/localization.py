@@ -72,15 +72,32 @@ def score_localization(maps: np.ndarray, masks: np.ndarray, mask_row: np.ndarray
 def roc_auc_score(positive: np.ndarray, negative: np.ndarray) -> float:
     """Area under the ROC curve, from 0 to 1, exact with ties: P(positive > negative) + P(equal) / 2.
 
+    Scores and labels are packed into one integer each and sorted together, which is many times as fast as sorting
+    floating-point scores with an index. Scores that are not negative have a free bit: 32 bits hold both.
+
     Args:
-        positive, negative: scores of the two kinds of pixels, each [n]; NaN where one of them is empty.
+        positive, negative: scores of the two kinds of pixels, float32 [n] and finite; others are rounded to float32.
+
+    Returns:
+        NaN where one of them is empty.
     """
     if not len(positive) or not len(negative):
         return float("nan")
-    ordered = np.sort(negative)
-    below = np.searchsorted(ordered, positive, side="left")
-    not_above = np.searchsorted(ordered, positive, side="right")
-    return float((below.sum(dtype=np.int64) + not_above.sum(dtype=np.int64)) / (2 * len(positive) * len(negative)))
+    scores = np.concatenate([negative, positive]).astype(np.float32) + np.float32(0)  # -0.0 becomes 0.0
+    packed = scores.view(np.uint32)
+    if packed.max() >> 31:  # the sign bit: some score is negative
+        # Negative numbers in reverse and below the others: integers in the order of the numbers.
+        packed = np.where(packed >> 31, ~packed, packed | np.uint32(1 << 31)).astype(np.uint64)
+    packed = packed << np.ones((), packed.dtype)
+    packed[len(negative) :] |= np.ones((), packed.dtype)
+    packed.sort()
+    label, score = packed & np.ones((), packed.dtype), packed >> np.ones((), packed.dtype)
+    last = np.append(np.flatnonzero(score[1:] != score[:-1]), len(score) - 1)  # of each group of equal scores
+    positives = np.cumsum(label, dtype=np.int64)[last]
+    negatives = last + 1 - positives
+    in_group = np.diff(positives, prepend=0)
+    twice = np.dot(in_group, negatives) + np.dot(in_group, negatives - np.diff(negatives, prepend=0))
+    return float(twice / (2 * len(positive) * len(negative)))
 
 
 def points_at(values: np.ndarray, positive: np.ndarray, valid: np.ndarray) -> bool:

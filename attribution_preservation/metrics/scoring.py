@@ -6,7 +6,7 @@ everyone is judged on the same pairs; `all`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,17 +23,32 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Maps:
+    """Maps of one network by one attribution method.
+
+    Attributes:
+        values: [n, h, w].
+        pairs: which of the scored pairs they explain, int64 [n].
+        absorbed: share of the relevance that did not arrive, in percent, [n]; None where the method has none.
+    """
+
+    values: np.ndarray
+    pairs: np.ndarray
+    absorbed: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What was extracted from one network.
 
     Attributes:
-        maps: maps of the scored pairs by attribution method, each [P, h, w].
+        maps: by attribution method.
         logits: of all evaluation images, [N, C].
         sizes: figures of the network that need no images, by metric name.
         sparsity: share of pruned weights, None where nothing was pruned.
     """
 
-    maps: dict[str, np.ndarray]
+    maps: dict[str, Maps]
     logits: np.ndarray
     sizes: dict[str, int]
     sparsity: float | None
@@ -59,6 +74,10 @@ class ScoredPairs:
         """Which pairs a network predicts (logit > 0), bool [P]."""
         return logits[self.image, self.label] > 0
 
+    def take(self, chosen: np.ndarray) -> "ScoredPairs":
+        """Some of the pairs, in the order of their positions [n]."""
+        return replace(self, image=self.image[chosen], label=self.label[chosen], mask_row=self.mask_row[chosen])
+
     def localize(self, maps: np.ndarray) -> dict[str, np.ndarray]:
         """Localisation scores of maps [P, h, w] by metric, each [P]."""
         scores = score_localization(maps, self.masks, self.mask_row, self.label)
@@ -80,12 +99,23 @@ class Teacher:
 
     Attributes:
         evidence: what was extracted from it.
-        scores: by attribution method and metric, each [P].
+        scores: by attribution method and metric, each [n], in the order of its maps.
     """
 
     def __init__(self, evidence: Evidence, pairs: ScoredPairs) -> None:
         self.evidence = evidence
-        self.scores = {attribution: pairs.localize(maps) for attribution, maps in evidence.maps.items()}
+        self.scores = {attribution: _scores(maps, pairs) for attribution, maps in evidence.maps.items()}
+
+    def beside(self, attribution: str, maps: Maps) -> Maps:
+        """Its own maps of the pairs that a student's maps explain.
+
+        Raises:
+            ValueError: it has other ones; then the two were extracted under different parameters.
+        """
+        found = self.evidence.maps.get(attribution)
+        if found is None or not np.array_equal(found.pairs, maps.pairs):
+            raise ValueError(f"the teacher's {attribution} maps explain other pairs than its student's")
+        return found
 
 
 def teacher_rows(teacher: Teacher, pairs: ScoredPairs, baselines: dict[str, dict[str, np.ndarray]]) -> Iterator[Row]:
@@ -93,7 +123,8 @@ def teacher_rows(teacher: Teacher, pairs: ScoredPairs, baselines: dict[str, dict
     populations = {"own": pairs.predicted(teacher.evidence.logits), "all": np.ones(len(pairs.label), dtype=bool)}
     yield from _network_rows(teacher.evidence, pairs)
     for attribution, scores in teacher.scores.items():
-        yield from _means(scores, populations, attribution=attribution)
+        explained = teacher.evidence.maps[attribution].pairs
+        yield from _means(scores, _among(populations, explained), attribution=attribution)
     for name, scores in baselines.items():
         yield from _means(scores, populations, attribution=name)
 
@@ -126,15 +157,26 @@ def student_rows(
         populations = {"own": predicted[method], "common": common, "all": np.ones(len(pairs.label), dtype=bool)}
         yield from _network_rows(student, pairs, **where)
         for attribution, maps in student.maps.items():
-            scores = pairs.localize(maps)
-            scores["cosine"] = cosine(maps, teacher.evidence.maps[attribution])
-            scores["l2"] = l2_distance(maps, teacher.evidence.maps[attribution])
-            yield from _means(scores, populations, attribution=attribution, **where)
+            scores, target = _scores(maps, pairs), teacher.beside(attribution, maps)
+            scores["cosine"] = cosine(maps.values, target.values)
+            scores["l2"] = l2_distance(maps.values, target.values)
+            yield from _means(scores, _among(populations, maps.pairs), attribution=attribution, **where)
     where = {"sparsity": next(iter(students.values())).sparsity}
-    for attribution, scores in teacher.scores.items():
-        yield from _means(scores, {"common": common}, attribution=attribution, method="teacher", **where)
+    explained = {attribution: maps.pairs for student in students.values() for attribution, maps in student.maps.items()}
+    for attribution, found in explained.items():
+        member = _among({"common": common}, found)
+        yield from _means(teacher.scores[attribution], member, attribution=attribution, method="teacher", **where)
     for name, scores in baselines.items():
         yield from _means(scores, {"common": common}, attribution=name, **where)
+
+
+def _scores(maps: Maps, pairs: ScoredPairs) -> dict[str, np.ndarray]:
+    scores = pairs.take(maps.pairs).localize(maps.values)
+    return scores if maps.absorbed is None else scores | {"absorbed": maps.absorbed}
+
+
+def _among(populations: Mapping[str, np.ndarray], explained: np.ndarray) -> dict[str, np.ndarray]:
+    return {population: member[explained] for population, member in populations.items()}
 
 
 def _network_rows(network: Evidence, pairs: ScoredPairs, **where: Any) -> Iterator[Row]:

@@ -5,6 +5,7 @@ import pytest
 
 from attribution_preservation.metrics.scoring import (
     Evidence,
+    Maps,
     ScoredPairs,
     Teacher,
     baseline_scores,
@@ -27,7 +28,7 @@ def evidence(points_left, predicts):
     logits = np.full((3, 2), -1.0)
     for pair, yes in enumerate(predicts):
         logits[PAIRS.image[pair], PAIRS.label[pair]] = 1.0 if yes else -1.0
-    return Evidence({"grad_cam": maps}, logits, {"nonzero_parameters": 7}, 0.5)
+    return Evidence({"grad_cam": Maps(maps, np.arange(len(maps)))}, logits, {"nonzero_parameters": 7}, 0.5)
 
 
 def rows_of(students, compared=("naive", "swa"), baselines=None):
@@ -86,7 +87,7 @@ def test_a_population_without_pairs_has_no_value_and_says_so():
 
 
 def test_maps_of_zeros_are_counted():
-    zero = Evidence({"grad_cam": np.zeros((3, 4, 4), np.float32)}, TEACHER.logits, {}, None)
+    zero = Evidence({"grad_cam": Maps(np.zeros((3, 4, 4), np.float32), np.arange(3))}, TEACHER.logits, {}, None)
     rows = list(teacher_rows(Teacher(zero, PAIRS), PAIRS, {}))
     assert value(rows, population="all", metric="zero_maps") == (3, 3)
     assert value(rows, population="all", metric="roc_auc") == (50, 3)
@@ -107,3 +108,29 @@ def test_a_variant_is_scored_on_the_common_pairs_of_the_compared_methods():
 def test_a_network_without_a_method_shares_its_pairs_with_the_teacher_alone():
     rows = rows_of({"": NAIVE})
     assert value(rows, method=None, population="common", metric="point_accuracy", attribution="grad_cam") == (50, 2)
+
+
+def subset(evidence_of_all, chosen, absorbed=None):
+    maps = evidence_of_all.maps["grad_cam"]
+    found = Maps(maps.values[chosen], np.array(chosen), absorbed)
+    return Evidence({"lrp": found}, evidence_of_all.logits, evidence_of_all.sizes, evidence_of_all.sparsity)
+
+
+def test_maps_of_some_pairs_are_scored_on_those_alone():
+    teacher = Teacher(subset(TEACHER, [1, 2]), PAIRS)
+    rows = list(student_rows(teacher, {"naive": subset(NAIVE, [1, 2])}, ["naive"], PAIRS, {}))
+    assert value(rows, method="naive", population="all", metric="roc_auc")[1] == 2
+    assert value(rows, method="naive", population="own", metric="point_accuracy") == (0, 1)  # pair 2: points right
+    assert value(rows, method="naive", population="all", metric="cosine") == (0.5, 2)  # pair 1 differs, pair 2 does not
+
+
+def test_the_absorbed_share_is_a_score_of_its_pairs():
+    teacher = Teacher(subset(TEACHER, [0, 1], np.array([1.0, 3.0])), PAIRS)
+    rows = list(teacher_rows(teacher, PAIRS, {}))
+    assert value(rows, attribution="lrp", population="all", metric="absorbed") == (2, 2)
+
+
+def test_maps_of_other_pairs_than_the_teachers_are_a_mistake():
+    teacher = Teacher(subset(TEACHER, [1, 2]), PAIRS)
+    with pytest.raises(ValueError, match="explain other pairs"):
+        list(student_rows(teacher, {"naive": subset(NAIVE, [0, 2])}, ["naive"], PAIRS, {}))
