@@ -1,12 +1,14 @@
 """Stage attribute: attribution maps and logits of every network of one batch, extracted once."""
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from attribution_preservation.attribution.grad_cam import grad_cam_at
+from attribution_preservation.attribution.methods import Attribution
 from attribution_preservation.data.inputs import Normalize, Pairs, evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError
@@ -19,17 +21,42 @@ from attribution_preservation.metrics.size import (
 from attribution_preservation.models.files import load_network
 from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.files import atomic_directory
-from attribution_preservation.pipeline.run.layout import network_files
+from attribution_preservation.pipeline.run.layout import Identity, network_files
 from attribution_preservation.pipeline.run.parent import Parent
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.run.tensors import write_tensors
-from attribution_preservation.pipeline.schema.attribute import Attribute
+from attribution_preservation.pipeline.run.tensors import read_description, write_tensors
+from attribution_preservation.pipeline.schema.attribute import Attribute, Compared
 from attribution_preservation.pipeline.schema.data import Input
 from attribution_preservation.pipeline.schema.runtime import Runtime
 from attribution_preservation.training.runtime import set_up
 
-METHODS = {"grad_cam": grad_cam_at}
+REMEDY = "run the stages that train networks first"
+
+
+@dataclass(frozen=True)
+class _Workload:
+    """What every network of an instance is asked.
+
+    Attributes:
+        pairs: the scored pairs.
+        images: of all evaluation images, uint8 [N, 3, S, S].
+        training_images: the first ones of training, normalised, as many as some method needs.
+    """
+
+    settings: Attribute
+    pairs: Pairs
+    images: torch.Tensor
+    training_images: torch.Tensor
+    normalize: Normalize
+    device: torch.device
+
+    def chosen(self, name: str) -> np.ndarray:
+        """Positions of the pairs that a method explains: all, or some, evenly spaced."""
+        count = self.settings.methods[name].pairs
+        if count is None or count >= len(self.pairs):
+            return np.arange(len(self.pairs))
+        return np.linspace(0, len(self.pairs) - 1, count).round().astype(np.int64)
 
 
 def main(stage: Stage) -> str:
@@ -40,49 +67,74 @@ def main(stage: Stage) -> str:
     positions = store.part("val")
     pairs = scored_pairs(store, positions, shown.size)
     images = evaluation_images(store, positions, shown.size)
+    normalize = Normalize(shown.mean, shown.std)
+    needed = max((getattr(method, "references", 0) for method in settings.methods.values()), default=0)
+    training_images = normalize(evaluation_images(store, store.part("train")[:needed], shown.size).to(device))
+    workload = _Workload(settings, pairs, images, training_images, normalize, device)
     models = stage.dep(Path("models", stage.axes["group"], stage.axes["batch"]))
-    files = list(network_files(models))
-    if not files:
+    networks = {path: Identity(**read_description(path, REMEDY)["identity"]) for path in network_files(models)}
+    if not networks:
         raise UserError(f"{models} holds no network; run the stages that train them first")
+    compared = _compared(networks.values(), settings.compared)
     parent = Parent()
-    progress = Progress(len(files) * len(images), f"maps of {stage.axes['batch']}")
+    progress = Progress(len(networks), f"maps of {stage.axes['batch']}", unit="network")
     with atomic_directory(stage.out) as partial:
-        for path in files:
+        for path, identity in networks.items():
             parent.check()
-            network, identity = load_network(path)
-            sizes = _sizes(network, path, identity["compression"] == "prune_weights")
+            network, _ = load_network(path)
+            sizes = _sizes(network, path, identity.compression == "prune_weights")
             network.to(device, memory_format=torch.channels_last)
-            tensors = _extract(network, images, pairs, Normalize(shown.mean, shown.std), settings, device, progress)
-            description = {"identity": identity, "sizes": sizes}
+            methods = [name for name in settings.methods if identity in compared or name in settings.every]
+            tensors = _extract(network, methods, workload, parent.check)
+            description = {"identity": identity.as_dict(), "sizes": sizes, "methods": methods}
             write_tensors(partial / path.relative_to(models), tensors, description)
+            progress.advance(1)
     progress.close()
-    return f"maps of {len(files)} networks for {len(pairs)} (image, class) pairs in {stage.out}"
+    return f"maps of {len(networks)} networks for {len(pairs)} (image, class) pairs in {stage.out}"
+
+
+def _compared(identities: Iterable[Identity], settings: Compared) -> set[Identity]:
+    """Teachers, and the last network of every student that is compared."""
+    last: dict[Identity, Identity] = {}
+    for identity in identities:
+        if identity.compression == "teacher" or (
+            identity.student in settings.students and identity.method in settings.methods
+        ):
+            level = replace(identity, iteration=0)
+            last[level] = max(last.get(level, identity), identity, key=lambda found: found.iteration)
+    return set(last.values())
 
 
 def _extract(
-    network: Network,
-    images: torch.Tensor,
-    pairs: Pairs,
-    normalize: Normalize,
-    settings: Attribute,
-    device: torch.device,
-    progress: Progress,
+    network: Network, methods: Iterable[str], workload: _Workload, alive: Callable[[], None]
 ) -> dict[str, torch.Tensor]:
-    logits = []
-    maps: dict[str, list[torch.Tensor]] = {method: [] for method in settings.methods}
-    for start in range(0, len(images), settings.batch_size):
-        batch = normalize(images[start : start + settings.batch_size].to(device))
-        with torch.no_grad():
-            activation = network.last_activation(batch)
-            logits.append(network.logits_from_activation(activation).cpu())
-        chosen = np.flatnonzero((pairs.image >= start) & (pairs.image < start + len(batch)))
-        if len(chosen):
-            classes = torch.from_numpy(pairs.label[chosen]).to(device)
-            row = torch.from_numpy(pairs.image[chosen] - start).to(device)
-            for method, found in maps.items():
-                found.append(METHODS[method](network, activation[row], classes).cpu())
-        progress.advance(len(batch))
-    return {"logits": torch.cat(logits)} | {method: torch.cat(found) for method, found in maps.items()}
+    """Logits of all images, and by method name the maps [n, h, w]; `.pairs` and `.absorbed` where they say anything."""
+    size, device = workload.settings.batch_size, workload.device
+
+    def shown(images: torch.Tensor) -> torch.Tensor:
+        return workload.normalize(images.to(device))
+
+    with torch.no_grad():
+        tensors = {"logits": torch.cat([network(shown(part)).cpu() for part in workload.images.split(size)])}
+    for name in methods:
+        ask = Attribution(workload.settings.methods[name], network, workload.training_images)
+        chosen = workload.chosen(name)
+        maps, absorbed = [], []
+        for part in np.array_split(chosen, -(-len(chosen) // size)):
+            alive()
+            image, label = (torch.from_numpy(of[part]) for of in (workload.pairs.image, workload.pairs.label))
+            rows, image_of_pair = torch.unique(image, return_inverse=True)  # each image once, for all of its classes
+            found, share = ask.explain(
+                network, shown(workload.images[rows]), label.to(device), image_of_pair.to(device)
+            )
+            maps.append(found.cpu())
+            absorbed += [share.cpu()] if share is not None else []
+        tensors[name] = torch.cat(maps)
+        if absorbed:
+            tensors[f"{name}.absorbed"] = torch.cat(absorbed)
+        if len(chosen) < len(workload.pairs):
+            tensors[f"{name}.pairs"] = torch.from_numpy(chosen)
+    return tensors
 
 
 def _sizes(network: Network, path: Path, sparse: bool) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -11,6 +12,7 @@ from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.scoring import (
     Evidence,
+    Maps,
     Row,
     ScoredPairs,
     Teacher,
@@ -45,7 +47,7 @@ def main(stage: Stage) -> str:
     rows: list[Row] = []
     parent = Parent()
     for seed, of_seed in groupby(networks, key=lambda found: found[0].seed):
-        teacher = Teacher(_evidence(stage, teachers[seed]), pairs)
+        teacher = Teacher(_evidence(teachers[seed], pairs), pairs)
         for level, members in groupby(of_seed, key=lambda found: _level(found[0])):
             parent.check()
             found = dict(members)
@@ -53,7 +55,7 @@ def main(stage: Stage) -> str:
             if compression == "teacher":
                 scores = teacher_rows(teacher, pairs, baselines)
             else:
-                students = {identity.method: _evidence(stage, path) for identity, path in found.items()}
+                students = {identity.method: _evidence(path, pairs) for identity, path in found.items()}
                 scores = student_rows(teacher, students, settings.methods, pairs, baselines)
             where = {"compression": compression, "seed": seed, "student": student, "iteration": iteration or None}
             rows += [{**where, **row} for row in scores]
@@ -84,11 +86,16 @@ def _pairs(stage: Stage) -> ScoredPairs:
     return ScoredPairs(pairs.image, pairs.label, pairs.masks, pairs.mask_row, store.labels(positions))
 
 
-def _evidence(stage: Stage, path: Path) -> Evidence:
+def _evidence(path: Path, pairs: ScoredPairs) -> Evidence:
     tensors, description = read_tensors(path, REMEDY)
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    every = np.arange(len(pairs.label))
+    maps = {
+        name: Maps(arrays[name], arrays.get(f"{name}.pairs", every), arrays.get(f"{name}.absorbed"))
+        for name in description["methods"]
+    }
     sizes = description["sizes"]
-    maps = {name: tensors[name].numpy() for name in stage.parameters("attribute.methods")}
-    return Evidence(maps, tensors["logits"].numpy(), sizes, sizes.pop("sparsity"))
+    return Evidence(maps, arrays["logits"], sizes, sizes.pop("sparsity"))
 
 
 if __name__ == "__main__":

@@ -117,6 +117,17 @@ TINY = {
     "scratch.students": {"half": {"architecture": "vgg6_bn", "width_divisor": 2}},
     "scratch.optimization.epochs": 1,
     "scratch.optimization.images_per_epoch": 32,
+    "attribute.compared": {"students": ["iterative", "rate_70"], "methods": ["naive", "sswa"]},
+    "attribute.methods": {
+        "grad_cam": {"maps": "grad_cam"},
+        "excitation_bp": {"maps": "excitation_bp"},
+        "lrp": {"maps": "lrp"},
+        "rap": {"maps": "rap", "pairs": 7},
+        "rise": {"maps": "rise", "pairs": 3, "masks": 8, "cells": 4, "kept": 0.5, "seed": 0},
+        "information_bottleneck": {
+            "maps": "information_bottleneck", "pairs": 3, "steps": 2, "samples": 1, "references": 8, "seed": 0,
+        },
+    },
     "evaluate.methods": ["naive", "sswa"],
     "runtime.cpu_threads": 1,
     "tables.iterations": [1, 3],

@@ -173,12 +173,34 @@ class Profile(Section):
                         f"{compression}.students.{name}: its attribution map has a side of {sides[0]}, its teacher's "
                         f"{sides[1]}; they could not be compared"
                     )
+        self._check_attribution(teacher, students)
         for compression in COMPRESSIONS[:-1]:
             for name in getattr(self, compression).matchings:
                 for method, matching in methods_of(name, self.matching[name]).items():
                     for student, layers in students[compression].items():
                         where = f"matching.{method}, for {compression}.students.{student}"
                         _check_matched(where, matching, layers, teacher, size)
+
+    def _check_attribution(self, teacher: Layers, students: dict[str, dict[str, Layers]]) -> None:
+        compared, trained = self.attribute.compared, set()
+        layers = [teacher]
+        for compression in filter(self._runs, COMPRESSIONS[:-1]):
+            trained |= {
+                method
+                for name in getattr(self, compression).matchings
+                for method in methods_of(name, self.matching[name])
+            }
+            layers += [found for name, found in students[compression].items() if name in compared.students]
+        known = {name for compression in filter(self._runs, COMPRESSIONS[:-1]) for name in students[compression]}
+        if unknown := [name for name in compared.students if name not in known]:
+            raise ValueError(f"attribute.compared.students: no compression trains {unknown[0]}")
+        if unknown := [name for name in compared.methods if name not in trained]:
+            raise ValueError(f"attribute.compared.methods: {unknown[0]} is no method that a compression trains")
+        for name, method in self.attribute.methods.items():
+            layer = getattr(method, "layer", None)
+            if layer and any(layer not in layer_names(found) for found in layers):
+                there = ", ".join(layer_names(teacher))
+                raise ValueError(f"attribute.methods.{name}.layer: no layer is called {layer}; there are {there}")
 
 
 def _layers(key: str, shape: Shape) -> Layers:
