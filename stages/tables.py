@@ -5,9 +5,12 @@ from pathlib import Path
 from attribution_preservation.pipeline.run.files import atomic_directory, atomic_file, write_json, write_text
 from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.schema.reports import Tables
+from attribution_preservation.reporting.deformation import deformation_markdown, deformations
 from attribution_preservation.reporting.formats import csv_table, latex_table, markdown_table
-from attribution_preservation.reporting.results import headline, read_results
+from attribution_preservation.reporting.results import display_name, headline, read_results
 from attribution_preservation.reporting.tables import POPULATIONS, plans, summarize
+from attribution_preservation.reporting.transfer import METRICS as TRANSFERRED
+from attribution_preservation.reporting.transfer import transfer, transfer_csv, transfer_markdown, transferred
 
 
 def main(stage: Stage) -> str:
@@ -32,6 +35,23 @@ def main(stage: Stage) -> str:
                 write_text(folder / f"{file}.md", markdown_table(table, plan.title, settings.note))
                 write_text(folder / f"{file}.tex", latex_table(table, plan.title, settings.note, file))
                 write_text(folder / f"{file}.csv", csv_table(table))
+        seeds = results["seed"].nunique()
+        for table in deformations(results):
+            write_text(folder / f"{table.name}.md", deformation_markdown(table, settings.note, seeds))
+            write_text(folder / f"{table.name}.csv", table.frame.to_csv(index=False, lineterminator="\n"))
+        for level, matched, attributions in transferred(results, methods):
+            found = {
+                (population, metric): transfer(results, level, matched, attributions, metric, population)
+                for population in POPULATIONS
+                for metric in TRANSFERRED
+            }
+            file = f"transfer_{level.compression}_{level.student}"
+            write_text(folder / f"{file}.csv", transfer_csv(found))
+            for population, counted in POPULATIONS.items():
+                title = f"Transfer matrix, {display_name(level.compression)} ({level.student}), over {counted}"
+                of_population = {metric: found[population, metric] for metric in TRANSFERRED}
+                text = transfer_markdown(of_population, title, settings.note, seeds)
+                write_text(folder / f"{file}_{population}.md", text)
     print((tables / "compressions_own.md").read_text(encoding="utf-8"))
     return f"{len(results)} figures in {csv}, headlines in {metrics}, tables in {tables}"
 

@@ -23,6 +23,12 @@ NAMES = {
     "prune_channels": "channel pruning",
     "distill": "distillation",
     "scratch": "from scratch",
+    "grad_cam": "Grad-CAM",
+    "excitation_bp": "Excitation BP",
+    "lrp": "LRP",
+    "rap": "RAP",
+    "rise": "RISE",
+    "deep_lift": "DeepLIFT",
 }
 HEADLINES = (
     ("mean_ap", None), ("roc_auc", "own"), ("roc_auc", "common"), ("point_accuracy", "own"), ("cosine", "all"),

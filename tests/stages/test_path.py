@@ -18,6 +18,7 @@ ORDER = (
     "check", "dataset", "teacher", "prune_weights", "prune_channels", "distill", "scratch", "attribute", "evaluate",
     "figures", "tables",
 )  # fmt: skip
+TRANSFERRED = ("transfer_prune_weights_iterative", "transfer_prune_channels_rate_70")
 
 
 def hashes(root, *folders):
@@ -67,11 +68,27 @@ def test_results_cover_every_network_metric_and_population(finished):
     assert found == expected - {("teacher", "", "", "", "common")}
     assert set(results["metric"]) == {
         "roc_auc", "point_accuracy", "zero_maps", "cosine", "l2", "mean_ap", "sample_ap", "f1", "parameters",
-        "nonzero_parameters", "macs", "bytes",
+        "nonzero_parameters", "macs", "bytes", "absorbed",
     }  # fmt: skip
     assert {"centre", "random", "grad_cam"} <= set(results["attribution"])
     sparsity = results[(results["student"] == "iterative") & (results["method"] == "sswa")].groupby("iteration")
     assert sparsity["sparsity"].first().astype(float).tolist() == pytest.approx([0.2, 0.36, 0.488], abs=1e-4)
+
+
+def test_compared_networks_alone_are_explained_by_every_method(finished):
+    results = pd.read_csv(finished[0] / "reports" / "results.csv", keep_default_na=False)
+    rows = results[(results["metric"] == "roc_auc") & (results["population"] == "all")]
+    networks = rows.groupby(["compression", "student", "iteration", "method"])["attribution"].agg(set)
+    maps = set(TINY["attribute.methods"])
+    compared = {
+        ("teacher", "", "", ""),
+        *(("prune_weights", "iterative", "3", method) for method in ("naive", "sswa")),
+        *(("prune_channels", "rate_70", "", method) for method in ("naive", "sswa")),
+    }  # fmt: skip
+    for network, found in networks.items():
+        assert found - {"centre", "random"} == (maps if network in compared else {"grad_cam"})
+    counts = rows[rows["compression"] == "teacher"].set_index("attribution")["n"].astype(int)
+    assert counts["rise"] <= 3 < counts["rap"] <= 7 < counts["lrp"] == counts["grad_cam"]
 
 
 def test_what_compression_buys_is_in_the_results(finished):
@@ -90,7 +107,7 @@ def test_reports_are_complete(finished):
     reports = finished[0] / "reports"
     names = {
         *(f"{name}_{population}" for population in ("own", "common", "all")
-          for name in ("compressions", "prune_weights_iterative", "distill_half", "sweeps_rate_70")),
+          for name in ("compressions", "prune_weights_iterative", "distill_half", "sweeps_rate_70", *TRANSFERRED)),
         *(f"heatmaps_{compression}" for compression in ("prune_weights", "prune_channels", "distill", "scratch")),
     }  # fmt: skip
     assert {path.stem for path in (reports / "figures").iterdir()} == names
@@ -102,6 +119,10 @@ def test_reports_are_complete(finished):
         )
         for population in ("own", "common", "all")
         for form in ("md", "tex", "csv")
+    } | {
+        *(f"{name}_{population}.md" for name in TRANSFERRED for population in ("own", "common", "all")),
+        *(f"{name}.csv" for name in TRANSFERRED),
+        *(f"table_{number}.{form}" for number in (1, 2) for form in ("md", "csv")),
     }  # fmt: skip
     metrics = json.loads((reports / "metrics.json").read_text())
     assert 0 <= metrics["prune_weights"]["iterative"]["sswa"]["cosine_all"]["mean"] <= 1

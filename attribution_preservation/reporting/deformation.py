@@ -1,0 +1,97 @@
+"""Tables 1 and 2 of the supplement: what compression without matching does to four attribution methods."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from attribution_preservation.reporting.results import Level, compressions, display_name, last_levels, select
+
+ATTRIBUTIONS = ("grad_cam", "excitation_bp", "lrp", "rap")
+_PUBLISHED = Path(__file__).parent / "published" / "tables_1_2.csv"
+_NAMES = {"teacher": "full network", "prune_channels": "structured pruning", "prune_weights": "unstructured pruning"}
+_TITLES = {"roc_auc": "ROC-AUC", "point_accuracy": "Point accuracy"}
+
+
+@dataclass(frozen=True)
+class Deformation:
+    """One of the two tables.
+
+    Attributes:
+        name: of its files.
+        title: begins its caption.
+        frame: one row per network: `network`, `student`, `parameters`, and for every attribution method `NAME`
+            (mean over seeds), `NAME_deviation`, `NAME_n` (mean number of pairs) and `NAME_published`.
+    """
+
+    name: str
+    title: str
+    frame: pd.DataFrame
+
+
+def deformations(results: pd.DataFrame) -> Iterator[Deformation]:
+    """Both tables; nothing where no student was explained by these four methods.
+
+    Only pairs that a network predicts count for it, and networks were compressed without matching (Naive), as
+    published. The published figures are those of VOC and stand beside ours whatever the data is.
+    """
+    published = pd.read_csv(_PUBLISHED)
+    explained = [
+        level
+        for compression in compressions(results)
+        for level in last_levels(results, compression)
+        if set(ATTRIBUTIONS) <= set(select(level.of(results), method="naive")["attribution"].dropna())
+    ]
+    if not explained:
+        return
+    for number, (metric, title) in enumerate(_TITLES.items(), start=1):
+        theirs = published[published["metric"] == metric].set_index("network")
+        networks = [("teacher", None, select(results, compression="teacher"))] + [
+            (level.compression, level, select(level.of(results), method="naive")) for level in explained
+        ]
+        frame = pd.DataFrame([_row(rows, metric, compression, level, theirs) for compression, level, rows in networks])
+        yield Deformation(
+            f"table_{number}", f"{title} of four attribution methods, before and after compression", frame
+        )
+
+
+def deformation_markdown(table: Deformation, note: str, seeds: int) -> str:
+    """Ours with deviations, and the published figure in parentheses."""
+    shown = table.frame[["network", "student"]].copy()
+    shown["parameters"] = [
+        f"{ours:,.0f}" + (f" ({theirs})" if isinstance(theirs, str) else "")
+        for ours, theirs in zip(table.frame["parameters"], table.frame["parameters_published"], strict=True)
+    ]
+    for name in ATTRIBUTIONS:
+        shown[display_name(name)] = [_cell(row, name) for _, row in table.frame.iterrows()]
+    over = f"Mean ± sample deviation over {seeds} seeds" if seeds > 1 else "One seed, no deviation"
+    caption = f"{table.title}, in percent. Over pairs that the network of the row itself predicts. {over}. In "
+    caption += "parentheses: published for VGG16 on VOC 2012 (Park et al. 2020, Tables 1 and 2), whose data and "
+    caption += "networks these figures share only in the profile voc2012; its 0.53M is not the number of weights left "
+    caption += "after 16 iterations. Parameters: those that are not 0. "
+    return f"{caption}{note}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n"
+
+
+def _row(
+    rows: pd.DataFrame, metric: str, compression: str, level: Level | None, theirs: pd.DataFrame
+) -> dict[str, object]:
+    row: dict[str, object] = {
+        "network": _NAMES.get(compression, display_name(compression)),
+        "student": level.student.replace("_", " ") if level else "",
+        "parameters": select(rows, metric="nonzero_parameters")["value"].mean(),
+        "parameters_published": theirs["parameters"].get(compression),
+    }
+    for name in ATTRIBUTIONS:
+        found = select(rows, attribution=name, population="own", metric=metric)
+        row[name] = found["value"].mean()
+        row[f"{name}_deviation"] = found["value"].std(ddof=1)
+        row[f"{name}_n"] = found["n"].astype(float).mean()
+        row[f"{name}_published"] = theirs[name].get(compression)
+    return row
+
+
+def _cell(row: pd.Series, name: str) -> str:
+    text = "" if pd.isna(row[name]) else f"{row[name]:.1f}"
+    text += "" if pd.isna(row[f"{name}_deviation"]) else f" ± {row[f'{name}_deviation']:.1f}"
+    return text + ("" if pd.isna(row[f"{name}_published"]) else f" ({row[f'{name}_published']:.2f})")

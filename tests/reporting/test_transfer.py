@@ -1,0 +1,130 @@
+"""The transfer matrix and the supplement's Tables 1 and 2, with figures worked out by hand."""
+
+import pandas as pd
+import pytest
+
+from attribution_preservation.reporting.deformation import ATTRIBUTIONS, deformation_markdown, deformations
+from attribution_preservation.reporting.results import Level
+from attribution_preservation.reporting.transfer import (
+    draw_transfer,
+    transfer,
+    transfer_csv,
+    transfer_markdown,
+    transferred,
+)
+
+LEVEL = Level("distill", "half", 5)
+# cosine by matched method and attribution, for two seeds
+COSINES = {
+    "naive": {"grad_cam": (0.5, 0.7), "lrp": (0.6, 0.6)},
+    "swa": {"grad_cam": (0.9, 0.9), "lrp": (0.6, 0.7)},
+}
+
+
+def rows(attributions=("grad_cam", "lrp")):
+    for seed in (0, 1):
+        yield {"compression": "teacher", "seed": seed, "metric": "nonzero_parameters", "value": 1000}
+        for population in ("own", "all"):
+            for attribution in attributions:
+                of = {"compression": "teacher", "seed": seed, "attribution": attribution, "population": population}
+                yield {**of, "metric": "roc_auc", "value": 90.0 + seed, "n": 40}
+                yield {**of, "metric": "point_accuracy", "value": 70.0, "n": 40}
+        for iteration in (1, 5):
+            where = {"compression": "distill", "student": "half", "iteration": iteration, "seed": seed}
+            for method, of_method in COSINES.items():
+                network = {**where, "method": method}
+                yield {**network, "metric": "nonzero_parameters", "value": 100}
+                for attribution in attributions if iteration == 5 else ("grad_cam",):
+                    cosine = of_method.get(attribution, (0.4, 0.4))[seed]
+                    for population, count in (("own", 30), ("common", 20), ("all", 40)):
+                        of = {**network, "attribution": attribution, "population": population, "n": count}
+                        yield {**of, "metric": "cosine", "value": cosine}
+                        yield {**of, "metric": "roc_auc", "value": 100 * cosine}
+                        yield {**of, "metric": "point_accuracy", "value": 50.0}
+            for attribution in attributions:
+                of = {**where, "method": "teacher", "attribution": attribution, "population": "common", "n": 20}
+                yield {**of, "metric": "roc_auc", "value": 95.0}
+            yield {
+                **where,
+                "attribution": "centre",
+                "population": "common",
+                "metric": "roc_auc",
+                "value": 60.0,
+                "n": 20,
+            }
+
+
+def results(**options):
+    return pd.DataFrame(rows(**options))
+
+
+def test_the_last_level_of_a_student_that_was_explained_by_several_methods_has_a_matrix():
+    assert list(transferred(results(), ["naive", "ewa", "swa"])) == [(LEVEL, ["naive", "swa"], ["grad_cam", "lrp"])]
+    assert list(transferred(results(attributions=("grad_cam",)), ["naive", "swa"])) == []
+
+
+def test_a_cell_is_mean_and_deviation_over_seeds():
+    found = transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "cosine", "all")
+    assert list(found.mean.index) == ["Naive", "SWA"]
+    assert found.mean.at["Naive", "grad_cam"] == pytest.approx(0.6)
+    assert found.deviation.at["Naive", "grad_cam"] == pytest.approx(0.02**0.5)
+    assert found.pairs.to_dict() == {"grad_cam": 40, "lrp": 40}
+
+
+def test_ahead_means_by_more_than_the_larger_deviation():
+    ahead = transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "cosine", "all").ahead
+    assert ahead.at["SWA", "grad_cam"]  # 0.3 against a deviation of 0.141
+    assert not ahead.at["SWA", "lrp"]  # 0.05 against 0.071
+    assert not ahead.loc["Naive"].any()
+
+
+def test_the_teacher_is_judged_on_the_same_pairs():
+    of_all = transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "roc_auc", "all")
+    common = transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "roc_auc", "common")
+    assert of_all.mean.at["Teacher", "lrp"] == 90.5
+    assert common.mean.at["Teacher", "lrp"] == 95
+    assert not of_all.ahead.loc["Teacher"].any()
+
+
+def test_one_seed_has_no_deviation_and_nothing_is_ahead():
+    one = results()
+    found = transfer(one[one["seed"] == 0], LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "cosine", "all")
+    assert found.deviation.isna().all(axis=None)
+    assert not found.ahead.any(axis=None)
+
+
+def test_the_matrix_as_text_and_picture(tmp_path):
+    found = {
+        metric: transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], metric, "all")
+        for metric in ("cosine", "roc_auc", "point_accuracy")
+    }
+    text = transfer_markdown(found, "Title", "Note.", 2)
+    assert "| SWA" in text
+    assert "0.90 ± 0.00†" in text
+    assert text.count("| n") == 3
+    tidy = pd.read_csv(pd.io.common.StringIO(transfer_csv({("all", metric): of for metric, of in found.items()})))
+    (row,) = tidy[
+        (tidy["metric"] == "cosine") & (tidy["matched"] == "Naive") & (tidy["attribution"] == "grad_cam")
+    ].to_dict("records")
+    assert row["mean"] == pytest.approx(0.6)
+    draw_transfer(found, "Title", tmp_path / "one.png")
+    draw_transfer(found, "Title", tmp_path / "two.png")
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+def test_tables_1_and_2_show_the_published_figures_beside_ours():
+    first, second = deformations(results(attributions=ATTRIBUTIONS))
+    frame = first.frame.set_index("network")
+    assert frame.loc["full network", "lrp"] == 90.5
+    assert frame.loc["full network", "lrp_published"] == 85.29
+    assert frame.loc["distillation", "grad_cam"] == pytest.approx(60)
+    assert frame.loc["distillation", "grad_cam_published"] == 78.74
+    assert frame.loc["distillation", "parameters"] == 100
+    assert second.frame.set_index("network").loc["distillation", "rap_published"] == 56.87
+    text = deformation_markdown(first, "Note.", 2)
+    assert "60.0 ± 14.1 (78.74)" in text
+    assert "100 (0.29M)" in text
+
+
+def test_without_the_four_methods_there_is_no_table_1():
+    assert list(deformations(results())) == []
