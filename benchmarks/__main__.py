@@ -11,7 +11,7 @@ import torch
 from attribution_preservation.errors import UserError
 from benchmarks.report import Report
 
-NAMES = ("pipeline", "matching", "deploy")
+NAMES = ("pipeline", "matching", "deploy", "attribution", "localization")
 
 
 def main() -> None:

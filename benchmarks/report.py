@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-_PACKAGES = ("torch", "torchvision", "dvc", "numpy", "onnxruntime")
+_PACKAGES = ("torch", "torchvision", "dvc", "numpy", "scikit-learn", "onnxruntime", "captum", "zennit")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,91 @@
+"""What an attribution map costs, in forward passes of its network, and LRP beside zennit's composite; one thread."""
+
+import random
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from zennit.attribution import Gradient
+from zennit.composites import SpecialFirstLayerMapComposite
+from zennit.rules import Pass, ZBox, ZPlus
+from zennit.types import Activation, BatchNorm
+
+from attribution_preservation.attribution.excitation_bp import excitation_bp
+from attribution_preservation.attribution.grad_cam import grad_cam
+from attribution_preservation.attribution.lrp import lrp
+from attribution_preservation.attribution.rap import rap
+from attribution_preservation.models.network import Network
+from attribution_preservation.models.vgg import build
+from benchmarks.report import Figure
+
+# Side of the image: batch and rounds.
+SIZES = {64: (16, 20), 224: (4, 8)}
+CLASSES = 20
+# forwards at most; None: reported alone
+METHODS = {"grad_cam": (grad_cam, 1.1), "excitation_bp": (excitation_bp, 1.1), "lrp": (lrp, None), "rap": (rap, 8.0)}
+ZENNIT_TARGET = 1.5
+
+
+def measure() -> list[Figure]:
+    """Ratios within one run: in every round each variant runs once, in changing order."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    figures = []
+    for size, (batch, rounds) in SIZES.items():
+        network = build("vgg16_bn", 1, classes=CLASSES, input_size=size, dropout=0.5).eval()
+        network = network.to(memory_format=torch.channels_last)
+        images = torch.randn(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
+        classes = torch.randint(0, CLASSES, (batch,))
+
+        def forward(network: Network = network, images: torch.Tensor = images) -> None:
+            with torch.no_grad():
+                network(images)
+
+        variants: dict[str, Callable[[], object]] = {
+            "forward": forward,
+            "zennit": zennits_lrp(network, images, classes),
+        }
+        for name, (method, _) in METHODS.items():
+            variants[name] = lambda m=method, n=network, x=images, c=classes: m(n, x, c)  # type: ignore[misc]
+        times = _rounds(variants, rounds)
+        for name, (_, target) in METHODS.items():
+            ratios = [found[name] / found["forward"] for found in times]
+            figures.append(_figure(f"{name}_over_forward_{size}px", ratios, "lower", target))
+        ratios = [found["zennit"] / found["lrp"] for found in times]
+        figures.append(_figure(f"zennit_over_lrp_{size}px", ratios, "higher", ZENNIT_TARGET))
+    return figures
+
+
+def zennits_lrp(network: Network, images: torch.Tensor, classes: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """The same maps by zennit's rules, on the network as a chain of modules."""
+    chain = nn.Sequential(*network.trunk, nn.Flatten(), network.head.linear)
+    low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
+    rules = [(Activation, Pass()), (BatchNorm, Pass()), ((nn.Conv2d, nn.Linear), ZPlus(1e-30, zero_params="bias"))]
+    first = [(nn.Conv2d, ZBox(low, high, stabilizer=1e-30, zero_params="bias"))]
+    start = nn.functional.one_hot(classes, CLASSES)
+
+    def run() -> torch.Tensor:
+        with Gradient(chain, SpecialFirstLayerMapComposite(rules, first)) as attributor:
+            return attributor(images, lambda logits: logits.detach() * start)[1].sum(1)
+
+    return run
+
+
+def _rounds(variants: dict[str, Callable[[], object]], count: int) -> list[dict[str, float]]:
+    """Seconds of each variant in each round, after one round that is not counted."""
+    found, order = [], random.Random(0)
+    for _ in range(count + 1):
+        times = {}
+        for name, variant in order.sample(list(variants.items()), len(variants)):
+            start = time.perf_counter()
+            variant()
+            times[name] = time.perf_counter() - start
+        found.append(times)
+    return found[1:]
+
+
+def _figure(name: str, values: list[float], better: str, target: float | None) -> Figure:
+    quartiles = statistics.quantiles(values, n=4)
+    return Figure(name, statistics.median(values), "ratio", better, target, (quartiles[0], quartiles[2]))
