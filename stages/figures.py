@@ -18,7 +18,7 @@ from attribution_preservation.reporting.heatmaps import HeatmapRow, draw_heatmap
 from attribution_preservation.reporting.results import Level, compressions, display_name, last_levels, read_results
 from attribution_preservation.reporting.sweeps import draw_sweeps, find_sweeps
 from attribution_preservation.reporting.transfer import METRICS as TRANSFERRED
-from attribution_preservation.reporting.transfer import draw_transfer, transfer, transferred
+from attribution_preservation.reporting.transfer import SHOWN, draw_transfer, transfer, transferred
 
 REMEDY = "run the stage attribute first"
 POPULATIONS = ("own", "common", "all")
@@ -51,12 +51,12 @@ def main(stage: Stage) -> str:
                 for population in POPULATIONS:
                     draw_sweeps(results, level, sweeps, population, folder / f"sweeps_{level.student}_{population}.png")
         for level, matched, attributions in transferred(results, methods):
-            for population in POPULATIONS:
+            for population in SHOWN:
                 matrices = {
                     metric: transfer(results, level, matched, attributions, metric, population)
                     for metric in TRANSFERRED
                 }
-                name = f"{display_name(level.compression)} ({level.student})"
+                name = f"{display_name(level.compression)} ({level.student.replace('_', ' ')})"
                 title = f"Every attribution method, {name}; pairs: {population}; †: ahead of Naive by a deviation"
                 path = folder / f"transfer_{level.compression}_{level.student}_{population}.png"
                 draw_transfer(matrices, title, path)

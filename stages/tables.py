@@ -10,7 +10,7 @@ from attribution_preservation.reporting.formats import csv_table, latex_table, m
 from attribution_preservation.reporting.results import display_name, headline, read_results
 from attribution_preservation.reporting.tables import POPULATIONS, plans, summarize
 from attribution_preservation.reporting.transfer import METRICS as TRANSFERRED
-from attribution_preservation.reporting.transfer import transfer, transfer_csv, transfer_markdown, transferred
+from attribution_preservation.reporting.transfer import SHOWN, transfer, transfer_csv, transfer_markdown, transferred
 
 
 def main(stage: Stage) -> str:
@@ -36,7 +36,7 @@ def main(stage: Stage) -> str:
                 write_text(folder / f"{file}.tex", latex_table(table, plan.title, settings.note, file))
                 write_text(folder / f"{file}.csv", csv_table(table))
         seeds = results["seed"].nunique()
-        for table in deformations(results):
+        for table in deformations(results, settings.minimum_pairs):
             write_text(folder / f"{table.name}.md", deformation_markdown(table, settings.note, seeds))
             write_text(folder / f"{table.name}.csv", table.frame.to_csv(index=False, lineterminator="\n"))
         for level, matched, attributions in transferred(results, methods):
@@ -47,8 +47,9 @@ def main(stage: Stage) -> str:
             }
             file = f"transfer_{level.compression}_{level.student}"
             write_text(folder / f"{file}.csv", transfer_csv(found))
-            for population, counted in POPULATIONS.items():
-                title = f"Transfer matrix, {display_name(level.compression)} ({level.student}), over {counted}"
+            for population in SHOWN:
+                name = f"{display_name(level.compression)} ({level.student.replace('_', ' ')})"
+                title = f"Transfer matrix, {name}, over {POPULATIONS[population]}"
                 of_population = {metric: found[population, metric] for metric in TRANSFERRED}
                 text = transfer_markdown(of_population, title, settings.note, seeds)
                 write_text(folder / f"{file}_{population}.md", text)

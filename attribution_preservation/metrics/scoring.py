@@ -17,7 +17,7 @@ from attribution_preservation.metrics.localization import (
     score_localization,
 )
 from attribution_preservation.metrics.prediction import f1, mean_ap, sample_ap
-from attribution_preservation.metrics.similarity import cosine, l2_distance
+from attribution_preservation.metrics.similarity import correlation, cosine, l2_distance
 
 Row = dict[str, Any]
 
@@ -159,6 +159,7 @@ def student_rows(
         for attribution, maps in student.maps.items():
             scores, target = _scores(maps, pairs), teacher.beside(attribution, maps)
             scores["cosine"] = cosine(maps.values, target.values)
+            scores["correlation"] = correlation(maps.values, target.values)
             scores["l2"] = l2_distance(maps.values, target.values)
             yield from _means(scores, _among(populations, maps.pairs), attribution=attribution, **where)
     where = {"sparsity": next(iter(students.values())).sparsity}

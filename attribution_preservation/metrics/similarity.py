@@ -19,6 +19,21 @@ def cosine(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
     return np.where(both_zero, 1.0, np.einsum("pi,pi->p", s, t))
 
 
+def correlation(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    """Pearson's correlation per pair; a constant map counts as zero does in `cosine`.
+
+    A constant that all maps of a method share (RISE's, whose masks let half of the image through) brings every cosine
+    close to 1. It does not count here.
+
+    Args:
+        student, teacher: maps [P, h, w].
+
+    Returns:
+        float64 [P].
+    """
+    return cosine(_centred(student), _centred(teacher))
+
+
 def l2_distance(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
     """|Ms / |Ms| - Mt / |Mt||_2 per pair; 1 where one map is zero everywhere, 0 where both are.
 
@@ -31,6 +46,12 @@ def l2_distance(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
     Source: supplement C.3.
     """
     return np.linalg.norm(_normalized(student) - _normalized(teacher), axis=1)
+
+
+def _centred(maps: np.ndarray) -> np.ndarray:
+    maps = maps.astype(np.float64)
+    constant = np.ptp(maps, axis=(1, 2), keepdims=True) == 0  # whose mean is not exact, and would leave noise
+    return np.where(constant, 0.0, maps - maps.mean(axis=(1, 2), keepdims=True))
 
 
 def _normalized(maps: np.ndarray) -> np.ndarray:

@@ -22,7 +22,8 @@ class Deformation:
         name: of its files.
         title: begins its caption.
         frame: one row per network: `network`, `student`, `parameters`, and for every attribution method `NAME`
-            (mean over seeds), `NAME_deviation`, `NAME_n` (mean number of pairs) and `NAME_published`.
+            (mean over seeds), `NAME_deviation`, `NAME_n` (mean number of pairs), `NAME_population` (`own`, or `all`
+            where some seed's own pairs were too few) and `NAME_published`.
     """
 
     name: str
@@ -30,11 +31,15 @@ class Deformation:
     frame: pd.DataFrame
 
 
-def deformations(results: pd.DataFrame) -> Iterator[Deformation]:
+def deformations(results: pd.DataFrame, minimum_pairs: int) -> Iterator[Deformation]:
     """Both tables; nothing where no student was explained by these four methods.
 
     Only pairs that a network predicts count for it, and networks were compressed without matching (Naive), as
     published. The published figures are those of VOC and stand beside ours whatever the data is.
+
+    Args:
+        results: tidy results.
+        minimum_pairs: where a network has fewer own pairs than this with some seed, all pairs stand in, marked.
     """
     published = pd.read_csv(_PUBLISHED)
     explained = [
@@ -50,7 +55,9 @@ def deformations(results: pd.DataFrame) -> Iterator[Deformation]:
         networks = [("teacher", None, select(results, compression="teacher"))] + [
             (level.compression, level, select(level.of(results), method="naive")) for level in explained
         ]
-        frame = pd.DataFrame([_row(rows, metric, compression, level, theirs) for compression, level, rows in networks])
+        frame = pd.DataFrame(
+            [_row(rows, metric, compression, level, theirs, minimum_pairs) for compression, level, rows in networks]
+        )
         yield Deformation(
             f"table_{number}", f"{title} of four attribution methods, before and after compression", frame
         )
@@ -65,16 +72,25 @@ def deformation_markdown(table: Deformation, note: str, seeds: int) -> str:
     ]
     for name in ATTRIBUTIONS:
         shown[display_name(name)] = [_cell(row, name) for _, row in table.frame.iterrows()]
+    counts = table.frame[[f"{name}_n" for name in ATTRIBUTIONS]]
     over = f"Mean ± sample deviation over {seeds} seeds" if seeds > 1 else "One seed, no deviation"
     caption = f"{table.title}, in percent. Over pairs that the network of the row itself predicts. {over}. In "
     caption += "parentheses: published for VGG16 on VOC 2012 (Park et al. 2020, Tables 1 and 2), whose data and "
     caption += "networks these figures share only in the profile voc2012; its 0.53M is not the number of weights left "
     caption += "after 16 iterations. Parameters: those that are not 0. "
+    caption += f"Each figure is a mean over {counts.min(axis=None):.0f} to {counts.max(axis=None):.0f} pairs. "
+    if (table.frame[[f"{name}_population" for name in ATTRIBUTIONS]] == "all").any(axis=None):
+        caption += "‡: over all pairs, because too few were predicted. "
     return f"{caption}{note}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n"
 
 
 def _row(
-    rows: pd.DataFrame, metric: str, compression: str, level: Level | None, theirs: pd.DataFrame
+    rows: pd.DataFrame,
+    metric: str,
+    compression: str,
+    level: Level | None,
+    theirs: pd.DataFrame,
+    minimum_pairs: int,
 ) -> dict[str, object]:
     row: dict[str, object] = {
         "network": _NAMES.get(compression, display_name(compression)),
@@ -83,7 +99,10 @@ def _row(
         "parameters_published": theirs["parameters"].get(compression),
     }
     for name in ATTRIBUTIONS:
-        found = select(rows, attribution=name, population="own", metric=metric)
+        explained = select(rows, attribution=name, metric=metric)
+        population = "all" if select(explained, population="own")["n"].min() < minimum_pairs else "own"
+        found = select(explained, population=population)
+        row[f"{name}_population"] = population
         row[name] = found["value"].mean()
         row[f"{name}_deviation"] = found["value"].std(ddof=1)
         row[f"{name}_n"] = found["n"].astype(float).mean()
@@ -94,4 +113,5 @@ def _row(
 def _cell(row: pd.Series, name: str) -> str:
     text = "" if pd.isna(row[name]) else f"{row[name]:.1f}"
     text += "" if pd.isna(row[f"{name}_deviation"]) else f" ± {row[f'{name}_deviation']:.1f}"
+    text += "‡" if row[f"{name}_population"] == "all" else ""
     return text + ("" if pd.isna(row[f"{name}_published"]) else f" ({row[f'{name}_published']:.2f})")

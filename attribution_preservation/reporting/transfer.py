@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib
 
@@ -24,9 +25,12 @@ from attribution_preservation.reporting.results import (
 # metric: heading, decimals
 METRICS = {
     "cosine": ("cosine to the teacher's map", 2),
+    "correlation": ("correlation with the teacher's map", 2),
     "roc_auc": ("ROC-AUC [%]", 1),
     "point_accuracy": ("point accuracy [%]", 1),
 }
+SHOWN = ("common", "all")  # rows over their own pairs could not be compared with each other
+_FROM_THE_LOGIT = ("lrp", "rap")
 BASELINES = ("centre", "random")
 
 
@@ -79,7 +83,7 @@ def transfer(
     """
     rows = select(level.of(results), metric=metric, population=population)
     sources = {display_name(method): select(rows, method=method) for method in methods}
-    if metric != "cosine":
+    if metric not in ("cosine", "correlation"):
         teacher = select(results, compression="teacher", metric=metric, population=population)
         same = select(rows, method="teacher")
         sources = {"Teacher": same if population == "common" else teacher} | sources
@@ -103,7 +107,11 @@ def transfer_markdown(matrices: dict[str, Transfer], title: str, note: str, seed
     """All metrics of one student, one table below the other, as markdown."""
     text = f"{title}. Rows: what was matched in training; columns: what maps are made with. "
     text += f"Mean ± sample deviation over {seeds} seeds; " if seeds > 1 else "One seed, no deviation; "
-    text += "n: mean number of pairs. †: ahead of Naive by more than the larger of the two deviations. "
+    text += "n: mean number of pairs; costly methods explain fewer, evenly spaced. "
+    text += "†: ahead of Naive by more than the larger of the two deviations. "
+    if signed := [display_name(a) for a in next(iter(matrices.values())).mean.columns if a in _FROM_THE_LOGIT]:
+        names = " and ".join(signed)
+        text += f"The relevance of {names} begins with the logit: maps turn over where the class is not predicted. "
     parts = [text + note]
     for metric, found in matrices.items():
         heading, digits = METRICS[metric]
@@ -158,7 +166,7 @@ def draw_transfer(matrices: dict[str, Transfer], title: str, path: Path) -> None
                 mark = "†" if found.ahead.at[name, attribution] else ""
                 color = "black" if values[i, j] > middle else "white"
                 ax.text(j, i, f"{values[i, j]:.{digits}f}{mark}", ha="center", va="center", fontsize=8, color=color)
-        names = [display_name(a).replace("_", "\n", 1).replace("_", " ") for a in found.mean.columns]
+        names = [fill(display_name(a).replace("_", " "), 13) for a in found.mean.columns]
         ax.set_xticks(range(len(names)), names, fontsize=7)
         ax.set_yticks(range(len(found.mean.index)), found.mean.index, fontsize=8)
         ax.set_ylabel("matched in training", fontsize=8)

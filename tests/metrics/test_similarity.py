@@ -3,14 +3,33 @@
 import numpy as np
 import pytest
 from scipy.spatial.distance import cosine as scipy_cosine
+from scipy.stats import pearsonr
 
-from attribution_preservation.metrics.similarity import cosine, l2_distance
+from attribution_preservation.metrics.similarity import correlation, cosine, l2_distance
 
 
 def test_cosine_is_scipys():
     student, teacher = np.random.default_rng(0).random((2, 7, 3, 5))
     expected = [1 - scipy_cosine(s.ravel(), t.ravel()) for s, t in zip(student, teacher, strict=True)]
     np.testing.assert_allclose(cosine(student, teacher), expected, atol=1e-12)
+
+
+def test_correlation_is_scipys():
+    student, teacher = np.random.default_rng(3).random((2, 7, 3, 5))
+    expected = [pearsonr(s.ravel(), t.ravel()).statistic for s, t in zip(student, teacher, strict=True)]
+    np.testing.assert_allclose(correlation(student, teacher), expected, atol=1e-12)
+
+
+def test_a_shared_constant_brings_the_cosine_to_one_and_leaves_the_correlation():
+    student, teacher = np.random.default_rng(4).random((2, 5, 4, 4))
+    assert (cosine(student + 100, teacher + 100) > 0.9999).all()
+    np.testing.assert_allclose(correlation(student + 100, teacher + 100), correlation(student, teacher), atol=1e-9)
+
+
+def test_correlation_of_constant_maps():
+    constant, some = np.full((1, 3, 3), 0.1, dtype=np.float32), np.arange(9.0).reshape(1, 3, 3)
+    assert correlation(constant, some)[0] == 0
+    assert correlation(constant, 2 * constant)[0] == 1
 
 
 def test_l2_worked_by_hand():

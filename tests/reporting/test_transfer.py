@@ -102,6 +102,7 @@ def test_the_matrix_as_text_and_picture(tmp_path):
     assert "| SWA" in text
     assert "0.90 ± 0.00†" in text
     assert text.count("| n") == 3
+    assert "The relevance of LRP begins with the logit" in text
     tidy = pd.read_csv(pd.io.common.StringIO(transfer_csv({("all", metric): of for metric, of in found.items()})))
     (row,) = tidy[
         (tidy["metric"] == "cosine") & (tidy["matched"] == "Naive") & (tidy["attribution"] == "grad_cam")
@@ -113,7 +114,7 @@ def test_the_matrix_as_text_and_picture(tmp_path):
 
 
 def test_tables_1_and_2_show_the_published_figures_beside_ours():
-    first, second = deformations(results(attributions=ATTRIBUTIONS))
+    first, second = deformations(results(attributions=ATTRIBUTIONS), 30)
     frame = first.frame.set_index("network")
     assert frame.loc["full network", "lrp"] == 90.5
     assert frame.loc["full network", "lrp_published"] == 85.29
@@ -127,4 +128,15 @@ def test_tables_1_and_2_show_the_published_figures_beside_ours():
 
 
 def test_without_the_four_methods_there_is_no_table_1():
-    assert list(deformations(results())) == []
+    assert list(deformations(results(), 0)) == []
+
+
+def test_where_few_pairs_are_predicted_tables_1_and_2_are_over_all_pairs_and_say_so():
+    # 30 own pairs of students, 40 of the teacher
+    table, _ = deformations(results(attributions=ATTRIBUTIONS), 31)
+    populations = table.frame.set_index("network")["lrp_population"]
+    assert populations.to_dict() == {"full network": "own", "distillation": "all"}
+    text = deformation_markdown(table, "Note.", 2)
+    assert "‡: over all pairs" in text
+    assert "60.0 ± 14.1‡ (78.74)" in text
+    assert "‡" not in deformation_markdown(next(deformations(results(attributions=ATTRIBUTIONS), 30)), "Note.", 2)
