@@ -80,7 +80,8 @@ def deformation_markdown(table: Deformation, note: str, seeds: int) -> str:
     caption += "after 16 iterations. Parameters: those that are not 0. "
     caption += f"Each figure is a mean over {counts.min(axis=None):.0f} to {counts.max(axis=None):.0f} pairs. "
     if (table.frame[[f"{name}_population" for name in ATTRIBUTIONS]] == "all").any(axis=None):
-        caption += "‡: over all pairs, because too few were predicted. "
+        caption += "‡: over all pairs, because too few were predicted; where a class is not predicted its logit is "
+        caption += "negative, and with it the relevance that LRP and RAP hand out. "
     return f"{caption}{note}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n"
 
 
