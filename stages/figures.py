@@ -17,8 +17,7 @@ from attribution_preservation.reporting.curves import PLOTTED, courses, curve_ta
 from attribution_preservation.reporting.heatmaps import HeatmapRow, draw_heatmaps
 from attribution_preservation.reporting.results import Level, compressions, display_name, last_levels, read_results
 from attribution_preservation.reporting.sweeps import draw_sweeps, find_sweeps
-from attribution_preservation.reporting.transfer import METRICS as TRANSFERRED
-from attribution_preservation.reporting.transfer import SHOWN, draw_transfer, transfer, transferred
+from attribution_preservation.reporting.transfer import DRAWN, SHOWN, draw_transfer, transfer, transferred
 
 REMEDY = "run the stage attribute first"
 POPULATIONS = ("own", "common", "all")
@@ -53,8 +52,7 @@ def main(stage: Stage) -> str:
         for level, matched, attributions in transferred(results, methods):
             for population in SHOWN:
                 matrices = {
-                    metric: transfer(results, level, matched, attributions, metric, population)
-                    for metric in TRANSFERRED
+                    metric: transfer(results, level, matched, attributions, metric, population) for metric in DRAWN
                 }
                 name = f"{display_name(level.compression)} ({level.student.replace('_', ' ')})"
                 title = f"Every attribution method, {name}; pairs: {population}; †: ahead of Naive by a deviation"

@@ -51,7 +51,7 @@ def main(stage: Stage) -> str:
                 name = f"{display_name(level.compression)} ({level.student.replace('_', ' ')})"
                 title = f"Transfer matrix, {name}, over {POPULATIONS[population]}"
                 of_population = {metric: found[population, metric] for metric in TRANSFERRED}
-                text = transfer_markdown(of_population, title, settings.note, seeds)
+                text = transfer_markdown(of_population, title, settings.note)
                 write_text(folder / f"{file}_{population}.md", text)
     print((tables / "compressions_own.md").read_text(encoding="utf-8"))
     return f"{len(results)} figures in {csv}, headlines in {metrics}, tables in {tables}"

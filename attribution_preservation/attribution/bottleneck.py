@@ -1,5 +1,7 @@
 """Information bottleneck attribution: how many bits of each feature does the class need?"""
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torchvision.transforms.v2.functional import gaussian_blur
@@ -8,6 +10,49 @@ from attribution_preservation.attribution.pairs import of_pairs, rows_of
 from attribution_preservation.models.network import Network
 
 _START = 5.0  # of alpha: sigmoid(5) = 0.993, almost everything passes
+_LEAST_DEVIATION, _LEAST_ACTIVE = 0.01, 0.01
+_PER_PASS = 50  # references per forward pass
+
+
+@dataclass(frozen=True)
+class Units:
+    """How the units of a layer are distributed over some images.
+
+    Attributes:
+        layer: its name.
+        mean, deviation: of each unit, [K, h, w]; the deviation is at least 0.01, as published.
+        active: whether a unit is other than 0 in more than 1 % of the images, bool [K, h, w].
+    """
+
+    layer: str
+    mean: torch.Tensor
+    deviation: torch.Tensor
+    active: torch.Tensor
+
+
+@torch.no_grad()
+def describe_units(network: Network, layer: str, references: torch.Tensor) -> Units:
+    """Estimate how the units of a layer are distributed.
+
+    Args:
+        network: in eval mode.
+        layer: name of one of its layers.
+        references: normalised training images [R, 3, S, S]; the more, the less a rarely active unit's deviation errs.
+
+    Raises:
+        ValueError: the layer does not exist.
+    """
+    if layer not in network.layer_index:
+        raise ValueError(f"the network has no layer {layer}; it has {', '.join(network.layer_index)}")
+    first = second = active = torch.zeros((), dtype=torch.float64, device=references.device)
+    for part in references.split(_PER_PASS):
+        values = network.until(layer, part).double()
+        first = first + values.sum(0)
+        second = second + values.square().sum(0)
+        active = active + (values != 0).sum(0)
+    mean = first / len(references)
+    deviation = (second / len(references) - mean.square()).clamp(min=0).sqrt().clamp(min=_LEAST_DEVIATION)
+    return Units(layer, mean.to(references), deviation.to(references), active > _LEAST_ACTIVE * len(references))
 
 
 def information_bottleneck(
@@ -16,8 +61,7 @@ def information_bottleneck(
     classes: torch.Tensor,
     image_of_pair: torch.Tensor | None = None,
     *,
-    layer: str,
-    references: torch.Tensor,
+    units: Units,
     steps: int,
     samples: int,
     weight: float = 10.0,
@@ -28,15 +72,15 @@ def information_bottleneck(
     A mask lambda = blur(sigmoid(alpha)), one value for each unit of the layer, mixes the unit's value r with noise of
     its distribution N(mu, sigma^2): z = lambda r + (1 - lambda) e. alpha minimises loss(z) + weight * mean information,
     with the information of a unit bounded by KL(p(z | r) || N(mu, sigma^2)). Adam, learning rate 1. The noise is the
-    same for every pair. loss is -log sigmoid(y_c), as the task is multi-label.
+    same for every pair. Units that are hardly ever active are set to 0 and carry nothing. loss is -log sigmoid(y_c), as
+    the task is multi-label.
 
     Args:
         network: in eval mode.
         images: normalised, [B, 3, S, S].
         classes: class to explain for each pair, int64 [P].
         image_of_pair: row of each pair's image, int64 [P]; left out, pair p explains image p.
-        layer: name of the layer where noise enters.
-        references: normalised training images [R, 3, S, S] over which mu and sigma of each unit are estimated.
+        units: of the layer where noise enters, as `describe_units` finds them in the same network.
         steps: of the optimiser (published: 10).
         samples: draws of noise per step (published: 10).
         weight: beta (published: 10).
@@ -46,20 +90,15 @@ def information_bottleneck(
         Maps [P, h, w] in bits, not negative, in the layer's resolution.
 
     Raises:
-        ValueError: as `rows_of`, or the layer does not exist.
+        ValueError: as `rows_of`.
 
     Source: Schulz et al. 2020, "Restricting the flow", per-sample bottleneck.
     """
     rows = rows_of(network, images, classes, image_of_pair)
-    if layer not in network.layer_index:
-        raise ValueError(f"the network has no layer {layer}; it has {', '.join(network.layer_index)}")
     with torch.no_grad():
-        usual = network.until(layer, references)
-        mean, deviation = usual.mean(0), usual.std(0, correction=0)
-        value = of_pairs(network.until(layer, images), rows)
-    # A unit that never varies carries no information, whatever the mask does.
-    varies = deviation > 0
-    standard = torch.where(varies, (value - mean) / torch.where(varies, deviation, 1), 0)
+        value = of_pairs(network.until(units.layer, images), rows)
+    standard = (value - units.mean) / units.deviation
+    blur = _Blur(value)
     alpha = torch.full_like(value, _START).requires_grad_()
     optimizer = torch.optim.Adam([alpha], lr=1.0)
     generator = torch.Generator().manual_seed(seed)
@@ -67,20 +106,36 @@ def information_bottleneck(
     for _ in range(steps):
         drawn = torch.randn(samples, 1, *value.shape[1:], generator=generator).to(value)
         with torch.enable_grad():
-            passing = _passing(alpha)
-            noise = (1 - passing) * (drawn * deviation + mean)
-            logits = network.head(network.beyond(layer, (passing * value + noise).flatten(0, 1))[network.last_layer])
+            passing = blur(alpha.sigmoid())
+            noise = (1 - passing) * (drawn * units.deviation + units.mean)
+            mixed = units.active * (passing * value + noise)
+            logits = network.head(network.beyond(units.layer, mixed.flatten(0, 1))[network.last_layer])
             surprise = F.softplus(-logits.gather(1, targets[:, None])).view(samples, -1).mean(0).sum()
-            loss = surprise + weight * (varies * _information(passing, standard)).flatten(1).mean(1).sum()
+            loss = surprise + weight * (units.active * _information(passing, standard)).flatten(1).mean(1).sum()
         (alpha.grad,) = torch.autograd.grad(loss, alpha)
         optimizer.step()
     with torch.no_grad():
-        nats = varies * _information(_passing(alpha), standard)
+        nats = units.active * _information(blur(alpha.sigmoid()), standard)
     return nats.sum(1) / torch.log(torch.tensor(2.0, dtype=nats.dtype))
 
 
-def _passing(alpha: torch.Tensor) -> torch.Tensor:
-    return gaussian_blur(alpha.sigmoid(), [5, 5], [1.0, 1.0])
+class _Blur:
+    """A Gaussian of one cell, with reflection at the edges.
+
+    As two products with matrices, because the gradient of reflection padding has no deterministic form on a GPU.
+    """
+
+    def __init__(self, like: torch.Tensor) -> None:
+        def along(side: int) -> torch.Tensor:
+            unit = torch.eye(side, dtype=like.dtype, device=like.device)
+            return gaussian_blur(unit[None], [5, 1], [1.0, 1.0])[0]
+
+        height, width = like.shape[2:]
+        self._down, self._across = along(height).T, along(width)
+
+    def __call__(self, values: torch.Tensor) -> torch.Tensor:
+        """Of values [..., h, w]."""
+        return self._down @ values @ self._across
 
 
 def _information(passing: torch.Tensor, standard: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from attribution_preservation.attribution.bottleneck import information_bottleneck
+from attribution_preservation.attribution.bottleneck import describe_units, information_bottleneck
 from attribution_preservation.attribution.excitation_bp import excitation_bp_relevance
 from attribution_preservation.attribution.grad_cam import activation_gradient, grad_cam
 from attribution_preservation.attribution.gradients import deep_lift, gradient_input, integrated_gradients
@@ -27,7 +27,7 @@ class Attribution:
 
     Args:
         settings: its parameters.
-        network: that will be explained; only its layers' names are looked at.
+        network: that will be explained, in eval mode.
         training_images: normalised, [N, 3, S, S], for the method that has to know how units are distributed.
     """
 
@@ -35,8 +35,9 @@ class Attribution:
         self._maps = settings.maps
         self._options = settings.model_dump(exclude={"maps", "pairs"})
         if isinstance(settings, InformationBottleneck):
-            self._options["layer"] = settings.layer or network.explained_layer
-            self._options["references"] = training_images[: settings.references]
+            layer = settings.layer or network.explained_layer
+            self._options = {name: self._options[name] for name in ("steps", "samples", "seed")}
+            self._options["units"] = describe_units(network, layer, training_images[: settings.references])
 
     def __call__(
         self,

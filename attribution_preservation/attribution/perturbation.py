@@ -30,8 +30,8 @@ def meaningful_perturbation(
     """M = 1 - m, where m hides as little as it can while the class's probability falls as far as it can.
 
     m minimises p_c(m x + (1 - m) blur(x)) + 1e-4 |1 - m|_1 + 1e-2 sum |difference of neighbours|^3 over a grid of 28 x
-    28; on another grid both sums are scaled to that number of cells. In each step the image is shifted by a random
-    pixel or two, the same shift for every pair. Adam, learning rate 0.1.
+    28; on another grid both sums are scaled to that number of cells. In each step the image is shifted at random, by up
+    to 4 pixels of 224, the same for every pair. Adam, learning rate 0.1.
 
     Args:
         network: in eval mode.
@@ -106,8 +106,9 @@ def extremal_perturbation(
     Raises:
         ValueError: as `rows_of`.
 
-    Source: Fong et al. 2019. The schedule (theirs: 800 steps, w from 300 to 4900) and the kernel, one cell wide, are
-    ours, for smaller budgets.
+    Source: Fong et al. 2019. Ours, for smaller budgets: the schedule (theirs: 800 steps, w from 300 to 4900), the
+    kernel, one cell wide (theirs: 21 of 224 pixels, as with 11 cells), one blur of the image (theirs: a pyramid up to
+    sigma 20), no shifts.
     """
     rows = rows_of(network, images, classes, image_of_pair)
     size, pairs = images.shape[-1], len(classes)

@@ -18,6 +18,8 @@ from torchvision.models.resnet import BasicBlock
 from attribution_preservation.attribution.pairs import of_pairs
 from attribution_preservation.models.network import LinearHead, Network
 
+_TINY = 1e-30
+
 
 @dataclass(frozen=True)
 class Flow:
@@ -147,8 +149,11 @@ def propagate(
 
 
 def divide(relevance: torch.Tensor, denominator: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """relevance / denominator, 0 where the denominator is 0; and the sum of the relevance there, [P]."""
-    zero = denominator == 0
+    """relevance / denominator, 0 where the denominator is 0 or near underflow; and the sum of the relevance there, [P].
+
+    Beyond 1e-30 a quotient of float32 could overflow, and what is that small has nothing to hand on.
+    """
+    zero = denominator.abs() < _TINY
     quotient = (relevance / denominator.masked_fill(zero, 1)).masked_fill_(zero, 0)
     return quotient, (relevance * zero).flatten(1).sum(1)
 

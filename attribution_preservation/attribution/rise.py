@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from attribution_preservation.attribution.pairs import of_pairs, rows_of
 from attribution_preservation.models.network import Network
 
-_PER_PASS = 512  # masked images per forward pass
+_PIXELS_PER_PASS = 512 * 56 * 56  # of masked images in a forward pass
 
 
 @torch.no_grad()
@@ -48,11 +48,11 @@ def rise(
     rows = rows_of(network, images, classes, image_of_pair)
     drawn = random_masks(masks, cells, kept, images.shape[-1], seed).to(images)
     maps = images.new_zeros(len(classes), *images.shape[2:])
-    step = max(1, _PER_PASS // max(1, len(images)))
+    step = max(1, _PIXELS_PER_PASS // max(1, images[:, 0].numel()))
     for start in range(0, masks, step):
         some = drawn[start : start + step]
         shown = (images[None] * some[:, None, None]).flatten(0, 1)
-        probability = network(shown).sigmoid().view(len(some), len(images), -1)
+        probability = network(shown).sigmoid().view(len(some), len(images), network.classes)
         chosen = of_pairs(probability.transpose(0, 1), rows)[torch.arange(len(classes)), :, classes]
         maps += torch.einsum("pn,nhw->phw", chosen, some)
     return maps / (masks * kept)

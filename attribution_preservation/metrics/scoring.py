@@ -139,7 +139,8 @@ def student_rows(
     """Rows of the students that differ in nothing but the method, beside their teacher.
 
     For the population `common` the teacher and the baselines are scored on the same pairs: their rows bear the method
-    `teacher`, or none.
+    `teacher`, or none. Where several attribution methods explain the students, which may explain different pairs, the
+    baselines have rows on the pairs of each: with its name as attribution, and theirs as method.
 
     Args:
         teacher: their teacher.
@@ -167,6 +168,11 @@ def student_rows(
     for attribution, found in explained.items():
         member = _among({"common": common}, found)
         yield from _means(teacher.scores[attribution], member, attribution=attribution, method="teacher", **where)
+        if len(explained) > 1:
+            member = _among({"common": common, "all": np.ones(len(pairs.label), dtype=bool)}, found)
+            for name, scores in baselines.items():
+                of_found = {metric: values[found] for metric, values in scores.items()}
+                yield from _means(of_found, member, attribution=attribution, method=name, **where)
     for name, scores in baselines.items():
         yield from _means(scores, {"common": common}, attribution=name, **where)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from attribution_preservation.reporting.results import Level, compressions, display_name, last_levels, select
+from attribution_preservation.reporting.results import BASELINES, Level, compressions, display_name, last_levels, select
 
 ATTRIBUTIONS = ("grad_cam", "excitation_bp", "lrp", "rap")
 _PUBLISHED = Path(__file__).parent / "published" / "tables_1_2.csv"
@@ -22,8 +22,8 @@ class Deformation:
         name: of its files.
         title: begins its caption.
         frame: one row per network: `network`, `student`, `parameters`, and for every attribution method `NAME`
-            (mean over seeds), `NAME_deviation`, `NAME_n` (mean number of pairs), `NAME_population` (`own`, or `all`
-            where some seed's own pairs were too few) and `NAME_published`.
+            (mean over seeds), `NAME_deviation`, `NAME_n` (mean number of pairs) and `NAME_published`; `population`:
+            `own`, or `all` where some seed's own pairs were too few. Baselines are over the full network's pairs.
     """
 
     name: str
@@ -58,6 +58,7 @@ def deformations(results: pd.DataFrame, minimum_pairs: int) -> Iterator[Deformat
         frame = pd.DataFrame(
             [_row(rows, metric, compression, level, theirs, minimum_pairs) for compression, level, rows in networks]
         )
+        frame = pd.concat([frame, pd.DataFrame(_baselines(results, metric, frame["population"][0]))], ignore_index=True)
         yield Deformation(
             f"table_{number}", f"{title} of four attribution methods, before and after compression", frame
         )
@@ -67,19 +68,21 @@ def deformation_markdown(table: Deformation, note: str, seeds: int) -> str:
     """Ours with deviations, and the published figure in parentheses."""
     shown = table.frame[["network", "student"]].copy()
     shown["parameters"] = [
-        f"{ours:,.0f}" + (f" ({theirs})" if isinstance(theirs, str) else "")
+        ("" if pd.isna(ours) else f"{ours:,.0f}") + (f" ({theirs})" if isinstance(theirs, str) else "")
         for ours, theirs in zip(table.frame["parameters"], table.frame["parameters_published"], strict=True)
     ]
     for name in ATTRIBUTIONS:
         shown[display_name(name)] = [_cell(row, name) for _, row in table.frame.iterrows()]
-    counts = table.frame[[f"{name}_n" for name in ATTRIBUTIONS]]
+    shown["n"] = [_counts(row) for _, row in table.frame.iterrows()]
     over = f"Mean ± sample deviation over {seeds} seeds" if seeds > 1 else "One seed, no deviation"
     caption = f"{table.title}, in percent. Over pairs that the network of the row itself predicts. {over}. In "
     caption += "parentheses: published for VGG16 on VOC 2012 (Park et al. 2020, Tables 1 and 2), whose data and "
     caption += "networks these figures share only in the profile voc2012; its 0.53M is not the number of weights left "
     caption += "after 16 iterations. Parameters: those that are not 0. "
-    caption += f"Each figure is a mean over {counts.min(axis=None):.0f} to {counts.max(axis=None):.0f} pairs. "
-    if (table.frame[[f"{name}_population" for name in ATTRIBUTIONS]] == "all").any(axis=None):
+    caption += (
+        "n: mean number of pairs, of each column where they differ: costly methods explain fewer, evenly spaced. "
+    )
+    if (table.frame["population"] == "all").any():
         caption += "‡: over all pairs, because too few were predicted; where a class is not predicted its logit is "
         caption += "negative, and with it the relevance that LRP and RAP hand out. "
     return f"{caption}{note}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n"
@@ -99,11 +102,12 @@ def _row(
         "parameters": select(rows, metric="nonzero_parameters")["value"].mean(),
         "parameters_published": theirs["parameters"].get(compression),
     }
+    # A network predicts too few pairs, or does not; that some method explains but a part of them is another matter.
+    own = select(rows, metric=metric, population="own")
+    predicted = max(select(own, attribution=name)["n"].min() for name in ATTRIBUTIONS)
+    row["population"] = population = "own" if predicted >= minimum_pairs else "all"
     for name in ATTRIBUTIONS:
-        explained = select(rows, attribution=name, metric=metric)
-        population = "all" if select(explained, population="own")["n"].min() < minimum_pairs else "own"
-        found = select(explained, population=population)
-        row[f"{name}_population"] = population
+        found = select(rows, attribution=name, population=population, metric=metric)
         row[name] = found["value"].mean()
         row[f"{name}_deviation"] = found["value"].std(ddof=1)
         row[f"{name}_n"] = found["n"].astype(float).mean()
@@ -111,8 +115,24 @@ def _row(
     return row
 
 
+def _baselines(results: pd.DataFrame, metric: str, population: str) -> Iterator[dict[str, object]]:
+    for name, text in BASELINES.items():
+        found = select(results, compression="teacher", attribution=name, population=population, metric=metric)
+        row: dict[str, object] = {"network": text, "student": "", "population": population}
+        for column in ATTRIBUTIONS:
+            row[column] = found["value"].mean()
+            row[f"{column}_deviation"] = found["value"].std(ddof=1)
+            row[f"{column}_n"] = found["n"].astype(float).mean()
+        yield row
+
+
+def _counts(row: pd.Series) -> str:
+    counts = [f"{row[f'{name}_n']:.0f}" for name in ATTRIBUTIONS]
+    return counts[0] if len(set(counts)) == 1 else " / ".join(counts)
+
+
 def _cell(row: pd.Series, name: str) -> str:
     text = "" if pd.isna(row[name]) else f"{row[name]:.1f}"
     text += "" if pd.isna(row[f"{name}_deviation"]) else f" ± {row[f'{name}_deviation']:.1f}"
-    text += "‡" if row[f"{name}_population"] == "all" else ""
+    text += "‡" if row["population"] == "all" else ""
     return text + ("" if pd.isna(row[f"{name}_published"]) else f" ({row[f'{name}_published']:.2f})")

@@ -38,6 +38,9 @@ NAMES = {
     "extremal_perturbation": "Extremal perturbation",
     "information_bottleneck": "Information bottleneck",
 }
+BASELINES = {"centre": "Centre (baseline)", "random": "Random (baseline)"}
+# what stands in the column `method` and is none
+REFERENCES = ("teacher", *BASELINES)
 HEADLINES = (
     ("mean_ap", None), ("roc_auc", "own"), ("roc_auc", "common"), ("point_accuracy", "own"), ("cosine", "all"),
 )  # fmt: skip

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 
 from attribution_preservation.reporting.results import (
+    BASELINES,
+    REFERENCES,
     Level,
     compressions,
     display_name,
@@ -130,7 +132,7 @@ def plans(results: pd.DataFrame, methods: list[str], iterations: Sequence[int]) 
         ]
         yield plan(compression, display_name(compression), chosen, methods)
         trained = select(results, compression=compression)["method"].dropna().unique()
-        if variants := [method for method in trained if method not in (*methods, "teacher")]:
+        if variants := [method for method in trained if method not in (*methods, *REFERENCES)]:
             title = f"variants of matching and sweeps, {display_name(compression)}"
             yield plan(f"{compression}_variants", title, found, [*methods, *variants])
 
@@ -226,9 +228,9 @@ def _fewest(maps: pd.DataFrame) -> int:
 
 
 def _baselines(level: Level | None, rows: pd.DataFrame, population: str, replaced: bool = False) -> list[TableRow]:
-    names = {"centre": "Centre (baseline)", "random": "Random (baseline)"}
     return [
-        _row(text, level, select(rows, attribution=name), None, population, replaced) for name, text in names.items()
+        _row(text, level, select(rows, attribution=name), None, population, replaced)
+        for name, text in BASELINES.items()
     ]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from attribution_preservation.reporting.results import (
+    BASELINES,
     Level,
     compressions,
     display_name,
@@ -28,27 +29,32 @@ METRICS = {
     "correlation": ("correlation with the teacher's map", 2),
     "roc_auc": ("ROC-AUC [%]", 1),
     "point_accuracy": ("point accuracy [%]", 1),
+    "absorbed": ("relevance that does not arrive [%]", 1),
 }
+DRAWN = ("cosine", "correlation", "roc_auc", "point_accuracy")
 SHOWN = ("common", "all")  # rows over their own pairs could not be compared with each other
 _FROM_THE_LOGIT = ("lrp", "rap")
-BASELINES = ("centre", "random")
 
 
 @dataclass(frozen=True)
 class Transfer:
     """One metric of one student.
 
+    A column rests on those seeds for which every row has a value in it.
+
     Attributes:
-        mean, deviation: over seeds (ddof 1); rows: methods, the teacher first where it has the metric; columns:
-            attribution methods.
+        mean, deviation: over seeds (ddof 1); rows: methods, below the teacher where it has the metric, above the
+            baselines; columns: attribution methods that have the metric.
         ahead: better than Naive by more than the larger of the two deviations; of the same shape.
-        pairs: mean number of pairs by attribution method.
+        pairs: mean number of pairs; of the same shape.
+        seeds: how many, by attribution method.
     """
 
     mean: pd.DataFrame
     deviation: pd.DataFrame
     ahead: pd.DataFrame
-    pairs: pd.Series
+    pairs: pd.DataFrame
+    seeds: pd.Series
 
 
 def transferred(results: pd.DataFrame, methods: Sequence[str]) -> Iterator[tuple[Level, list[str], list[str]]]:
@@ -82,31 +88,37 @@ def transfer(
         population: `own`, `common` or `all`.
     """
     rows = select(level.of(results), metric=metric, population=population)
-    sources = {display_name(method): select(rows, method=method) for method in methods}
-    if metric not in ("cosine", "correlation"):
-        teacher = select(results, compression="teacher", metric=metric, population=population)
-        same = select(rows, method="teacher")
-        sources = {"Teacher": same if population == "common" else teacher} | sources
-    values = {
-        name: {attribution: select(found, attribution=attribution)["value"].dropna() for attribution in attributions}
-        for name, found in sources.items()
-    }
-    mean = pd.DataFrame({name: {a: v.mean() for a, v in of.items()} for name, of in values.items()}).T
-    deviation = pd.DataFrame({name: {a: v.std(ddof=1) for a, v in of.items()} for name, of in values.items()}).T
-    ahead = pd.DataFrame(False, index=mean.index, columns=mean.columns)
-    if (naive := display_name("naive")) in mean.index:
+    full = select(results, compression="teacher", metric=metric, population=population)
+    named = {display_name(method): select(rows, method=method) for method in methods}
+    sources = {"Teacher": select(rows, method="teacher") if population == "common" else full} | named
+    sources |= {text: select(rows, method=name) for name, text in BASELINES.items()}
+    columns = [found for found in attributions if (rows["attribution"] == found).any()]
+    values, counts = (
+        {
+            name: found.pivot(index="seed", columns="attribution", values=column).reindex(columns=columns).astype(float)
+            for name, found in sources.items()
+            if len(found)
+        }
+        for column in ("value", "n")
+    )
+    shared = sorted(set.intersection(*(set(found.index) for found in values.values())))
+    everywhere = np.logical_and.reduce([found.loc[shared].notna() for found in values.values()])
+    values = {name: found.loc[shared].where(everywhere) for name, found in values.items()}
+    mean = pd.DataFrame({name: found.mean() for name, found in values.items()}).T
+    deviation = pd.DataFrame({name: found.std(ddof=1) for name, found in values.items()}).T
+    pairs = pd.DataFrame({name: found.loc[shared].where(everywhere).mean() for name, found in counts.items()}).T
+    ahead = pd.DataFrame(False, index=mean.index, columns=columns)
+    if (naive := display_name("naive")) in mean.index and metric != "absorbed":
         # NaN with one seed: nothing is ahead.
         larger = deviation.apply(lambda row: np.maximum(row, deviation.loc[naive]), axis=1)
-        ahead = (mean - mean.loc[naive] > larger) & (mean.index != "Teacher")[:, None]
-    counted = select(rows, method=methods[0])
-    pairs = pd.Series({a: select(counted, attribution=a)["n"].astype(float).mean() for a in attributions})
-    return Transfer(mean, deviation, ahead, pairs)
+        ahead = (mean - mean.loc[naive] > larger) & mean.index.isin(list(named))[:, None]
+    return Transfer(mean, deviation, ahead, pairs, pd.Series(everywhere.sum(axis=0), index=columns))
 
 
-def transfer_markdown(matrices: dict[str, Transfer], title: str, note: str, seeds: int) -> str:
+def transfer_markdown(matrices: dict[str, Transfer], title: str, note: str) -> str:
     """All metrics of one student, one table below the other, as markdown."""
     text = f"{title}. Rows: what was matched in training; columns: what maps are made with. "
-    text += f"Mean ± sample deviation over {seeds} seeds; " if seeds > 1 else "One seed, no deviation; "
+    text += "Mean ± sample deviation over those seeds for which every row has a value, as counted below; "
     text += "n: mean number of pairs; costly methods explain fewer, evenly spaced. "
     text += "†: ahead of Naive by more than the larger of the two deviations. "
     if signed := [display_name(a) for a in next(iter(matrices.values())).mean.columns if a in _FROM_THE_LOGIT]:
@@ -114,6 +126,8 @@ def transfer_markdown(matrices: dict[str, Transfer], title: str, note: str, seed
         text += f"The relevance of {names} begins with the logit: maps turn over where the class is not predicted. "
     parts = [text + note]
     for metric, found in matrices.items():
+        if found.mean.empty:
+            continue
         heading, digits = METRICS[metric]
         shown = pd.DataFrame(
             {
@@ -126,7 +140,8 @@ def transfer_markdown(matrices: dict[str, Transfer], title: str, note: str, seed
             }
             for name in found.mean.index
         )
-        shown.loc[len(shown)] = ["n", *(f"{count:.0f}" for count in found.pairs)]
+        shown.loc[len(shown)] = ["n", *(f"{count:.0f}" for count in _counted(found))]
+        shown.loc[len(shown)] = ["seeds", *(str(count) for count in found.seeds)]
         parts.append(shown.to_markdown(index=False, disable_numparse=True))
     return "\n\n".join(parts) + "\n"
 
@@ -141,7 +156,8 @@ def transfer_csv(matrices: dict[tuple[str, str], Transfer]) -> str:
             "attribution": attribution,
             "mean": found.mean.at[name, attribution],
             "deviation": found.deviation.at[name, attribution],
-            "n": found.pairs[attribution],
+            "n": found.pairs.at[name, attribution],
+            "seeds": found.seeds[attribution],
         }
         for (population, metric), found in matrices.items()
         for name in found.mean.index
@@ -166,7 +182,11 @@ def draw_transfer(matrices: dict[str, Transfer], title: str, path: Path) -> None
                 mark = "†" if found.ahead.at[name, attribution] else ""
                 color = "black" if values[i, j] > middle else "white"
                 ax.text(j, i, f"{values[i, j]:.{digits}f}{mark}", ha="center", va="center", fontsize=8, color=color)
-        names = [fill(display_name(a).replace("_", " "), 13) for a in found.mean.columns]
+        names = [
+            f"{fill(display_name(a).replace('_', ' '), 13)}\nn = {count:.0f}"
+            + (f"\n{found.seeds[a]} of {found.seeds.max()} seeds" if found.seeds[a] < found.seeds.max() else "")
+            for a, count in _counted(found).items()
+        ]
         ax.set_xticks(range(len(names)), names, fontsize=7)
         ax.set_yticks(range(len(found.mean.index)), found.mean.index, fontsize=8)
         ax.set_ylabel("matched in training", fontsize=8)
@@ -174,6 +194,11 @@ def draw_transfer(matrices: dict[str, Transfer], title: str, path: Path) -> None
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(figure)
+
+
+def _counted(found: Transfer) -> pd.Series:
+    """Pairs by attribution method: the same for every row of a population that rows share."""
+    return found.pairs.max()
 
 
 def _cell(mean: float, deviation: float, digits: int) -> str:

@@ -5,7 +5,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch.distributions import Normal, kl_divergence
 
-from attribution_preservation.attribution.bottleneck import information_bottleneck
+from attribution_preservation.attribution.bottleneck import describe_units, information_bottleneck
 from attribution_preservation.attribution.perturbation import extremal_perturbation, meaningful_perturbation
 from attribution_preservation.attribution.rise import random_masks, rise
 from attribution_preservation.models.vgg import VGG
@@ -33,6 +33,7 @@ def bright_square():
 def scene() -> torch.Tensor:
     image = 0.2 * torch.rand(1, 3, SIZE, SIZE, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     image[..., 4:12, 16:28] = 1.0
+    image[..., 18:26, 4:16] = 1.0  # as bright, and of no class: a map of brightness would be wrong
     return image
 
 
@@ -45,7 +46,7 @@ FINDERS = {
     "meaningful": lambda *question: meaningful_perturbation(*question, steps=60, cells=16),
     "extremal": lambda *question: extremal_perturbation(*question, steps=150, cells=10, areas=[0.1, 0.2]),
     "bottleneck": lambda *question: information_bottleneck(
-        *question, layer="conv1", references=references(), steps=20, samples=4, weight=0.1
+        *question, units=describe_units(question[0], "conv1", references()), steps=20, samples=4, weight=0.1
     ),
 }
 
@@ -92,13 +93,18 @@ def test_meaningful_perturbation_hides_nothing_where_nothing_matters(bright_squa
 def test_the_bottlenecks_bits_are_the_divergence_of_its_noise(bright_square):
     # With no step taken the mask is the start, sigmoid(5), whatever its blur.
     found = information_bottleneck(
-        bright_square, scene(), torch.tensor([0]), layer="conv1", references=references(), steps=0, samples=1
+        bright_square,
+        scene(),
+        torch.tensor([0]),
+        units=describe_units(bright_square, "conv1", references()),
+        steps=0,
+        samples=1,
     )
     usual = bright_square.until("conv1", references()).detach()
-    mean, deviation = usual.mean(0), usual.std(0, correction=0)
+    mean, deviation = usual.mean(0), usual.std(0, correction=0).clamp(min=0.01)
     value = bright_square.until("conv1", scene())[0].detach()
     passing = torch.sigmoid(torch.tensor(5.0, dtype=torch.float64))
-    alive = deviation > 0
+    alive = (usual != 0).double().mean(0) > 0.01
     mixed = Normal((passing * value + (1 - passing) * mean)[alive], ((1 - passing) * deviation)[alive])
     bits = kl_divergence(mixed, Normal(mean[alive], deviation[alive])) / torch.log(torch.tensor(2.0))
     torch.testing.assert_close(found.sum(), bits.sum(), rtol=1e-6, atol=1e-6)
@@ -106,6 +112,54 @@ def test_the_bottlenecks_bits_are_the_divergence_of_its_noise(bright_square):
 
 def test_the_bottleneck_names_the_layers_that_there_are(bright_square):
     with pytest.raises(ValueError, match="no layer conv9; it has conv1, pool1"):
-        information_bottleneck(
-            bright_square, scene(), torch.tensor([0]), layer="conv9", references=references(), steps=1, samples=1
-        )
+        describe_units(bright_square, "conv9", references())
+
+
+def test_units_are_described_over_all_references_with_the_published_floors(bright_square):
+    images = (
+        references()[:1].repeat(200, 1, 1, 1) * torch.linspace(0.5, 1, 200, dtype=torch.float64)[:, None, None, None]
+    )
+    with torch.no_grad():
+        bright_square.trunk[1].bias[1] = -1e9  # the second channel is never active but for one image in 200
+        bright_square.trunk[0].weight[1, 0, 1, 1] = 1e12
+        images[1:, 0] *= 1e-12
+        found = describe_units(bright_square, "conv1", images)
+        values = bright_square.until("conv1", images)
+    torch.testing.assert_close(found.mean, values.mean(0))
+    torch.testing.assert_close(found.deviation, values.std(0, correction=0).clamp(min=0.01))
+    assert found.deviation.min() == 0.01
+    assert found.active[0].any()
+    assert not found.active[1].any()
+
+
+def test_a_step_of_the_bottleneck_is_adams_on_the_blurred_mask(bright_square):
+    units = describe_units(bright_square, "conv1", references())
+    found = information_bottleneck(
+        bright_square, scene(), torch.tensor([0]), units=units, steps=1, samples=2, weight=3.0, seed=5
+    )
+    value = bright_square.until("conv1", scene()).detach()
+    noise = torch.randn(2, 1, *value.shape[1:], generator=torch.Generator().manual_seed(5)).double()
+    alpha = torch.full_like(value, 5.0).requires_grad_()
+
+    def divergence(mask):
+        mixed = Normal(mask * value + (1 - mask) * units.mean, (1 - mask) * units.deviation)
+        return kl_divergence(mixed, Normal(units.mean, units.deviation)) * units.active
+
+    mask = gaussian_filter(alpha.sigmoid())
+    mixed = units.active * (mask * value + (1 - mask) * (noise * units.deviation + units.mean))
+    logits = bright_square.head(bright_square.trunk[bright_square.layer_index["conv1"] + 1 :](mixed[:, 0]))
+    loss = -torch.log(logits[:, 0].sigmoid()).mean() + 3.0 * divergence(mask).mean()
+    loss.backward()
+    stepped = 5.0 - alpha.grad / (alpha.grad.abs() + 1e-8)  # Adam's first step, learning rate 1
+    expected = divergence(gaussian_filter(stepped.sigmoid())).sum(1) / torch.log(torch.tensor(2.0))
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-6, atol=1e-9)
+
+
+def gaussian_filter(values):
+    """Five taps of a Gaussian of deviation 1 in each direction, reflected at the edges."""
+    taps = torch.exp(-torch.arange(-2, 3, dtype=values.dtype).square() / 2)
+    taps = taps / taps.sum()
+    padded = torch.nn.functional.pad(values, (2, 2, 2, 2), mode="reflect")
+    channels = values.shape[1]
+    down = torch.nn.functional.conv2d(padded, taps.view(1, 1, 5, 1).expand(channels, 1, 5, 1), groups=channels)
+    return torch.nn.functional.conv2d(down, taps.view(1, 1, 1, 5).expand(channels, 1, 1, 5), groups=channels)

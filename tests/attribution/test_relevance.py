@@ -125,6 +125,17 @@ def test_a_sparse_network_absorbs_relevance():
     assert lrp_relevance(sparse(), images(64), CLASSES).absorbed.abs().max() > 0
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_filter_near_underflow_absorbs_relevance_and_breaks_nothing(method):
+    network = vgg().float()
+    with torch.no_grad():
+        list(network.convolutions().values())[2].weight[:4] *= 1e-40
+        network.head.linear.weight[0] *= 1e-40
+    found = METHODS[method](network, images(64).float(), CLASSES)
+    assert found.maps.isfinite().all()
+    torch.testing.assert_close(found.maps.sum((1, 2)) + found.absorbed, found.start, rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("method", ["lrp", "rap"])
 def test_relevance_starts_with_the_logit(method):
     network, batch = vgg(), images(64)

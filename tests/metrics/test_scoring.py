@@ -1,5 +1,7 @@
 """Who is scored on which pairs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -122,6 +124,19 @@ def test_maps_of_some_pairs_are_scored_on_those_alone():
     assert value(rows, method="naive", population="all", metric="roc_auc")[1] == 2
     assert value(rows, method="naive", population="own", metric="point_accuracy") == (0, 1)  # pair 2: points right
     assert value(rows, method="naive", population="all", metric="cosine") == (0.5, 2)  # pair 1 differs, pair 2 does not
+
+
+def test_baselines_are_scored_on_the_pairs_of_each_method():
+    def explained(network):
+        few = Maps(network.maps["grad_cam"].values[[1, 2]], np.array([1, 2]))
+        return replace(network, maps=network.maps | {"lrp": few})
+
+    blob = {"centre": {"roc_auc": np.array([10.0, 20.0, 60.0])}}
+    teacher = Teacher(explained(TEACHER), PAIRS)
+    rows = list(student_rows(teacher, {"naive": explained(NAIVE)}, ["naive"], PAIRS, blob))
+    assert value(rows, method="centre", attribution="lrp", population="all") == (40, 2)
+    assert value(rows, method="centre", attribution="lrp", population="common") == (60, 1)  # pair 1 is not predicted
+    assert value(rows, method="centre", attribution="grad_cam", population="all") == (30, 3)
 
 
 def test_the_absorbed_share_is_a_score_of_its_pairs():

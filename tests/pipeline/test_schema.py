@@ -109,7 +109,7 @@ MISTAKES = {
     "distill.snapshots": ([6], "is not before the last epoch"),
     "scratch.students.thin.rates": ({"conv2": 1.0}, "scratch.students.thin.rates.conv2: a rate of 1.0 leaves none"),
     "evaluate.methods": (["naive", "kd"], "kd is no method that a compression trains"),
-    "attribute.every": (["saliency", "saliency"], "saliency stands there twice"),
+    "attribute.every": (["saliency"], "every: saliency is none of the methods grad_cam, "),
     "attribute.compared.students": (["third"], "no compression trains third"),
     "attribute.compared.methods": (["swa_best"], "swa_best is no method that a compression trains"),
     "attribute.methods.information_bottleneck.layer": ("conv9", "no layer is called conv9; there are conv1, "),
@@ -141,6 +141,19 @@ def test_a_mistake_is_one_line_that_names_the_parameter(key):
     assert problem in message
     assert "\n" not in message
     assert len(message) < 500
+
+
+@pytest.mark.parametrize("asked", [{"compared": "eighth"}, {"every": "information_bottleneck"}])
+def test_a_layer_whose_maps_differ_in_size_is_named(asked):
+    # vgg11 ends with a map of vgg16's size, but its third convolution lies behind two max-pools, vgg16's behind one.
+    wrong = values("voc2012")
+    wrong["distill"]["students"]["eighth"] = {"architecture": "vgg11_bn", "width_divisor": 8}
+    attribute = wrong["attribute"]
+    attribute["methods"]["information_bottleneck"]["layer"] = "conv3"
+    attribute["compared"]["students"] = ["iterative", asked.get("compared", "rate_70")]
+    attribute["every"] += [asked["every"]] if "every" in asked else []
+    with pytest.raises(UserError, match="at conv3 some networks have a side of 56, others of 113"):
+        validate(Profile, wrong)
 
 
 @pytest.mark.parametrize("section", list(values()))

@@ -20,6 +20,8 @@ COSINES = {
     "swa": {"grad_cam": (0.9, 0.9), "lrp": (0.6, 0.7)},
 }
 
+OWN = {"naive": 30, "swa": 34}
+
 
 def rows(attributions=("grad_cam", "lrp")):
     for seed in (0, 1):
@@ -36,7 +38,7 @@ def rows(attributions=("grad_cam", "lrp")):
                 yield {**network, "metric": "nonzero_parameters", "value": 100}
                 for attribution in attributions if iteration == 5 else ("grad_cam",):
                     cosine = of_method.get(attribution, (0.4, 0.4))[seed]
-                    for population, count in (("own", 30), ("common", 20), ("all", 40)):
+                    for population, count in (("own", OWN[method]), ("common", 20), ("all", 40)):
                         of = {**network, "attribution": attribution, "population": population, "n": count}
                         yield {**of, "metric": "cosine", "value": cosine}
                         yield {**of, "metric": "roc_auc", "value": 100 * cosine}
@@ -44,6 +46,7 @@ def rows(attributions=("grad_cam", "lrp")):
             for attribution in attributions:
                 of = {**where, "method": "teacher", "attribution": attribution, "population": "common", "n": 20}
                 yield {**of, "metric": "roc_auc", "value": 95.0}
+                yield {**of, "method": "centre", "metric": "roc_auc", "value": 60.0 + seed}
             yield {
                 **where,
                 "attribution": "centre",
@@ -68,7 +71,23 @@ def test_a_cell_is_mean_and_deviation_over_seeds():
     assert list(found.mean.index) == ["Naive", "SWA"]
     assert found.mean.at["Naive", "grad_cam"] == pytest.approx(0.6)
     assert found.deviation.at["Naive", "grad_cam"] == pytest.approx(0.02**0.5)
-    assert found.pairs.to_dict() == {"grad_cam": 40, "lrp": 40}
+    assert found.seeds.to_dict() == {"grad_cam": 2, "lrp": 2}
+
+
+def test_pairs_are_counted_for_each_row():
+    pairs = transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "roc_auc", "own").pairs
+    assert pairs["lrp"].to_dict() == {"Teacher": 40, "Naive": 30, "SWA": 34}
+
+
+def test_a_column_rests_on_the_seeds_that_every_row_has():
+    some = results()
+    gone = (some["method"] == "swa") & (some["attribution"] == "lrp") & (some["seed"] == 0)
+    for missing in (some[~gone], some.assign(value=some["value"].mask(gone))):
+        found = transfer(missing, LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "cosine", "all")
+        assert found.seeds.to_dict() == {"grad_cam": 2, "lrp": 1}
+        assert found.mean["lrp"].to_dict() == {"Naive": 0.6, "SWA": 0.7}
+        assert found.mean.at["Naive", "grad_cam"] == pytest.approx(0.6)
+        assert not found.ahead["lrp"].any()
 
 
 def test_ahead_means_by_more_than_the_larger_deviation():
@@ -83,7 +102,8 @@ def test_the_teacher_is_judged_on_the_same_pairs():
     common = transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "roc_auc", "common")
     assert of_all.mean.at["Teacher", "lrp"] == 90.5
     assert common.mean.at["Teacher", "lrp"] == 95
-    assert not of_all.ahead.loc["Teacher"].any()
+    assert common.mean.at["Centre (baseline)", "lrp"] == 60.5
+    assert not common.ahead.loc[["Teacher", "Centre (baseline)"]].any(axis=None)
 
 
 def test_one_seed_has_no_deviation_and_nothing_is_ahead():
@@ -98,7 +118,7 @@ def test_the_matrix_as_text_and_picture(tmp_path):
         metric: transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], metric, "all")
         for metric in ("cosine", "roc_auc", "point_accuracy")
     }
-    text = transfer_markdown(found, "Title", "Note.", 2)
+    text = transfer_markdown(found, "Title", "Note.")
     assert "| SWA" in text
     assert "0.90 ± 0.00†" in text
     assert text.count("| n") == 3
@@ -127,6 +147,14 @@ def test_tables_1_and_2_show_the_published_figures_beside_ours():
     assert "100 (0.29M)" in text
 
 
+def test_a_method_that_explains_few_pairs_is_judged_on_the_population_of_its_row():
+    some = results(attributions=ATTRIBUTIONS)
+    capped = some.assign(n=some["n"].where(some["attribution"] != "rap", 5))
+    frame = next(deformations(capped, 30)).frame.set_index("network")
+    assert frame.loc["distillation", "population"] == "own"
+    assert (frame.loc["distillation", "rap_n"], frame.loc["distillation", "lrp_n"]) == (5, 30)
+
+
 def test_without_the_four_methods_there_is_no_table_1():
     assert list(deformations(results(), 0)) == []
 
@@ -134,8 +162,8 @@ def test_without_the_four_methods_there_is_no_table_1():
 def test_where_few_pairs_are_predicted_tables_1_and_2_are_over_all_pairs_and_say_so():
     # 30 own pairs of students, 40 of the teacher
     table, _ = deformations(results(attributions=ATTRIBUTIONS), 31)
-    populations = table.frame.set_index("network")["lrp_population"]
-    assert populations.to_dict() == {"full network": "own", "distillation": "all"}
+    populations = table.frame.set_index("network")["population"]
+    assert (populations["full network"], populations["distillation"]) == ("own", "all")
     text = deformation_markdown(table, "Note.", 2)
     assert "‡: over all pairs" in text
     assert "60.0 ± 14.1‡ (78.74)" in text

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from attribution_preservation.reporting.results import REFERENCES
 from tests.conftest import TINY, make_project, run_stage, write_parameters
 
 ORDER = (
@@ -56,7 +57,7 @@ def test_results_cover_every_network_metric_and_population(finished):
     found = {
         tuple(row)
         for row in localization[["compression", "student", "iteration", "method", "population"]].itertuples(index=False)
-        if row.method != "teacher"
+        if row.method not in REFERENCES
     }
     networks = {("teacher", "", "", "")} | {("scratch", "half", "", "")}
     for method in ("naive", "sswa"):
@@ -78,6 +79,9 @@ def test_results_cover_every_network_metric_and_population(finished):
 def test_compared_networks_alone_are_explained_by_every_method(finished):
     results = pd.read_csv(finished[0] / "reports" / "results.csv", keep_default_na=False)
     rows = results[(results["metric"] == "roc_auc") & (results["population"] == "all")]
+    baselines = rows[rows["method"].isin(REFERENCES)]
+    assert set(baselines["attribution"]) == set(TINY["attribute.methods"])
+    rows = rows.drop(baselines.index)
     networks = rows.groupby(["compression", "student", "iteration", "method"])["attribution"].agg(set)
     maps = set(TINY["attribute.methods"])
     compared = {

@@ -183,24 +183,33 @@ class Profile(Section):
 
     def _check_attribution(self, teacher: Layers, students: dict[str, dict[str, Layers]]) -> None:
         compared, trained = self.attribute.compared, set()
-        layers = [teacher]
+        few, everyone = [teacher], [teacher]
         for compression in filter(self._runs, COMPRESSIONS[:-1]):
             trained |= {
                 method
                 for name in getattr(self, compression).matchings
                 for method in methods_of(name, self.matching[name])
             }
-            layers += [found for name, found in students[compression].items() if name in compared.students]
+            few += [found for name, found in students[compression].items() if name in compared.students]
+            everyone += students[compression].values()
         known = {name for compression in filter(self._runs, COMPRESSIONS[:-1]) for name in students[compression]}
         if unknown := [name for name in compared.students if name not in known]:
             raise ValueError(f"attribute.compared.students: no compression trains {unknown[0]}")
         if unknown := [name for name in compared.methods if name not in trained]:
             raise ValueError(f"attribute.compared.methods: {unknown[0]} is no method that a compression trains")
         for name, method in self.attribute.methods.items():
-            layer = getattr(method, "layer", None)
-            if layer and any(layer not in layer_names(found) for found in layers):
+            if not (layer := getattr(method, "layer", None)):
+                continue
+            explained = everyone if name in self.attribute.every else few
+            if any(layer not in layer_names(found) for found in explained):
                 there = ", ".join(layer_names(teacher))
                 raise ValueError(f"attribute.methods.{name}.layer: no layer is called {layer}; there are {there}")
+            sides = sorted({map_sizes(found, self.input.size)[layer] for found in explained})
+            if len(sides) > 1:
+                raise ValueError(
+                    f"attribute.methods.{name}.layer: at {layer} some networks have a side of {sides[0]}, others of "
+                    f"{sides[1]}; their maps could not be compared"
+                )
 
 
 def _layers(key: str, shape: Shape) -> Layers:
