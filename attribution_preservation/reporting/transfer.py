@@ -181,7 +181,9 @@ def draw_transfer(matrices: dict[str, Transfer], title: str, path: Path) -> None
             for j, attribution in enumerate(found.mean.columns):
                 mark = "†" if found.ahead.at[name, attribution] else ""
                 color = "black" if values[i, j] > middle else "white"
-                ax.text(j, i, f"{values[i, j]:.{digits}f}{mark}", ha="center", va="center", fontsize=8, color=color)
+                text = f"{values[i, j]:.{digits}f}{mark}"
+                # It lies within its cell; to lay out hundreds of texts takes seconds.
+                ax.text(j, i, text, ha="center", va="center", fontsize=8, color=color, in_layout=False)
         names = [
             f"{fill(display_name(a).replace('_', ' '), 13)}\nn = {count:.0f}"
             + (f"\n{found.seeds[a]} of {found.seeds.max()} seeds" if found.seeds[a] < found.seeds.max() else "")
