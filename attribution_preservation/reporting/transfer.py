@@ -170,29 +170,34 @@ def draw_transfer(matrices: dict[str, Transfer], title: str, path: Path) -> None
     """The matrix as a heat map, one panel per metric; every cell bears its mean, and † as in the table."""
     columns = max(len(found.mean.columns) for found in matrices.values())
     figure, axes = plt.subplots(
-        len(matrices), 1, figsize=(2.5 + 0.85 * columns, 2.6 * len(matrices)), layout="constrained", squeeze=False
+        len(matrices),
+        1,
+        figsize=(3.5 + 0.85 * columns, 1.2 + 2 * len(matrices)),
+        layout="constrained",
+        sharex=True,
+        squeeze=False,
     )
     for ax, (metric, found) in zip(axes[:, 0], matrices.items(), strict=True):
         heading, digits = METRICS[metric]
         values = found.mean.to_numpy(dtype=float)
         image = ax.imshow(values, cmap="cividis", aspect="auto")
-        middle = (np.nanmin(values) + np.nanmax(values)) / 2
+        known = values[~np.isnan(values)]
+        middle = (known.min() + known.max()) / 2 if known.size else 0
         for i, name in enumerate(found.mean.index):
             for j, attribution in enumerate(found.mean.columns):
                 mark = "†" if found.ahead.at[name, attribution] else ""
                 color = "black" if values[i, j] > middle else "white"
-                text = f"{values[i, j]:.{digits}f}{mark}"
+                text = _cell(values[i, j], np.nan, digits) + mark
                 # It lies within its cell; to lay out hundreds of texts takes seconds.
                 ax.text(j, i, text, ha="center", va="center", fontsize=8, color=color, in_layout=False)
         names = [
-            f"{fill(display_name(a).replace('_', ' '), 13)}\nn = {count:.0f}"
-            + (f"\n{found.seeds[a]} of {found.seeds.max()} seeds" if found.seeds[a] < found.seeds.max() else "")
+            f"{fill(display_name(a).replace('_', ' '), 13)}\nn = {count:.0f}\nseeds: {found.seeds[a]}"
             for a, count in _counted(found).items()
         ]
         ax.set_xticks(range(len(names)), names, fontsize=7)
         ax.set_yticks(range(len(found.mean.index)), found.mean.index, fontsize=8)
         ax.set_ylabel("matched in training", fontsize=8)
-        figure.colorbar(image, ax=ax, label=heading, pad=0.01)
+        figure.colorbar(image, ax=ax, pad=0.01).set_label(heading, fontsize=8)
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(figure)
@@ -200,7 +205,7 @@ def draw_transfer(matrices: dict[str, Transfer], title: str, path: Path) -> None
 
 def _counted(found: Transfer) -> pd.Series:
     """Pairs by attribution method: the same for every row of a population that rows share."""
-    return found.pairs.max()
+    return found.pairs.max().fillna(0)
 
 
 def _cell(mean: float, deviation: float, digits: int) -> str:
