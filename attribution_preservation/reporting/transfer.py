@@ -211,4 +211,4 @@ def _counted(found: Transfer) -> pd.Series:
 def _cell(mean: float, deviation: float, digits: int) -> str:
     if np.isnan(mean):
         return ""
-    return f"{mean:.{digits}f}" + ("" if np.isnan(deviation) else f" ± {deviation:.{digits}f}")
+    return f"{mean:z.{digits}f}" + ("" if np.isnan(deviation) else f" ± {deviation:.{digits}f}")
