@@ -12,7 +12,7 @@ from attribution_preservation.attribution.gradients import deep_lift, gradient_i
 from attribution_preservation.attribution.lrp import lrp_relevance
 from attribution_preservation.attribution.perturbation import extremal_perturbation, meaningful_perturbation
 from attribution_preservation.attribution.rap import rap_relevance
-from attribution_preservation.attribution.relevance import Relevance, divide
+from attribution_preservation.attribution.relevance import Relevance, quotient
 from attribution_preservation.attribution.rise import rise
 from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.schema.attribute import InformationBottleneck, Method
@@ -64,8 +64,8 @@ class Attribution:
         """Maps, and of a method that hands down relevance the share in percent that did not arrive, [P]."""
         if walk := _RELEVANCE.get(self._maps):
             found = walk(network, images, classes, image_of_pair)
-            share, _ = divide(100 * found.absorbed[:, None], found.start[:, None])
-            return F.relu(found.maps) if self._maps == "rap" else found.maps, share[:, 0]
+            share = quotient(100 * found.absorbed, found.start)
+            return F.relu(found.maps) if self._maps == "rap" else found.maps, share
         return _FUNCTIONS[self._maps](network, images, classes, image_of_pair, **self._options), None
 
 

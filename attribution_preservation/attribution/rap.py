@@ -16,6 +16,7 @@ from attribution_preservation.attribution.relevance import (
     convolve_back,
     divide,
     propagate,
+    quotient,
     relu,
     unchanged,
     winner_takes_all,
@@ -62,7 +63,7 @@ def _head(
     bias, lost = divide(head.linear.bias[classes][:, None], size.sum((1, 2, 3))[:, None])
     found = found + size * bias[:, :, None, None]
     size, start = found.abs(), found.sum((1, 2, 3))
-    per_unit, _ = divide(start[:, None], size.sum((1, 2, 3))[:, None])
+    per_unit = quotient(start[:, None], size.sum((1, 2, 3))[:, None])
     return start + lost, Flow(size * per_unit[:, :, None, None], lost, rows)
 
 
@@ -74,15 +75,15 @@ def _convolution(layer: nn.Conv2d, inputs: torch.Tensor) -> tuple[torch.Tensor, 
         excited = of_pairs(convolve(layer, inputs, positive), flow.rows)
         inhibited = of_pairs(convolve(layer, inputs, negative), flow.rows)
         given = flow.relevance
-        up, _ = divide(given.clamp(min=0), excited)
-        down = divide(given.clamp(max=0), inhibited)[0] + divide(given, excited + inhibited)[0]
+        up = quotient(given.clamp(min=0), excited)
+        down = quotient(given.clamp(max=0), inhibited) + quotient(given, excited + inhibited)
         found = convolve_back(layer, inputs, positive, up) + convolve_back(layer, inputs, negative, down)
         found *= of_pairs(inputs, flow.rows)
-        some = found != 0
-        count = some.sum((1, 2, 3))
+        none = found == 0
+        count = none.shape[1:].numel() - none.sum((1, 2, 3))
         before = given.sum((1, 2, 3))
         shift = (found.sum((1, 2, 3)) - before) / count.clamp(min=1)
-        return flow.to((found - shift[:, None, None, None]) * some, before * (count == 0))
+        return flow.to((found - shift[:, None, None, None]).masked_fill_(none, 0), before * (count == 0))
 
     return layer(inputs), back
 

@@ -149,13 +149,18 @@ def propagate(
 
 
 def divide(relevance: torch.Tensor, denominator: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """relevance / denominator, 0 where the denominator is 0 or near underflow; and the sum of the relevance there, [P].
-
-    Beyond 1e-30 a quotient of float32 could overflow, and what is that small has nothing to hand on.
-    """
+    """The `quotient`, and the sum of the relevance where the denominator is 0, [P]."""
     zero = denominator.abs() < _TINY
-    quotient = (relevance / denominator.masked_fill(zero, 1)).masked_fill_(zero, 0)
-    return quotient, (relevance * zero).flatten(1).sum(1)
+    lost = torch.where(zero, relevance, 0).sum(tuple(range(1, relevance.dim())))
+    return (relevance / denominator).masked_fill_(zero, 0), lost
+
+
+def quotient(numerator: torch.Tensor, denominator: torch.Tensor) -> torch.Tensor:
+    """numerator / denominator, 0 where the denominator is 0 or near underflow.
+
+    Below 1e-30 a quotient of float32 could overflow, and what is that small has nothing to hand on.
+    """
+    return (numerator / denominator).masked_fill_(denominator.abs() < _TINY, 0)
 
 
 def unchanged(layer: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, Back]:
