@@ -53,7 +53,14 @@ def comparison_panels(results: pd.DataFrame, methods: Sequence[str], population:
             lines.append(Line("Teacher", ends, [teacher] * 2, [float("nan")] * 2))
         counted = of_pairs and population == "common"
         # Few pairs are common with a weak network; their number differs from student to student.
-        under = [f"\n{level.of(rows)['n'].mean():.0f} pairs" if counted else "" for level in students]
+        under = [f"\n{_pairs(level.of(rows), methods):.0f} pairs" if counted else "" for level in students]
         ticks = [name + words for name, words in zip(names, under, strict=True)]
         panels.append(Panel(label, lines, "", (list(range(len(students))), ticks)))
     return panels
+
+
+def _pairs(rows: pd.DataFrame, methods: Sequence[str]) -> float:
+    """Mean number over seeds, of the networks that are drawn: variants have fewer seeds, baselines several rows."""
+    named = present(rows, methods)
+    drawn = rows[rows["method"].isin(named)] if named else select(rows, method=None)
+    return float(drawn["n"].mean())

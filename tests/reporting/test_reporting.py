@@ -214,6 +214,17 @@ def test_the_comparison_has_a_point_for_every_student_and_method(scores):
     assert (teacher.name, teacher.mean) == ("Teacher", [95.0, 95.0])
 
 
+def test_the_comparison_counts_the_pairs_of_the_networks_that_it_draws(scores):
+    results = scores()
+    drawn = comparison_panels(results, METHODS, "common")[1].ticks[1]
+    # A variant of one seed, and a baseline on the same pairs: other means over seeds, of networks that are not drawn.
+    common = results[results["population"] == "common"]
+    others = [common[common["method"] == "swa"].assign(method=name, n=999) for name in ("swa_right", "centre")]
+    more = comparison_panels(pd.concat([results, *others], ignore_index=True), METHODS, "common")[1].ticks[1]
+    assert all(name.endswith(" pairs") for name in drawn)
+    assert more == drawn
+
+
 def test_the_curves_are_the_means_by_iteration(scores):
     results = scores()
     panels = curve_panels(results, courses(results, "prune_weights")["iterative"], METHODS, "own")
