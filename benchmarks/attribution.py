@@ -1,8 +1,5 @@
 """What an attribution map costs, in forward passes of its network, and LRP beside zennit's composite; one thread."""
 
-import random
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
@@ -19,6 +16,7 @@ from attribution_preservation.attribution.rap import rap
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.vgg import build
 from benchmarks.report import Figure
+from benchmarks.rounds import ratio, time_rounds
 
 # Side of the image: batch and rounds.
 SIZES = {64: (16, 20), 224: (4, 8)}
@@ -49,12 +47,12 @@ def measure() -> list[Figure]:
         }
         for name, (method, _) in METHODS.items():
             variants[name] = lambda m=method, n=network, x=images, c=classes: m(n, x, c)  # type: ignore[misc]
-        times = _rounds(variants, rounds)
+        times = time_rounds(variants, rounds, "cpu")
         for name, (_, target) in METHODS.items():
             ratios = [found[name] / found["forward"] for found in times]
-            figures.append(_figure(f"{name}_over_forward_{size}px", ratios, "lower", target))
+            figures.append(ratio(f"{name}_over_forward_{size}px", ratios, "lower", target))
         ratios = [found["zennit"] / found["lrp"] for found in times]
-        figures.append(_figure(f"zennit_over_lrp_{size}px", ratios, "higher", ZENNIT_TARGET))
+        figures.append(ratio(f"zennit_over_lrp_{size}px", ratios, "higher", ZENNIT_TARGET))
     return figures
 
 
@@ -71,21 +69,3 @@ def zennits_lrp(network: Network, images: torch.Tensor, classes: torch.Tensor) -
             return attributor(images, lambda logits: logits.detach() * start)[1].sum(1)
 
     return run
-
-
-def _rounds(variants: dict[str, Callable[[], object]], count: int) -> list[dict[str, float]]:
-    """Seconds of each variant in each round, after one round that is not counted."""
-    found, order = [], random.Random(0)
-    for _ in range(count + 1):
-        times = {}
-        for name, variant in order.sample(list(variants.items()), len(variants)):
-            start = time.perf_counter()
-            variant()
-            times[name] = time.perf_counter() - start
-        found.append(times)
-    return found[1:]
-
-
-def _figure(name: str, values: list[float], better: str, target: float | None) -> Figure:
-    quartiles = statistics.quantiles(values, n=4)
-    return Figure(name, statistics.median(values), "ratio", better, target, (quartiles[0], quartiles[2]))

@@ -5,9 +5,6 @@ formulation, written here from its description (the teacher's map by a backward 
 student's by one with `create_graph`, then the backward pass of the total loss), is the other end.
 """
 
-import random
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +20,7 @@ from attribution_preservation.models.task import task_loss
 from attribution_preservation.models.vgg import build
 from attribution_preservation.pipeline.schema.matching import Matching, methods_of, read_entry
 from benchmarks.report import Figure
+from benchmarks.rounds import ratio, time_rounds
 
 METHODS = ("ewa", "swa", "sswa")
 TARGET = 1.05
@@ -60,13 +58,13 @@ def measure() -> list[Figure]:
             with torch.no_grad():
                 teacher(images)
 
-        rounds = _rounds({**steps, "teacher": forward}, _ROUNDS[device][name], device)
+        rounds = time_rounds({**steps, "teacher": forward}, _ROUNDS[device][name], device)
         for method in METHODS:
             floor = [r[method] / (r["naive"] + r["teacher"]) for r in rounds]
             released = [r[f"{method}_released"] / r[method] for r in rounds]
             target = TARGET if method == "swa" else None
-            figures.append(_figure(f"{name}_{method}_step_over_floor", floor, "lower", target))
-            figures.append(_figure(f"{name}_{method}_released_over_step", released, "higher", None))
+            figures.append(ratio(f"{name}_{method}_step_over_floor", floor, "lower", target))
+            figures.append(ratio(f"{name}_{method}_released_over_step", released, "higher", None))
     return figures
 
 
@@ -122,27 +120,3 @@ def _step(objective: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor
         optimizer.step()
 
     return step
-
-
-def _rounds(variants: dict[str, Callable[[], None]], count: int, device: str) -> list[dict[str, float]]:
-    """Seconds of each variant in each round, after two rounds that are not counted.
-
-    The order changes from round to round: what a step finds in caches and in the allocator is what the one before left.
-    """
-    found = []
-    order = random.Random(0)
-    for _ in range(count + 2):
-        times = {}
-        for name, variant in order.sample(list(variants.items()), len(variants)):
-            start = time.perf_counter()
-            variant()
-            if device == "cuda":
-                torch.cuda.synchronize()
-            times[name] = time.perf_counter() - start
-        found.append(times)
-    return found[2:]
-
-
-def _figure(name: str, values: list[float], better: str, target: float | None) -> Figure:
-    quartiles = statistics.quantiles(values, n=4)
-    return Figure(name, statistics.median(values), "ratio", better, target, (quartiles[0], quartiles[2]))
