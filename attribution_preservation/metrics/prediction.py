@@ -1,6 +1,7 @@
 """How good are the predictions? Multi-label scores, in percent, by scikit-learn."""
 
 import numpy as np
+from scipy.special import expit, log_expit
 from sklearn.metrics import average_precision_score, f1_score, label_ranking_average_precision_score
 
 
@@ -30,3 +31,77 @@ def f1(logits: np.ndarray, labels: np.ndarray) -> float:
     """F1 of the predictions logit > 0, mean over the classes that occur, in percent."""
     occurs = labels.any(axis=0)
     return 100.0 * float(f1_score(labels[:, occurs], logits[:, occurs] > 0, average="macro", zero_division=0.0))
+
+
+def agreement(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    """On how many of an image's classes two networks decide alike (logit > 0), in percent, [N].
+
+    Args:
+        student, teacher: logits [N, C].
+    """
+    return 100.0 * ((student > 0) == (teacher > 0)).mean(axis=1)
+
+
+def divergence(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    """Kullback-Leibler divergence KL(teacher || student) of each class's Bernoulli distribution.
+
+    Args:
+        student, teacher: logits [N, C].
+
+    Returns:
+        Nats, [N, C]; not negative, finite for any finite logits.
+    """
+    student, teacher = student.astype(np.float64), teacher.astype(np.float64)
+    p = expit(teacher)
+    yes = p * (log_expit(teacher) - log_expit(student))
+    no = (1 - p) * (log_expit(-teacher) - log_expit(-student))
+    return yes + no
+
+
+def image_ap(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """What `sample_ap` is the mean of: average precision of each image over its classes, in percent, [N].
+
+    scikit-learn gives the mean alone, and takes milliseconds to be asked image by image.
+    """
+    holds = labels.astype(bool)
+    # For every class: which classes are ranked at least as high.
+    above = logits[:, None, :] >= logits[:, :, None]
+    precision = (above & holds[:, None, :]).sum(axis=2) / above.sum(axis=2)
+    classes = holds.sum(axis=1)
+    return 100.0 * np.where(classes > 0, (precision * holds).sum(axis=1) / np.maximum(classes, 1), 1.0)
+
+
+def resampled_mean_ap(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """`mean_ap` of many samples of the same images; scikit-learn takes one at a time, and sorts each again.
+
+    Args:
+        logits: [N, C].
+        labels: 0 or 1, [N, C].
+        weights: how often each image occurs, [R, N].
+
+    Returns:
+        Percent, [R]: the mean over the classes that occur in the row's images; NaN where none does.
+    """
+    precision, occurs = np.zeros(len(weights)), np.zeros(len(weights))
+    for scores, truth in zip(logits.T, labels.T, strict=True):
+        order = np.argsort(-scores, kind="stable")
+        ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # of each group of equal scores
+        counted = weights[:, order]
+        predicted = np.cumsum(counted, axis=1)[:, ends]
+        right = np.cumsum(counted * truth[order], axis=1)[:, ends]
+        area = (np.diff(right, axis=1, prepend=0) * right / np.maximum(predicted, 1)).sum(axis=1)
+        precision += np.divide(area, right[:, -1], out=np.zeros(len(weights)), where=right[:, -1] > 0)
+        occurs += right[:, -1] > 0
+    return 100.0 * np.divide(precision, occurs, out=np.full(len(weights), np.nan), where=occurs > 0)
+
+
+def resampled_f1(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """`f1` of many samples of the same images; arguments and result as of `resampled_mean_ap`."""
+    predicted, truth = logits > 0, labels.astype(bool)
+    right, wrong = weights @ (predicted & truth), weights @ (predicted != truth)
+    occurs = weights @ truth > 0
+    counted = 2 * right + wrong
+    scores = np.divide(2 * right, counted, out=np.zeros_like(counted), where=counted > 0)
+    classes = occurs.sum(axis=1)
+    total = np.where(occurs, scores, 0.0).sum(axis=1)
+    return 100.0 * np.divide(total, classes, out=np.full(len(weights), np.nan), where=classes > 0)
