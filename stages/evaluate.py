@@ -1,4 +1,4 @@
-"""Stage evaluate: every score of one batch of networks, from their maps and logits alone."""
+"""Stage evaluate: every score of one batch of networks, from their maps and logits alone; means, and pair by pair."""
 
 from itertools import groupby
 from pathlib import Path
@@ -14,9 +14,11 @@ from attribution_preservation.metrics.scoring import (
     Evidence,
     Maps,
     Row,
+    Scored,
     ScoredPairs,
     Teacher,
     baseline_scores,
+    score_students,
     student_rows,
     teacher_rows,
 )
@@ -25,7 +27,7 @@ from attribution_preservation.pipeline.run.layout import Identity, network_files
 from attribution_preservation.pipeline.run.parent import Parent
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.run.tensors import read_description, read_tensors
+from attribution_preservation.pipeline.run.tensors import read_description, read_tensors, write_tensors
 from attribution_preservation.pipeline.schema.evaluate import Evaluate
 
 REMEDY = "run the stage attribute first"
@@ -37,7 +39,8 @@ def main(stage: Stage) -> str:
     torch.set_num_threads(1)
     settings = stage.section("evaluate", Evaluate)
     folder = Path("maps", stage.axes["group"])
-    networks = _networks(stage.dep(folder / stage.axes["batch"]))
+    maps = stage.dep(folder / stage.axes["batch"])
+    networks = _networks(maps)
     teachers = {
         identity.seed: path for identity, path in _networks(stage.dep(folder / stage.parameters("folders.teacher")))
     }
@@ -46,23 +49,30 @@ def main(stage: Stage) -> str:
     progress = Progress(len(networks), f"scores of {stage.axes['batch']}", unit="network")
     rows: list[Row] = []
     parent = Parent()
-    for seed, of_seed in groupby(networks, key=lambda found: found[0].seed):
-        teacher = Teacher(_evidence(teachers[seed], pairs), pairs)
-        for level, members in groupby(of_seed, key=lambda found: _level(found[0])):
-            parent.check()
-            found = dict(members)
-            compression, student, iteration = level
-            if compression == "teacher":
-                scores = teacher_rows(teacher, pairs, baselines)
-            else:
-                students = {identity.method: _evidence(path, pairs) for identity, path in found.items()}
-                scores = student_rows(teacher, students, settings.methods, pairs, baselines)
-            where = {"compression": compression, "seed": seed, "student": student, "iteration": iteration or None}
-            rows += [{**where, **row} for row in scores]
-            progress.advance(len(found))
-    progress.close()
     with atomic_directory(stage.out) as partial:
+        for seed, of_seed in groupby(networks, key=lambda found: found[0].seed):
+            teacher = Teacher(_evidence(teachers[seed], pairs), pairs)
+            for level, members in groupby(of_seed, key=lambda found: _level(found[0])):
+                parent.check()
+                compression, student, iteration = level
+                found = list(members)
+                scored: dict[str, Scored]
+                if compression == "teacher":
+                    scored = {"": teacher.scored(pairs)}
+                    scores = teacher_rows(teacher, pairs, baselines)
+                else:
+                    students = {identity.method: _evidence(path, pairs) for identity, path in found}
+                    scored = score_students(teacher, students, settings.methods, pairs)
+                    scores = student_rows(teacher, students, scored, pairs, baselines)
+                where = {"compression": compression, "seed": seed, "student": student, "iteration": iteration or None}
+                rows += [{**where, **row} for row in scores]
+                for identity, path in found:
+                    _write_scored(partial / "pairs" / path.relative_to(maps), scored[identity.method], identity)
+                progress.advance(len(found))
         pd.DataFrame(rows).to_csv(partial / "results.csv", index=False, lineterminator="\n")
+        truth = {"image": torch.from_numpy(pairs.image), "labels": torch.from_numpy(pairs.labels)}
+        write_tensors(partial / "truth.safetensors", truth, {})
+    progress.close()
     return f"{len(rows)} figures over {len(pairs.label)} (image, class) pairs in {stage.out}"
 
 
@@ -84,6 +94,12 @@ def _pairs(stage: Stage) -> ScoredPairs:
     positions = store.part("val")
     pairs = scored_pairs(store, positions, stage.parameters("input.size"))
     return ScoredPairs(pairs.image, pairs.label, pairs.masks, pairs.mask_row, store.labels(positions))
+
+
+def _write_scored(path: Path, scored: Scored, identity: Identity) -> None:
+    # Copies: two names for one array, as several methods explain the same pairs, are not for safetensors.
+    arrays = {name: torch.tensor(values) for name, values in scored.arrays().items()}
+    write_tensors(path, arrays, {"identity": identity.as_dict()})
 
 
 def _evidence(path: Path, pairs: ScoredPairs) -> Evidence:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from attribution_preservation.metrics.localization import (
     centre_map,
     random_maps,
     score_localization,
 )
-from attribution_preservation.metrics.prediction import f1, mean_ap, sample_ap
+from attribution_preservation.metrics.prediction import agreement, divergence, f1, mean_ap, sample_ap
 from attribution_preservation.metrics.similarity import correlation, cosine, l2_distance
 
 Row = dict[str, Any]
@@ -94,6 +95,51 @@ def baseline_scores(pairs: ScoredPairs, random_seed: int) -> dict[str, dict[str,
     }
 
 
+@dataclass(frozen=True)
+class Scored:
+    """One network's scores, pair by pair: all that a test of two networks needs.
+
+    Attributes:
+        logits: of all evaluation images, [N, C].
+        images: scores of its predictions by metric, one for each evaluation image, [N].
+        explained: which of the scored pairs each attribution method explains, int64 [n].
+        scores: by attribution method and metric, each [n], of the pairs that it explains.
+        populations: which of all pairs belong to each, by name, bool [P].
+    """
+
+    logits: np.ndarray
+    images: dict[str, np.ndarray]
+    explained: dict[str, np.ndarray]
+    scores: dict[str, dict[str, np.ndarray]]
+    populations: dict[str, np.ndarray]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As a file holds them; `of_arrays` is the way back."""
+        found = {"logits": self.logits} | {f"image/{metric}": values for metric, values in self.images.items()}
+        found |= {f"explained/{attribution}": pairs for attribution, pairs in self.explained.items()}
+        found |= {f"population/{population}": member for population, member in self.populations.items()}
+        for attribution, scores in self.scores.items():
+            found |= {f"score/{attribution}/{metric}": values for metric, values in scores.items()}
+        return found
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Scored":
+        """The inverse of `arrays`."""
+        parts = [(name.split("/"), values) for name, values in arrays.items()]
+        explained = {name[1]: values for name, values in parts if name[0] == "explained"}
+        scores: dict[str, dict[str, np.ndarray]] = {attribution: {} for attribution in explained}
+        for name, values in parts:
+            if name[0] == "score":
+                scores[name[1]][name[2]] = values
+        populations = {name[1]: values for name, values in parts if name[0] == "population"}
+        images = {name[1]: values for name, values in parts if name[0] == "image"}
+        return cls(arrays["logits"], images, explained, scores, populations)
+
+    def members(self, attribution: str) -> dict[str, np.ndarray]:
+        """Which of the pairs that a method explains belong to each population, bool [n]."""
+        return {name: member[self.explained[attribution]] for name, member in self.populations.items()}
+
+
 class Teacher:
     """A teacher's evidence with the localisation scores of its maps, which every student of it needs again.
 
@@ -105,6 +151,12 @@ class Teacher:
     def __init__(self, evidence: Evidence, pairs: ScoredPairs) -> None:
         self.evidence = evidence
         self.scores = {attribution: _scores(maps, pairs) for attribution, maps in evidence.maps.items()}
+
+    def scored(self, pairs: ScoredPairs) -> Scored:
+        """Its scores as those of any network."""
+        own = pairs.predicted(self.evidence.logits)
+        populations = {"own": own, "all": np.ones(len(own), dtype=bool)}
+        return Scored(self.evidence.logits, {}, _explained(self.evidence), self.scores, populations)
 
     def beside(self, attribution: str, maps: Maps) -> Maps:
         """Its own maps of the pairs that a student's maps explain.
@@ -120,27 +172,18 @@ class Teacher:
 
 def teacher_rows(teacher: Teacher, pairs: ScoredPairs, baselines: dict[str, dict[str, np.ndarray]]) -> Iterator[Row]:
     """Rows of one teacher, and of the baselines on its pairs."""
-    populations = {"own": pairs.predicted(teacher.evidence.logits), "all": np.ones(len(pairs.label), dtype=bool)}
+    scored = teacher.scored(pairs)
     yield from _network_rows(teacher.evidence, pairs)
-    for attribution, scores in teacher.scores.items():
-        explained = teacher.evidence.maps[attribution].pairs
-        yield from _means(scores, _among(populations, explained), attribution=attribution)
+    for attribution, scores in scored.scores.items():
+        yield from _means(scores, scored.members(attribution), attribution=attribution)
     for name, scores in baselines.items():
-        yield from _means(scores, populations, attribution=name)
+        yield from _means(scores, scored.populations, attribution=name)
 
 
-def student_rows(
-    teacher: Teacher,
-    students: Mapping[str, Evidence],
-    compared: Sequence[str],
-    pairs: ScoredPairs,
-    baselines: dict[str, dict[str, np.ndarray]],
-) -> Iterator[Row]:
-    """Rows of the students that differ in nothing but the method, beside their teacher.
-
-    For the population `common` the teacher and the baselines are scored on the same pairs: their rows bear the method
-    `teacher`, or none. Where several attribution methods explain the students, which may explain different pairs, the
-    baselines have rows on the pairs of each: with its name as attribution, and theirs as method.
+def score_students(
+    teacher: Teacher, students: Mapping[str, Evidence], compared: Sequence[str], pairs: ScoredPairs
+) -> dict[str, Scored]:
+    """Score students that differ in nothing but the method, beside their teacher.
 
     Args:
         teacher: their teacher.
@@ -148,33 +191,69 @@ def student_rows(
         compared: methods whose predictions make the population `common`; where none of them is among the students,
             all of the students' do.
         pairs: the scored pairs.
-        baselines: scores of the baseline maps.
     """
     predicted = {method: pairs.predicted(student.logits) for method, student in students.items()}
     deciding = [predicted[method] for method in compared if method in predicted] or list(predicted.values())
     common = np.logical_and.reduce([pairs.predicted(teacher.evidence.logits), *deciding])
+    found = {}
+    for method, student in students.items():
+        apart = divergence(student.logits, teacher.evidence.logits)
+        of_pair = apart[pairs.image, pairs.label]
+        of_student = {}
+        for attribution, maps in student.maps.items():
+            target = teacher.beside(attribution, maps)
+            of_student[attribution] = _scores(maps, pairs) | {
+                "cosine": cosine(maps.values, target.values),
+                "correlation": correlation(maps.values, target.values),
+                "l2": l2_distance(maps.values, target.values),
+                "pair_divergence": of_pair[maps.pairs],
+            }
+        populations = {"own": predicted[method], "common": common, "all": np.ones(len(pairs.label), dtype=bool)}
+        of_images = {
+            "agreement": agreement(student.logits, teacher.evidence.logits),
+            "divergence": apart.mean(axis=1),
+        }
+        found[method] = Scored(student.logits, of_images, _explained(student), of_student, populations)
+    return found
+
+
+def student_rows(
+    teacher: Teacher,
+    students: Mapping[str, Evidence],
+    scored: Mapping[str, Scored],
+    pairs: ScoredPairs,
+    baselines: dict[str, dict[str, np.ndarray]],
+) -> Iterator[Row]:
+    """Rows of students with the scores that `score_students` gives them, beside their teacher.
+
+    For the population `common` the teacher and the baselines are scored on the same pairs: their rows bear the method
+    `teacher`, or none. Where several attribution methods explain the students, which may explain different pairs, the
+    baselines have rows on the pairs of each: with its name as attribution, and theirs as method.
+    """
+    explained, shared = {}, {}
     for method, student in students.items():
         where = {"method": method or None, "sparsity": student.sparsity}
-        populations = {"own": predicted[method], "common": common, "all": np.ones(len(pairs.label), dtype=bool)}
         yield from _network_rows(student, pairs, **where)
-        for attribution, maps in student.maps.items():
-            scores, target = _scores(maps, pairs), teacher.beside(attribution, maps)
-            scores["cosine"] = cosine(maps.values, target.values)
-            scores["correlation"] = correlation(maps.values, target.values)
-            scores["l2"] = l2_distance(maps.values, target.values)
-            yield from _means(scores, _among(populations, maps.pairs), attribution=attribution, **where)
+        for metric, values in scored[method].images.items():
+            yield {**where, "metric": metric, "value": values.mean(), "n": len(values)}
+        for attribution, scores in scored[method].scores.items():
+            members = scored[method].members(attribution)
+            yield from _means(scores, members, attribution=attribution, **where)
+            yield from _associations(scores, members, attribution=attribution, **where)
+            # The same for every method.
+            explained[attribution] = scored[method].explained[attribution]
+            shared[attribution] = {population: members[population] for population in ("common", "all")}
     where = {"sparsity": next(iter(students.values())).sparsity}
-    explained = {attribution: maps.pairs for student in students.values() for attribution, maps in student.maps.items()}
     for attribution, found in explained.items():
-        member = _among({"common": common}, found)
-        yield from _means(teacher.scores[attribution], member, attribution=attribution, method="teacher", **where)
+        common = {"common": shared[attribution]["common"]}
+        yield from _means(teacher.scores[attribution], common, attribution=attribution, method="teacher", **where)
         if len(explained) > 1:
-            member = _among({"common": common, "all": np.ones(len(pairs.label), dtype=bool)}, found)
             for name, scores in baselines.items():
                 of_found = {metric: values[found] for metric, values in scores.items()}
-                yield from _means(of_found, member, attribution=attribution, method=name, **where)
+                yield from _means(of_found, shared[attribution], attribution=attribution, method=name, **where)
+    common = {"common": next(iter(scored.values())).populations["common"]}
     for name, scores in baselines.items():
-        yield from _means(scores, {"common": common}, attribution=name, **where)
+        yield from _means(scores, common, attribution=name, **where)
 
 
 def _scores(maps: Maps, pairs: ScoredPairs) -> dict[str, np.ndarray]:
@@ -182,8 +261,8 @@ def _scores(maps: Maps, pairs: ScoredPairs) -> dict[str, np.ndarray]:
     return scores if maps.absorbed is None else scores | {"absorbed": maps.absorbed}
 
 
-def _among(populations: Mapping[str, np.ndarray], explained: np.ndarray) -> dict[str, np.ndarray]:
-    return {population: member[explained] for population, member in populations.items()}
+def _explained(network: Evidence) -> dict[str, np.ndarray]:
+    return {attribution: maps.pairs for attribution, maps in network.maps.items()}
 
 
 def _network_rows(network: Evidence, pairs: ScoredPairs, **where: Any) -> Iterator[Row]:
@@ -202,3 +281,16 @@ def _means(scores: dict[str, np.ndarray], populations: dict[str, np.ndarray], **
             # How many maps are zero is a count; all else is a mean, and empty where the population is.
             value = counted.sum() if metric == "zero_maps" else counted.mean() if counted.size else None
             yield {**where, "population": population, "metric": metric, "value": value, "n": counted.size}
+
+
+def _associations(scores: dict[str, np.ndarray], populations: dict[str, np.ndarray], **where: Any) -> Iterator[Row]:
+    """Pair by pair, do maps move where predictions do? Rank correlation (Spearman) of cosine and divergence.
+
+    -1: the further the prediction of a pair's class is from the teacher's, the less its map is like the teacher's; 0:
+    one tells nothing about the other. Empty where all pairs have one value, or there are fewer than three.
+    """
+    for population, member in populations.items():
+        alike, apart = scores["cosine"][member], scores["pair_divergence"][member]
+        known = len(alike) > 2 and np.ptp(alike) > 0 and np.ptp(apart) > 0
+        value = float(spearmanr(alike, apart).statistic) if known else None
+        yield {**where, "population": population, "metric": "association", "value": value, "n": len(alike)}

@@ -4,13 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from attribution_preservation.metrics.scoring import (
     Evidence,
     Maps,
+    Scored,
     ScoredPairs,
     Teacher,
     baseline_scores,
+    score_students,
     student_rows,
     teacher_rows,
 )
@@ -34,8 +37,12 @@ def evidence(points_left, predicts):
 
 
 def rows_of(students, compared=("naive", "swa"), baselines=None):
-    teacher = Teacher(TEACHER, PAIRS)
-    return list(student_rows(teacher, students, compared, PAIRS, baselines or {}))
+    return rows_beside(Teacher(TEACHER, PAIRS), students, compared, baselines or {})
+
+
+def rows_beside(teacher, students, compared, baselines):
+    scored = score_students(teacher, students, compared, PAIRS)
+    return list(student_rows(teacher, students, scored, PAIRS, baselines))
 
 
 TEACHER = evidence([True, True, False], [True, True, True])
@@ -120,7 +127,7 @@ def subset(evidence_of_all, chosen, absorbed=None):
 
 def test_maps_of_some_pairs_are_scored_on_those_alone():
     teacher = Teacher(subset(TEACHER, [1, 2]), PAIRS)
-    rows = list(student_rows(teacher, {"naive": subset(NAIVE, [1, 2])}, ["naive"], PAIRS, {}))
+    rows = rows_beside(teacher, {"naive": subset(NAIVE, [1, 2])}, ["naive"], {})
     assert value(rows, method="naive", population="all", metric="roc_auc")[1] == 2
     assert value(rows, method="naive", population="own", metric="point_accuracy") == (0, 1)  # pair 2: points right
     assert value(rows, method="naive", population="all", metric="cosine") == (0.5, 2)  # pair 1 differs, pair 2 does not
@@ -133,7 +140,7 @@ def test_baselines_are_scored_on_the_pairs_of_each_method():
 
     blob = {"centre": {"roc_auc": np.array([10.0, 20.0, 60.0])}}
     teacher = Teacher(explained(TEACHER), PAIRS)
-    rows = list(student_rows(teacher, {"naive": explained(NAIVE)}, ["naive"], PAIRS, blob))
+    rows = rows_beside(teacher, {"naive": explained(NAIVE)}, ["naive"], blob)
     assert value(rows, method="centre", attribution="lrp", population="all") == (40, 2)
     assert value(rows, method="centre", attribution="lrp", population="common") == (60, 1)  # pair 1 is not predicted
     assert value(rows, method="centre", attribution="grad_cam", population="all") == (30, 3)
@@ -148,4 +155,35 @@ def test_the_absorbed_share_is_a_score_of_its_pairs():
 def test_maps_of_other_pairs_than_the_teachers_are_a_mistake():
     teacher = Teacher(subset(TEACHER, [1, 2]), PAIRS)
     with pytest.raises(ValueError, match="explain other pairs"):
-        list(student_rows(teacher, {"naive": subset(NAIVE, [0, 2])}, ["naive"], PAIRS, {}))
+        score_students(teacher, {"naive": subset(NAIVE, [0, 2])}, ["naive"], PAIRS)
+
+
+def test_scores_pair_by_pair_survive_their_file():
+    teacher = Teacher(subset(TEACHER, [0, 1], np.array([1.0, 3.0])), PAIRS)
+    (student,) = score_students(teacher, {"naive": subset(NAIVE, [0, 1])}, ["naive"], PAIRS).values()
+    assert student.scores["lrp"]["cosine"].tolist() == [1, 0]
+    assert student.members("lrp")["common"].tolist() == [True, False]
+    for scored in (student, teacher.scored(PAIRS)):
+        found = Scored.of_arrays(scored.arrays())
+        assert found.arrays().keys() == scored.arrays().keys()
+        assert all(np.array_equal(found.arrays()[name], values) for name, values in scored.arrays().items())
+
+
+def test_predictions_are_compared_with_the_teachers(rows):
+    # TEACHER predicts every pair's class and nothing else, NAIVE all but that of pair 1: 5 of 6 decisions agree.
+    assert value(rows, method="naive", metric="agreement") == (pytest.approx(100 * 5 / 6), 3)
+    apart = (sigmoid := 1 / (1 + np.exp(-1))) * 1 - (1 - sigmoid) * 1  # logits 1 and -1: KL = p - (1 - p)
+    assert value(rows, method="naive", metric="divergence") == (pytest.approx(apart / 6), 3)
+    assert value(rows, method="naive", population="all", metric="pair_divergence") == (pytest.approx(apart / 3), 3)
+    assert value(rows, method="naive", population="own", metric="pair_divergence") == (0, 2)
+
+
+def test_maps_that_move_where_predictions_do_are_associated(rows):
+    # NAIVE's map and prediction differ on pair 1 alone; SWA's map differs on pair 2, as its prediction does.
+    for method in ("naive", "swa"):
+        assert value(rows, method=method, population="all", metric="association") == (pytest.approx(-1), 3)
+    # Its map moves on pair 2 and its prediction on pair 1. Ranks of cosine 2.5 2.5 1, of divergence 1.5 3 1.5.
+    elsewhere = rows_of({"naive": evidence([True, True, True], [True, False, True])})
+    expected = stats.spearmanr([1, 1, 0], [0, 1, 0]).statistic
+    assert value(elsewhere, method="naive", population="all", metric="association") == (pytest.approx(expected), 3)
+    assert value(elsewhere, method="naive", population="common", metric="association") == (None, 2)
