@@ -16,6 +16,7 @@ from attribution_preservation.models.architectures import (
     thinned,
     wider_than,
 )
+from attribution_preservation.pipeline.schema.analysis import Analysis
 from attribution_preservation.pipeline.schema.attribute import Attribute
 from attribution_preservation.pipeline.schema.base import Section
 from attribution_preservation.pipeline.schema.compression import (
@@ -74,6 +75,7 @@ class Profile(Section):
     scratch: Scratch
     attribute: Attribute
     evaluate: Evaluate
+    analysis: Analysis
     tables: Tables
     figures: Figures
 

@@ -1,0 +1,133 @@
+"""Every comparison of two networks that one student allows, tested: each method with Naive, Naive with the teacher."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from attribution_preservation.metrics.prediction import image_ap, resampled_f1, resampled_mean_ap
+from attribution_preservation.metrics.scoring import Row, Scored
+from attribution_preservation.metrics.significance import (
+    image_weights,
+    paired_test,
+    resampled_means,
+)
+
+REFERENCE = "naive"
+# Attribution method and population, both empty for predictions; metric.
+Key = tuple[str, str, str]
+# A mean over its own share of the pairs, or no score of a map.
+_NOT_TESTED = ("zero_maps", "absorbed")
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """One metric of one network.
+
+    Attributes:
+        values: over all images, then over every resample, [1 + resamples].
+        images: how many it rests on.
+    """
+
+    values: np.ndarray
+    images: int
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What the scored pairs and images are.
+
+    Attributes:
+        image: image row of each pair, [P].
+        labels: multi-label vectors of all evaluation images, [N, C].
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+
+
+class Comparisons:
+    """Paired tests over the seeds of one student.
+
+    Args:
+        truth: the pairs and images.
+        resamples: of the bootstrap.
+        seed: of its drawing.
+    """
+
+    def __init__(self, truth: Truth, resamples: int, seed: int) -> None:
+        self._truth, self._seed = truth, seed
+        self._weights = image_weights(len(truth.labels), resamples, seed)
+
+    def rows(self, teachers: Mapping[int, Scored], students: Mapping[str, Mapping[int, Scored]]) -> Iterator[Row]:
+        """Every comparison of one student's networks.
+
+        Args:
+            teachers: by seed.
+            students: by method and seed; the method is empty for a student that was trained without one.
+
+        Yields:
+            Method and the reference that it is compared with, `naive` or `teacher`; attribution, population and metric
+            as in results.csv; the fields of PairedTest.
+        """
+        figures = {
+            method: {seed: self._figures(network, network) for seed, network in of_method.items()}
+            for method, of_method in students.items()
+        }
+        against_teacher = [REFERENCE] if REFERENCE in students else list(students)
+        for method in against_teacher:
+            found = {seed: self._figures(teachers[seed], network) for seed, network in students[method].items()}
+            yield from self._tests(figures[method], found, method=method, reference="teacher")
+        if REFERENCE in students:
+            for method in students:
+                if method != REFERENCE:
+                    yield from self._tests(figures[method], figures[REFERENCE], method=method, reference=REFERENCE)
+
+    def _figures(self, network: Scored, beside: Scored) -> dict[Key, _Figure]:
+        """A network's figures.
+
+        `own` pairs are the network's own; those of the population `common` are those of the network that it is beside.
+        """
+        labels, weights = self._truth.labels, self._weights
+        images = np.arange(len(labels))
+        of_images = {
+            "mean_ap": resampled_mean_ap(network.logits, labels, weights),
+            "f1": resampled_f1(network.logits, labels, weights),
+        }
+        by_image = {"sample_ap": image_ap(network.logits, labels)} | network.images
+        of_images |= _by_metric(by_image, images, weights)
+        found = {("", "", metric): _Figure(values, len(images)) for metric, values in of_images.items()}
+        for attribution, scores in network.scores.items():
+            if attribution not in beside.explained:
+                continue
+            explained = network.explained[attribution]
+            for population, member in (beside.members(attribution) | network.members(attribution)).items():
+                image = self._truth.image[explained[member]]
+                tested = {metric: values[member] for metric, values in scores.items() if metric not in _NOT_TESTED}
+                for metric, means in _by_metric(tested, image, weights).items():
+                    found[attribution, population, metric] = _Figure(means, len(np.unique(image)))
+        return found
+
+    def _tests(
+        self, figures: Mapping[int, Mapping[Key, _Figure]], others: Mapping[int, Mapping[Key, _Figure]], **where: str
+    ) -> Iterator[Row]:
+        seeds = sorted(set(figures) & set(others))
+        for key in dict.fromkeys(key for seed in seeds for key in figures[seed] if key in others[seed]):
+            both = [(figures[seed][key], others[seed][key]) for seed in seeds]
+            differences = np.stack([figure.values - other.values for figure, other in both], axis=1)
+            # A seed that has none is left out of the test.
+            images = min((count for pair in both if (count := min(f.images for f in pair))), default=0)
+            test = paired_test(differences, images, self._seed)
+            attribution, population, metric = key
+            yield {
+                **where,
+                "attribution": attribution or None,
+                "population": population or None,
+                "metric": metric,
+                **vars(test),
+            }
+
+
+def _by_metric(scores: Mapping[str, np.ndarray], image: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    means = resampled_means(np.stack(list(scores.values()), axis=1), image, weights)
+    return dict(zip(scores, means.T, strict=True))
