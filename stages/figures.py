@@ -13,9 +13,10 @@ from attribution_preservation.pipeline.run.tensors import read_description, read
 from attribution_preservation.pipeline.schema.matching import read_entry
 from attribution_preservation.pipeline.schema.reports import Figures
 from attribution_preservation.reporting.comparison import draw_comparison
-from attribution_preservation.reporting.curves import PLOTTED, courses, curve_table, draw_curves
+from attribution_preservation.reporting.curves import PLOTTED, courses, curve_table, draw_curves, draw_origin
 from attribution_preservation.reporting.heatmaps import HeatmapRow, draw_heatmaps
 from attribution_preservation.reporting.results import Level, compressions, display_name, last_levels, read_results
+from attribution_preservation.reporting.significance import ALPHA, MARK, read_tests
 from attribution_preservation.reporting.sweeps import draw_sweeps, find_sweeps
 from attribution_preservation.reporting.transfer import DRAWN, SHOWN, draw_transfer, transfer, transferred
 
@@ -34,6 +35,7 @@ def main(stage: Stage) -> str:
         stage.parameters("batches"),
         stage.parameters("profile"),
     )
+    tests = read_tests(stage.dep(Path("analysis/significance.csv")))
     along = {
         f"{compression}_{student}": course
         for compression in compressions(results)
@@ -44,6 +46,7 @@ def main(stage: Stage) -> str:
             draw_comparison(results, methods, population, folder / f"compressions_{population}.png")
             for name, course in along.items():
                 draw_curves(results, course, methods, population, folder / f"{name}_{population}.png")
+                draw_origin(results, course, methods, population, folder / f"{name}_origin_{population}.png")
         entries = {name: read_entry(name, section[name]) for name in stage.parameters("prune_channels.matchings")}
         if sweeps := find_sweeps(entries, methods):
             for level in last_levels(results, "prune_channels"):
@@ -52,10 +55,12 @@ def main(stage: Stage) -> str:
         for level, matched, attributions in transferred(results, methods):
             for population in SHOWN:
                 matrices = {
-                    metric: transfer(results, level, matched, attributions, metric, population) for metric in DRAWN
+                    metric: transfer(results, level, matched, attributions, metric, population, tests)
+                    for metric in DRAWN
                 }
                 name = f"{display_name(level.compression)} ({level.student.replace('_', ' ')})"
-                title = f"Every attribution method, {name}; pairs: {population}; †: ahead of Naive by a deviation"
+                marks = f"†: ahead of Naive by a deviation; {MARK}: differs from Naive, p < {ALPHA}"
+                title = f"Every attribution method, {name}; pairs: {population}; {marks}"
                 path = folder / f"transfer_{level.compression}_{level.student}_{population}.png"
                 draw_transfer(matrices, title, path)
         heatmaps = _Heatmaps(stage)

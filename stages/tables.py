@@ -7,7 +7,8 @@ from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.schema.reports import Tables
 from attribution_preservation.reporting.deformation import deformation_markdown, deformations
 from attribution_preservation.reporting.formats import csv_table, latex_table, markdown_table
-from attribution_preservation.reporting.results import display_name, headline, read_results
+from attribution_preservation.reporting.results import compressions, display_name, headline, last_levels, read_results
+from attribution_preservation.reporting.significance import read_tests, significance_markdown, significance_table
 from attribution_preservation.reporting.tables import POPULATIONS, plans, summarize
 from attribution_preservation.reporting.transfer import METRICS as TRANSFERRED
 from attribution_preservation.reporting.transfer import SHOWN, transfer, transfer_csv, transfer_markdown, transferred
@@ -22,6 +23,7 @@ def main(stage: Stage) -> str:
         stage.parameters("batches"),
         stage.parameters("profile"),
     )
+    tests, seeds = read_tests(stage.dep(Path("analysis/significance.csv"))), results["seed"].nunique()
     csv, metrics, tables = stage.outs
     with atomic_file(csv) as partial:
         results.to_csv(partial, index=False, lineterminator="\n")
@@ -30,18 +32,25 @@ def main(stage: Stage) -> str:
         for plan in plans(results, methods, settings.iterations):
             rows = results[results["seed"].isin(plan.seeds)]
             for population in POPULATIONS:
-                table = summarize(rows, population, plan.chosen, plan.methods, settings.minimum_pairs)
+                # Tests rest on every seed: a table of fewer would be marked by what it does not show.
+                made = tests if len(plan.seeds) == seeds else None
+                table = summarize(rows, population, plan.chosen, plan.methods, settings.minimum_pairs, made)
                 file = f"{plan.name}_{population}"
                 write_text(folder / f"{file}.md", markdown_table(table, plan.title, settings.note))
                 write_text(folder / f"{file}.tex", latex_table(table, plan.title, settings.note, file))
                 write_text(folder / f"{file}.csv", csv_table(table))
-        seeds = results["seed"].nunique()
+        last = [level for compression in compressions(results) for level in last_levels(results, compression)]
+        for population, words in POPULATIONS.items():
+            table = significance_table(tests, results, last, methods, population)
+            title = f"What differs by more than chance, Grad-CAM, over {words}"
+            write_text(folder / f"significance_{population}.md", significance_markdown(table, title, settings.note))
+            write_text(folder / f"significance_{population}.csv", table.to_csv(index=False, lineterminator="\n"))
         for table in deformations(results, settings.minimum_pairs):
             write_text(folder / f"{table.name}.md", deformation_markdown(table, settings.note, seeds))
             write_text(folder / f"{table.name}.csv", table.frame.to_csv(index=False, lineterminator="\n"))
         for level, matched, attributions in transferred(results, methods):
             found = {
-                (population, metric): transfer(results, level, matched, attributions, metric, population)
+                (population, metric): transfer(results, level, matched, attributions, metric, population, tests)
                 for population in POPULATIONS
                 for metric in TRANSFERRED
             }

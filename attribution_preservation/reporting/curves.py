@@ -1,6 +1,6 @@
 """Scores along a student's iterations or epochs, by method."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -8,7 +8,20 @@ import pandas as pd
 from attribution_preservation.reporting.panels import SCORES, Line, Panel, draw_panels, over_seeds
 from attribution_preservation.reporting.results import Level, display_name, levels, present, select
 
-PLOTTED = {"mean_ap": None, "roc_auc": "own", "point_accuracy": "own", "cosine": "all"}  # population, in reports/plots
+# Population of what lies in reports/plots.
+PLOTTED = {
+    "mean_ap": None, "roc_auc": "own", "point_accuracy": "own", "cosine": "all",
+    "agreement": None, "divergence": None, "association": "all",
+}  # fmt: skip
+
+# Where what is explained comes from: of all decisions, how far apart, and whether maps move with predictions.
+ORIGIN = {
+    "agreement": ("decisions that are the teacher's [%]", False),
+    "divergence": ("KL divergence of predictions [nats]", False),
+    "cosine": ("cosine to the teacher's map", True),
+    "association": ("rank correlation of cosine and divergence", True),
+}
+BESIDE_TEACHER = tuple(ORIGIN)  # these compare with it, and it has none of its own
 
 
 def courses(results: pd.DataFrame, compression: str) -> dict[str, list[Level]]:
@@ -42,18 +55,35 @@ def draw_curves(
     results: pd.DataFrame, course: Sequence[Level], methods: Sequence[str], population: str, path: Path
 ) -> None:
     """One panel per metric: mean over seeds as a line, one deviation as a band, the teacher as a dashed line."""
+    panels = curve_panels(results, course, methods, population, SCORES)
+    draw_panels([panels], _title(results, course, population), path)
+
+
+def draw_origin(
+    results: pd.DataFrame, course: Sequence[Level], methods: Sequence[str], population: str, path: Path
+) -> None:
+    """Do predictions hold while maps move? As `draw_curves`, of predictions beside the teacher's, and of maps."""
+    panels = curve_panels(results, course, methods, population, ORIGIN)
+    draw_panels([panels], _title(results, course, population), path)
+
+
+def _title(results: pd.DataFrame, course: Sequence[Level], population: str) -> str:
     compression, student = course[0].compression, course[0].student
     over = over_seeds(results["seed"].nunique(), "band")
     title = f"{display_name(compression)}, {student.replace('_', ' ')}; pairs: {population}; {over}"
-    draw_panels([curve_panels(results, course, methods, population)], title[0].upper() + title[1:], path)
+    return title[0].upper() + title[1:]
 
 
 def curve_panels(
-    results: pd.DataFrame, course: Sequence[Level], methods: Sequence[str], population: str
+    results: pd.DataFrame,
+    course: Sequence[Level],
+    methods: Sequence[str],
+    population: str,
+    metrics: Mapping[str, tuple[str, bool]],
 ) -> list[Panel]:
-    """What `draw_curves` draws."""
+    """What is drawn; metrics: axis label, and whether it is a score of pairs, by name."""
     panels = []
-    for metric, (label, of_pairs) in SCORES.items():
+    for metric, (label, of_pairs) in metrics.items():
         counted = population if of_pairs else None
         table = curve_table(results, course, methods, metric, counted)
         shown = table["iteration"].tolist()
@@ -62,7 +92,7 @@ def curve_panels(
             for number, method in enumerate(methods)
             if method in table
         ]
-        if metric != "cosine":
+        if metric not in BESIDE_TEACHER:
             teacher = _teacher(results, course, metric, counted)
             lines.append(Line("Teacher", shown, teacher, [float("nan")] * len(shown)))
         positions = shown[:: max(1, len(shown) // 6)]

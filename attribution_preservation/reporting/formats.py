@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from attribution_preservation.reporting import significance
 from attribution_preservation.reporting.results import display_name
 from attribution_preservation.reporting.tables import METRICS, POPULATIONS, SIZES, Cell, Table, TableRow
 
@@ -49,6 +50,9 @@ def caption(table: Table, title: str, note: str) -> str:
     text += f"Mean ± sample deviation over {table.seeds} seeds" if table.seeds > 1 else "One seed, no deviation"
     text += "; n: mean number of pairs. Bold: best of the methods of one student and iteration. "
     text += "†: ahead of Naive by more than the larger of the two deviations. " if table.seeds > 1 else ""
+    if any(cell.significant for row in table.rows for cell in row.cells.values()):
+        text += f"{significance.MARK}: differs from Naive, p < {significance.ALPHA} in a paired bootstrap over images "
+        text += "and seeds, corrected (Holm) for the comparisons of the column. "
     if any(row.replaced for row in table.rows):
         text += "‡: localisation and similarity over all pairs, because too few were predicted. "
     text += "MACs and file size are those of dense storage: zeros are multiplied and stored. "
@@ -87,4 +91,4 @@ def _text(cell: Cell, digits: int, bold: str, ahead: str, between: str) -> str:
     text = f"{cell.mean:.{digits}f}"
     text = bold.format(text) if cell.best else text
     text += "" if np.isnan(cell.deviation) else f"{between}{cell.deviation:.{digits}f}"
-    return text + (ahead if cell.ahead else "")
+    return text + (ahead if cell.ahead else "") + (significance.MARK if cell.significant else "")

@@ -17,6 +17,7 @@ from attribution_preservation.reporting.results import (
     present,
     select,
 )
+from attribution_preservation.reporting.significance import PairedTests, significant
 
 POPULATIONS = {
     "own": "pairs that the network of the row itself predicts (the paper's rule)",
@@ -51,12 +52,14 @@ class Cell:
         mean, deviation: over seeds (ddof 1); NaN where there is no figure, or one seed.
         best: the best mean of its metric among the methods of one level.
         ahead: better than Naive by more than the larger of the two deviations.
+        significant: differs from Naive by a paired test, corrected for the comparisons of its metric in the table.
     """
 
     mean: float
     deviation: float
     best: bool = False
     ahead: bool = False
+    significant: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class TableRow:
 
     Attributes:
         name: as shown.
+        method: of a network, empty for one that was trained without; None for what is no network of a level.
         level: whose networks these are; None for the teacher.
         sparsity: share of pruned weights; None where not applicable.
         sizes: means over seeds by metric, for networks.
@@ -74,6 +78,7 @@ class TableRow:
     """
 
     name: str
+    method: str | None
     level: Level | None
     sparsity: float | None
     sizes: dict[str, float]
@@ -148,7 +153,12 @@ def _shared_seeds(results: pd.DataFrame, chosen: Sequence[Level], methods: Seque
 
 
 def summarize(
-    results: pd.DataFrame, population: str, chosen: Sequence[Level], methods: Sequence[str], minimum_pairs: int
+    results: pd.DataFrame,
+    population: str,
+    chosen: Sequence[Level],
+    methods: Sequence[str],
+    minimum_pairs: int,
+    tests: PairedTests | None = None,
 ) -> Table:
     """The table of some levels on one population, below the teacher and the baselines.
 
@@ -159,6 +169,7 @@ def summarize(
         methods: in this order, where a level has them; a level without any has one row, of networks without a method.
         minimum_pairs: where a network of a level (or the teacher) has fewer `own` pairs than this with some seed,
             the scores over `all` stand in for that whole level, marked.
+        tests: of the comparisons with Naive, where they were made with the same seeds.
     """
     full = select(results, compression="teacher")
     maps = select(full, attribution="grad_cam")
@@ -185,10 +196,13 @@ def summarize(
                     select(found, method=method),
                     seen,
                     replaced,
+                    method or "",
                 )
                 for method in named or [None]
             }
         )
+    if tests is not None:
+        _mark(rows, tests, population)
     return Table(population, results["seed"].nunique(), rows)
 
 
@@ -199,6 +213,7 @@ def _row(
     network: pd.DataFrame | None,
     population: str,
     replaced: bool = False,
+    method: str | None = None,
 ) -> TableRow:
     counted = select(maps, population=population, metric="roc_auc")["n"].astype(float)
     cells, sizes = {}, {}
@@ -213,6 +228,7 @@ def _row(
     sparsity = maps["sparsity"].dropna()
     return TableRow(
         name,
+        method,
         level,
         float(sparsity.mean()) if len(sparsity) else None,
         {metric: size for metric, size in sizes.items() if not np.isnan(size)},
@@ -251,3 +267,17 @@ def _compare(rows: dict[str, TableRow]) -> list[TableRow]:
             ahead = bool(naive and means[method] - sign * naive.mean > larger)
             row.cells[metric] = replace(cell, best=means[method] == best, ahead=ahead)
     return list(rows.values())
+
+
+def _mark(rows: Sequence[TableRow], tests: PairedTests, population: str) -> None:
+    """Mark what differs from Naive; one family of comparisons for each metric."""
+    for metric in METRICS:
+        found = {}
+        for place, row in enumerate(rows):
+            if row.level is not None and row.method:
+                seen = "all" if row.replaced else population
+                test = tests.find(row.level, row.method, metric, seen)
+                found |= {place: test.p} if test else {}
+        for place in significant(found):
+            cells = rows[place].cells
+            cells[metric] = replace(cells[metric], significant=True)

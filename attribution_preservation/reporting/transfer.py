@@ -22,6 +22,7 @@ from attribution_preservation.reporting.results import (
     present,
     select,
 )
+from attribution_preservation.reporting.significance import ALPHA, MARK, PairedTests, significant
 
 # metric: heading, decimals
 METRICS = {
@@ -46,6 +47,7 @@ class Transfer:
         mean, deviation: over seeds (ddof 1); rows: methods, below the teacher where it has the metric, above the
             baselines; columns: attribution methods that have the metric.
         ahead: better than Naive by more than the larger of the two deviations; of the same shape.
+        significant: differs from Naive by a paired test, corrected for the cells of the matrix; of the same shape.
         pairs: mean number of pairs; of the same shape.
         seeds: how many, by attribution method.
     """
@@ -53,6 +55,7 @@ class Transfer:
     mean: pd.DataFrame
     deviation: pd.DataFrame
     ahead: pd.DataFrame
+    significant: pd.DataFrame
     pairs: pd.DataFrame
     seeds: pd.Series
 
@@ -76,6 +79,7 @@ def transfer(
     attributions: Sequence[str],
     metric: str,
     population: str,
+    tests: PairedTests | None = None,
 ) -> Transfer:
     """The matrix of one student.
 
@@ -86,6 +90,7 @@ def transfer(
         attributions: columns, in this order.
         metric: a key of METRICS.
         population: `own`, `common` or `all`.
+        tests: of the comparisons with Naive.
     """
     rows = select(level.of(results), metric=metric, population=population)
     full = select(results, compression="teacher", metric=metric, population=population)
@@ -112,7 +117,16 @@ def transfer(
         # NaN with one seed: nothing is ahead.
         larger = deviation.apply(lambda row: np.maximum(row, deviation.loc[naive]), axis=1)
         ahead = (mean - mean.loc[naive] > larger) & mean.index.isin(list(named))[:, None]
-    return Transfer(mean, deviation, ahead, pairs, pd.Series(everywhere.sum(axis=0), index=columns))
+    found = {
+        (display_name(method), attribution): test.p
+        for method in methods
+        for attribution in columns
+        if tests and (test := tests.find(level, method, metric, population, attribution))
+    }
+    differs = pd.DataFrame(False, index=mean.index, columns=columns)
+    for name, attribution in significant(found):
+        differs.loc[name, attribution] = True
+    return Transfer(mean, deviation, ahead, differs, pairs, pd.Series(everywhere.sum(axis=0), index=columns))
 
 
 def transfer_markdown(matrices: dict[str, Transfer], title: str, note: str) -> str:
@@ -121,6 +135,10 @@ def transfer_markdown(matrices: dict[str, Transfer], title: str, note: str) -> s
     text += "Mean ± sample deviation over those seeds for which every row has a value, as counted below; "
     text += "n: mean number of pairs; costly methods explain fewer, evenly spaced. "
     text += "†: ahead of Naive by more than the larger of the two deviations. "
+    text += (
+        f"{MARK}: differs from Naive, p < {ALPHA} in a paired bootstrap over images and seeds, corrected (Holm) for "
+    )
+    text += "the cells of its table. "
     if signed := [display_name(a) for a in next(iter(matrices.values())).mean.columns if a in _FROM_THE_LOGIT]:
         names = " and ".join(signed)
         text += f"The relevance of {names} begins with the logit: maps turn over where the class is not predicted. "
@@ -134,7 +152,7 @@ def transfer_markdown(matrices: dict[str, Transfer], title: str, note: str) -> s
                 heading: name,
                 **{
                     display_name(a): _cell(found.mean.at[name, a], found.deviation.at[name, a], digits)
-                    + ("†" if found.ahead.at[name, a] else "")
+                    + _marks(found, name, a)
                     for a in found.mean.columns
                 },
             }
@@ -167,7 +185,7 @@ def transfer_csv(matrices: dict[tuple[str, str], Transfer]) -> str:
 
 
 def draw_transfer(matrices: dict[str, Transfer], title: str, path: Path) -> None:
-    """The matrix as a heat map, one panel per metric; every cell bears its mean, and † as in the table."""
+    """The matrix as a heat map, one panel per metric; every cell bears its mean, and the table's marks."""
     columns = max(len(found.mean.columns) for found in matrices.values())
     figure, axes = plt.subplots(
         len(matrices),
@@ -185,9 +203,8 @@ def draw_transfer(matrices: dict[str, Transfer], title: str, path: Path) -> None
         middle = (known.min() + known.max()) / 2 if known.size else 0
         for i, name in enumerate(found.mean.index):
             for j, attribution in enumerate(found.mean.columns):
-                mark = "†" if found.ahead.at[name, attribution] else ""
                 color = "black" if values[i, j] > middle else "white"
-                text = _cell(values[i, j], np.nan, digits) + mark
+                text = _cell(values[i, j], np.nan, digits) + _marks(found, name, attribution)
                 # It lies within its cell; to lay out hundreds of texts takes seconds.
                 ax.text(j, i, text, ha="center", va="center", fontsize=8, color=color, in_layout=False)
         names = [
@@ -201,6 +218,12 @@ def draw_transfer(matrices: dict[str, Transfer], title: str, path: Path) -> None
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(figure)
+
+
+def _marks(found: Transfer, name: str, attribution: str) -> str:
+    return ("†" if found.ahead.at[name, attribution] else "") + (
+        MARK if found.significant.at[name, attribution] else ""
+    )
 
 
 def _counted(found: Transfer) -> pd.Series:

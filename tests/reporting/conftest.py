@@ -30,6 +30,8 @@ def rows(cosines=COSINES, own_pairs=150):
 
 def student(where, cosine, own_pairs):
     yield {**where, "metric": "mean_ap", "value": 90.0 + where["seed"], "n": 400}
+    yield {**where, "metric": "agreement", "value": 96.0 + where["seed"], "n": 400}
+    yield {**where, "metric": "divergence", "value": 0.2, "n": 400}
     for metric in ("parameters", "nonzero_parameters", "macs", "bytes"):
         yield {**where, "metric": metric, "value": 1234}
     for population, count in (("own", own_pairs), ("common", 90), ("all", 200)):
@@ -38,6 +40,7 @@ def student(where, cosine, own_pairs):
         yield {**of, "metric": "cosine", "value": cosine + offset, "n": count}
         yield {**of, "metric": "l2", "value": 1 - cosine, "n": count}
         yield {**of, "metric": "roc_auc", "value": 100 * cosine, "n": count}
+        yield {**of, "metric": "association", "value": -0.4, "n": count}
         yield {**of, "metric": "point_accuracy", "value": 50.0, "n": count}
 
 

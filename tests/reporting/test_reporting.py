@@ -9,9 +9,17 @@ import pytest
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.schema.matching import Matching, MatchingSweep
 from attribution_preservation.reporting.comparison import comparison_panels, draw_comparison
-from attribution_preservation.reporting.curves import courses, curve_panels, curve_table, draw_curves
+from attribution_preservation.reporting.curves import (
+    ORIGIN,
+    courses,
+    curve_panels,
+    curve_table,
+    draw_curves,
+    draw_origin,
+)
 from attribution_preservation.reporting.formats import csv_table, latex_table, markdown_table
 from attribution_preservation.reporting.heatmaps import HeatmapRow, draw_heatmaps
+from attribution_preservation.reporting.panels import SCORES
 from attribution_preservation.reporting.results import (
     COLUMNS,
     Level,
@@ -225,9 +233,22 @@ def test_the_comparison_counts_the_pairs_of_the_networks_that_it_draws(scores):
     assert more == drawn
 
 
+def test_predictions_stand_beside_maps_along_the_iterations(scores, tmp_path):
+    results = scores()
+    course = courses(results, "prune_weights")["iterative"]
+    agreement, divergence, cosine, association = curve_panels(results, course, METHODS, "all", ORIGIN)
+    assert agreement.lines[0].mean.tolist() == [96.5, 96.5]  # 96 and 97, of both seeds
+    assert cosine.lines[0].mean.tolist() == pytest.approx([0.52, 0.52])
+    # What compares with the teacher has no line of the teacher's own.
+    for panel in (agreement, divergence, cosine, association):
+        assert [line.name for line in panel.lines] == ["Naive", "EWA", "SWA"]
+    draw_origin(results, course, METHODS, "all", tmp_path / "origin.png")
+    assert (tmp_path / "origin.png").stat().st_size > 10_000
+
+
 def test_the_curves_are_the_means_by_iteration(scores):
     results = scores()
-    panels = curve_panels(results, courses(results, "prune_weights")["iterative"], METHODS, "own")
+    panels = curve_panels(results, courses(results, "prune_weights")["iterative"], METHODS, "own", SCORES)
     naive = panels[3].lines[0]
     assert list(naive.x) == [1, 2]
     assert list(naive.mean) == [pytest.approx(0.82)] * 2

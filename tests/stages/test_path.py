@@ -17,7 +17,7 @@ from tests.conftest import TINY, make_project, run_stage, write_parameters
 
 ORDER = (
     "check", "dataset", "teacher", "prune_weights", "prune_channels", "distill", "scratch", "attribute", "evaluate",
-    "figures", "tables",
+    "analysis", "figures", "tables",
 )  # fmt: skip
 TRANSFERRED = ("transfer_prune_weights_iterative", "transfer_prune_channels_rate_70")
 
@@ -69,7 +69,8 @@ def test_results_cover_every_network_metric_and_population(finished):
     assert found == expected - {("teacher", "", "", "", "common")}
     assert set(results["metric"]) == {
         "roc_auc", "point_accuracy", "zero_maps", "cosine", "correlation", "l2", "mean_ap", "sample_ap", "f1",
-        "parameters", "nonzero_parameters", "macs", "bytes", "absorbed",
+        "parameters", "nonzero_parameters", "macs", "bytes", "absorbed", "agreement", "divergence",
+        "pair_divergence", "association",
     }  # fmt: skip
     assert {"centre", "random", "grad_cam"} <= set(results["attribution"])
     sparsity = results[(results["student"] == "iterative") & (results["method"] == "sswa")].groupby("iteration")
@@ -111,7 +112,10 @@ def test_reports_are_complete(finished):
     reports = finished[0] / "reports"
     names = {
         *(f"{name}_{population}" for population in ("own", "common", "all")
-          for name in ("compressions", "prune_weights_iterative", "distill_half", "sweeps_rate_70")),
+          for name in (
+              "compressions", "prune_weights_iterative", "prune_weights_iterative_origin", "distill_half",
+              "distill_half_origin", "sweeps_rate_70",
+          )),
         *(f"{name}_{population}" for population in ("common", "all") for name in TRANSFERRED),
         *(f"heatmaps_{compression}" for compression in ("prune_weights", "prune_channels", "distill", "scratch")),
     }  # fmt: skip
@@ -125,6 +129,7 @@ def test_reports_are_complete(finished):
         for population in ("own", "common", "all")
         for form in ("md", "tex", "csv")
     } | {
+        *(f"significance_{population}.{form}" for population in ("own", "common", "all") for form in ("md", "csv")),
         *(f"{name}_{population}.md" for name in TRANSFERRED for population in ("common", "all")),
         *(f"{name}.csv" for name in TRANSFERRED),
         *(f"table_{number}.{form}" for number in (1, 2) for form in ("md", "csv")),
@@ -222,7 +227,7 @@ def test_dvc_repro_makes_the_same_files_and_then_nothing(finished, tmp_path):
     assert "Data and pipelines are up to date" in dvc(root, "status").stdout
     assert "Running stage" not in dvc(root, "repro").stdout
     lock = yaml.safe_load((root / "dvc.lock").read_text())
-    assert len(lock["stages"]) == 26
+    assert len(lock["stages"]) == 27
     # A matching parameter concerns the students of that method alone.
     weaker = {"maps": "swa", "strength": 20.0, "dropped_share": 0.3}
     write_parameters(root, TINY | {"matching": TINY["matching"] | {"sswa": weaker}})

@@ -1,0 +1,173 @@
+"""Which differences are more than chance: paired tests, corrected for how many a table makes, and their own table."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from attribution_preservation.errors import UserError
+from attribution_preservation.reporting.results import Level, display_name, present
+
+ALPHA = 0.05
+MARK = "*"
+# metric: heading, decimals
+METRICS = {
+    "mean_ap": ("mAP [points]", 1),
+    "roc_auc": ("ROC-AUC [points]", 1),
+    "point_accuracy": ("point accuracy [points]", 1),
+    "cosine": ("cosine", 3),
+}
+_OF_PAIRS = ("roc_auc", "point_accuracy", "cosine")
+Key = TypeVar("Key", bound=Hashable)
+
+
+class Outcome(NamedTuple):
+    """What the stage analysis found of one comparison; NaN where it made no test."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    seeds: int
+
+
+class PairedTests:
+    """The tests of all comparisons.
+
+    Args:
+        frame: what the stage analysis writes.
+    """
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        where = ["compression", "student", "method", "reference", "attribution", "population", "metric"]
+        names = frame.reindex(columns=where).fillna("")
+        iterations = [None if pd.isna(iteration) else int(iteration) for iteration in frame["iteration"]]
+        figures = frame[list(Outcome._fields)].itertuples(index=False)
+        self._found = {
+            (Level(compression, student, iteration), *rest): Outcome(*row)
+            for (compression, student, *rest), iteration, row in zip(
+                names.itertuples(index=False), iterations, figures, strict=True
+            )
+        }
+
+    def find(
+        self,
+        level: Level,
+        method: str,
+        metric: str,
+        population: str,
+        attribution: str = "grad_cam",
+        reference: str = "naive",
+    ) -> Outcome | None:
+        """The test of one comparison.
+
+        Args:
+            level, method: whose network; method is empty for one that was trained without.
+            metric, population, attribution: as in results.csv; a metric of predictions has neither of the last two.
+            reference: `naive` or `teacher`.
+        """
+        return self._found.get((level, method, reference, attribution, population, metric)) or self._found.get(
+            (level, method, reference, "", "", metric)
+        )
+
+
+def read_tests(path: Path) -> PairedTests:
+    """Read what the stage analysis writes.
+
+    Raises:
+        UserError: it is missing.
+    """
+    if not path.exists():
+        raise UserError(f"{path} is missing; run the stage analysis first")
+    return PairedTests(pd.read_csv(path))
+
+
+def corrected(p: Mapping[Key, float]) -> dict[Key, float]:
+    """p-values after Holm's correction for their number; what has none (NaN) does not count.
+
+    Source: Holm 1979, A simple sequentially rejective multiple test procedure. It holds the chance of a single false
+    mark in the whole family, whatever the comparisons have in common.
+    """
+    known = {key: value for key, value in p.items() if not np.isnan(value)}
+    found, largest = dict(p), 0.0
+    for rank, key in enumerate(sorted(known, key=lambda key: known[key])):
+        largest = max(largest, min(1.0, (len(known) - rank) * known[key]))
+        found[key] = largest
+    return found
+
+
+def significant(p: Mapping[Key, float]) -> set[Key]:
+    """Those below ALPHA after the correction."""
+    return {key for key, value in corrected(p).items() if value < ALPHA}
+
+
+def significance_table(
+    tests: PairedTests, results: pd.DataFrame, chosen: Sequence[Level], methods: Sequence[str], population: str
+) -> pd.DataFrame:
+    """Every comparison of some levels: Naive with the teacher, each method with Naive.
+
+    Returns:
+        One row per comparison and metric, in full precision; `corrected` is p after the correction for the number of
+        comparisons with the same metric and reference.
+    """
+    rows = []
+    for level in chosen:
+        named = present(level.of(results), methods)
+        pairs = [("naive", "teacher")] if "naive" in named else [(method, "teacher") for method in named or [""]]
+        pairs += [(method, "naive") for method in named if method != "naive" and "naive" in named]
+        for method, reference in pairs:
+            for metric in METRICS:
+                attribution = {"attribution": "grad_cam"} if metric in _OF_PAIRS else {}
+                test = tests.find(level, method, metric, population, reference=reference, **attribution)
+                if test is not None:
+                    rows.append(
+                        {
+                            "compression": level.compression,
+                            "student": level.student,
+                            "iteration": level.iteration,
+                            "method": method,
+                            "reference": reference,
+                            "metric": metric,
+                            **test._asdict(),
+                        }
+                    )
+    frame = pd.DataFrame(rows).astype({"iteration": "Int64"})
+    frame["corrected"] = np.nan
+    for _, family in frame.groupby(["metric", "reference"]):
+        adjusted = corrected(family["p"].to_dict())
+        frame.loc[list(adjusted), "corrected"] = list(adjusted.values())
+    return frame
+
+
+def significance_markdown(frame: pd.DataFrame, title: str, note: str) -> str:
+    """`significance_table` as people read it, with its caption above."""
+    shown = []
+    where = ["compression", "student", "method", "reference"]
+    for (compression, student, method, reference), found in frame.groupby(where, sort=False):
+        row = {
+            "compression": display_name(compression),
+            "student": student.replace("_", " "),
+            "difference": f"{display_name(method or compression)} - {display_name(reference)}".replace("_", " "),
+        }
+        by_metric = found.set_index("metric")
+        for metric, (heading, digits) in METRICS.items():
+            row[heading] = _cell(by_metric.loc[metric], digits) if metric in by_metric.index else ""
+        shown.append(row | {"seeds": str(found["seeds"].max())})
+    text = f"{title}. Difference [its 95 % confidence interval] p, from a paired bootstrap over images and seeds; p is "
+    text += "corrected (Holm) for the number of comparisons in its column with the same reference. "
+    text += f"{MARK}: p < {ALPHA}. Without a p: fewer than 3 seeds, or pairs on too few images in one of them. "
+    return f"{text}{note}\n\n{pd.DataFrame(shown).to_markdown(index=False, disable_numparse=True)}\n"
+
+
+def _cell(test: pd.Series, digits: int) -> str:
+    if np.isnan(test["difference"]):
+        return ""
+    text = f"{test['difference']:+z.{digits}f}"
+    if np.isnan(test["p"]):
+        return text
+    p = test["corrected"]
+    shown = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    mark = MARK if p < ALPHA else ""
+    return f"{text} [{test['low']:+z.{digits}f}, {test['high']:+z.{digits}f}] {shown}{mark}"
