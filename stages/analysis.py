@@ -1,5 +1,7 @@
 """Stage analysis: a paired test of every comparison, over the seeds and images of all scores."""
 
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +18,6 @@ from attribution_preservation.pipeline.run.tensors import read_description, read
 from attribution_preservation.pipeline.schema.analysis import Analysis
 
 REMEDY = "run the stage evaluate first"
-Level = tuple[str, str, int]
 
 
 def main(stage: Stage) -> str:
@@ -27,41 +28,49 @@ def main(stage: Stage) -> str:
         for group in stage.parameters("seed_groups")
         for batch in stage.parameters("batches")
     ]
-    networks = {
-        Identity(**read_description(path, REMEDY)["identity"]): path
-        for folder in folders
-        for path in network_files(folder / "pairs")
-    }
+    networks = _finished(
+        {
+            Identity(**read_description(path, REMEDY)["identity"]): path
+            for folder in folders
+            for path in network_files(folder / "pairs")
+        }
+    )
     teachers = {
         identity.seed: _scored(path) for identity, path in networks.items() if identity.compression == "teacher"
     }
     if not teachers:
         raise UserError(f"scores holds no teacher; {REMEDY}")
     comparisons = Comparisons(_truth(folders[0]), settings.resamples, settings.seed)
-    levels = sorted({_level(identity) for identity in networks if identity.compression != "teacher"})
-    progress = Progress(len(levels), "tests", unit="level")
+    students = [identity for identity in networks if identity.compression != "teacher"]
+    levels = groupby(sorted(students, key=_order), key=lambda identity: identity.level)
+    progress = Progress(len(students), "tests", unit="network")
     parent = Parent()
     rows: list[Row] = []
-    for level in levels:
+    for level, members in levels:
         parent.check()
-        students: dict[str, dict[int, Scored]] = {}
-        for identity, path in networks.items():
-            if _level(identity) == level:
-                students.setdefault(identity.method, {})[identity.seed] = _scored(path)
-        compression, student, iteration = level
-        where = {"compression": compression, "student": student, "iteration": iteration or None}
-        rows += [{**where, **row} for row in comparisons.rows(teachers, students)]
-        progress.advance(1)
+        found: dict[str, dict[int, Scored]] = {}
+        for identity in members:
+            found.setdefault(identity.method, {})[identity.seed] = _scored(networks[identity])
+        rows += [{**level, **row} for row in comparisons.rows(teachers, found)]
+        progress.advance(sum(map(len, found.values())))
     progress.close()
     with atomic_file(stage.out) as partial:
-        frame = pd.DataFrame(rows).astype({"iteration": "Int64"})
+        frame = pd.DataFrame(rows).astype({"iteration": "Int64", "epoch": "Int64"})
         # The last bits of matrix products depend on the number of threads.
         frame.to_csv(partial, index=False, lineterminator="\n", float_format="%.10g")
     return f"{len(rows)} comparisons in {stage.out}"
 
 
-def _level(identity: Identity) -> Level:
-    return identity.compression, identity.student, identity.iteration
+def _finished(networks: dict[Identity, Path]) -> dict[Identity, Path]:
+    """Without the snapshots of training, which no table compares: of each step the last epoch's networks."""
+    last: dict[Identity, Identity] = {}
+    for identity in sorted(networks, key=_order):
+        last[replace(identity, epoch=None)] = identity
+    return {identity: networks[identity] for identity in last.values()}
+
+
+def _order(identity: Identity) -> tuple[str, str, tuple[int, int]]:
+    return identity.compression, identity.student, identity.step
 
 
 def _truth(folder: Path) -> Truth:

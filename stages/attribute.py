@@ -100,8 +100,8 @@ def _compared(identities: Iterable[Identity], settings: Compared) -> set[Identit
         if identity.compression == "teacher" or (
             identity.student in settings.students and identity.method in settings.methods
         ):
-            level = replace(identity, iteration=0)
-            last[level] = max(last.get(level, identity), identity, key=lambda found: found.iteration)
+            course = replace(identity, iteration=0, epoch=None)
+            last[course] = max(last.get(course, identity), identity, key=lambda found: found.step)
     return set(last.values())
 
 

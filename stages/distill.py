@@ -31,7 +31,7 @@ def main(stage: Stage) -> str:
 
         def keep(epoch: int) -> None:
             if epoch in kept:
-                place.keep(student, epoch)
+                place.keep(student, epoch=epoch)
 
         trainer.fit(schedule, start=place.start, after_epoch=keep)
         place.finish(trainer)

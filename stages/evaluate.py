@@ -52,20 +52,18 @@ def main(stage: Stage) -> str:
     with atomic_directory(stage.out) as partial:
         for seed, of_seed in groupby(networks, key=lambda found: found[0].seed):
             teacher = Teacher(_evidence(teachers[seed], pairs), pairs)
-            for level, members in groupby(of_seed, key=lambda found: _level(found[0])):
+            for level, members in groupby(of_seed, key=lambda found: found[0].level):
                 parent.check()
-                compression, student, iteration = level
                 found = list(members)
                 scored: dict[str, Scored]
-                if compression == "teacher":
+                if level["compression"] == "teacher":
                     scored = {"": teacher.scored(pairs)}
                     scores = teacher_rows(teacher, pairs, baselines)
                 else:
                     students = {identity.method: _evidence(path, pairs) for identity, path in found}
                     scored = score_students(teacher, students, settings.methods, pairs)
                     scores = student_rows(teacher, students, scored, pairs, baselines)
-                where = {"compression": compression, "seed": seed, "student": student, "iteration": iteration or None}
-                rows += [{**where, **row} for row in scores]
+                rows += [{**level, "seed": seed, **row} for row in scores]
                 for identity, path in found:
                     _write_scored(partial / "pairs" / path.relative_to(maps), scored[identity.method], identity)
                 progress.advance(len(found))
@@ -76,17 +74,12 @@ def main(stage: Stage) -> str:
     return f"{len(rows)} figures over {len(pairs.label)} (image, class) pairs in {stage.out}"
 
 
-def _level(identity: Identity) -> tuple[str, str, int]:
-    """What networks have in common that differ in nothing but the method."""
-    return identity.compression, identity.student, identity.iteration
-
-
 def _networks(folder: Path) -> list[tuple[Identity, Path]]:
     """Identity and file of every network whose maps lie below a folder, by seed and level, methods in file order."""
     found = [(Identity(**read_description(path, REMEDY)["identity"]), path) for path in network_files(folder)]
     if not found:
         raise UserError(f"{folder} holds no maps; {REMEDY}")
-    return sorted(found, key=lambda entry: (entry[0].seed, _level(entry[0])))
+    return sorted(found, key=lambda entry: (entry[0].seed, entry[0].compression, entry[0].student, entry[0].step))
 
 
 def _pairs(stage: Stage) -> ScoredPairs:

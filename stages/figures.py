@@ -13,9 +13,23 @@ from attribution_preservation.pipeline.run.tensors import read_description, read
 from attribution_preservation.pipeline.schema.matching import read_entry
 from attribution_preservation.pipeline.schema.reports import Figures
 from attribution_preservation.reporting.comparison import draw_comparison
-from attribution_preservation.reporting.curves import PLOTTED, courses, curve_table, draw_curves, draw_origin
+from attribution_preservation.reporting.curves import (
+    PLOTTED,
+    courses,
+    curve_table,
+    draw_curves,
+    draw_origin,
+    histories,
+)
 from attribution_preservation.reporting.heatmaps import HeatmapRow, draw_heatmaps
-from attribution_preservation.reporting.results import Level, compressions, display_name, last_levels, read_results
+from attribution_preservation.reporting.results import (
+    Level,
+    compressions,
+    display_name,
+    finished,
+    last_levels,
+    read_results,
+)
 from attribution_preservation.reporting.significance import ALPHA, MARK, read_tests
 from attribution_preservation.reporting.sweeps import draw_sweeps, find_sweeps
 from attribution_preservation.reporting.transfer import DRAWN, SHOWN, draw_transfer, transfer, transferred
@@ -41,12 +55,21 @@ def main(stage: Stage) -> str:
         for compression in compressions(results)
         for student, course in courses(results, compression).items()
     }
+    # What fine-tuning repairs of what each of several pruning steps breaks.
+    repairs = {
+        f"{compression}_{student}": history
+        for compression in compressions(results)
+        for student, history in histories(results, compression).items()
+        if len(history) > len(finished(history)) > 1
+    }
     with atomic_directory(figures) as folder:
         for population in POPULATIONS:
             draw_comparison(results, methods, population, folder / f"compressions_{population}.png")
             for name, course in along.items():
                 draw_curves(results, course, methods, population, folder / f"{name}_{population}.png")
                 draw_origin(results, course, methods, population, folder / f"{name}_origin_{population}.png")
+            for name, history in repairs.items():
+                draw_curves(results, history, methods, population, folder / f"{name}_repair_{population}.png")
         entries = {name: read_entry(name, section[name]) for name in stage.parameters("prune_channels.matchings")}
         if sweeps := find_sweeps(entries, methods):
             for level in last_levels(results, "prune_channels"):
@@ -71,6 +94,9 @@ def main(stage: Stage) -> str:
             for name, course in along.items():
                 table = curve_table(results, course, methods, metric, population)
                 table.to_csv(folder / f"{name}_{metric}.csv", index=False, lineterminator="\n")
+            for name, history in repairs.items():
+                table = curve_table(results, history, methods, metric, population)
+                table.to_csv(folder / f"{name}_repair_{metric}.csv", index=False, lineterminator="\n")
     return f"figures in {figures}, the curves' numbers in {plots}"
 
 
@@ -97,7 +123,7 @@ class _Heatmaps:
         """The grid of one student: its teacher, and its network under each method."""
         wanted = {"Teacher": Identity("teacher", self._seed)} | {
             display_name(method or level.compression): Identity(
-                level.compression, self._seed, level.student, method, level.iteration or 0
+                level.compression, self._seed, level.student, method, level.iteration or 0, level.epoch
             )
             for method in [*self._methods, ""]
         }

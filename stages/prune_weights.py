@@ -13,6 +13,7 @@ def main(stage: Stage) -> str:
     """Prune the teachers of one group of seeds in one way, under the methods of one entry of `matching`."""
     steps = stage.section(f"prune_weights.students.{stage.axes['student']}", PruningSteps)
     schedule = stage.section("prune_weights.optimization", Descent).over(steps.epochs)
+    kept = {*steps.snapshots, steps.epochs}
     runs, matchings = compression_runs(stage)
 
     def train(place: Workplace) -> None:
@@ -21,19 +22,25 @@ def main(stage: Stage) -> str:
         trainer = place.trainer(objective, schedule, steps.iterations)
         masks = WeightMasks(student.convolutions())
         for iteration in range(start.phase if start else 1, steps.iterations + 1):
+
+            def keep(epoch: int, iteration: int = iteration) -> None:
+                if epoch in kept:
+                    place.keep(student, iteration, epoch)
+
             if start is not None:
                 masks.load_state(start.tensors["masks"])
             else:
                 masks.grow(pruned_share(iteration, steps.rate))
+                keep(0)
             trainer.fit(
                 schedule,
                 phase=iteration,
                 start=start,
                 note=f"iteration {iteration}/{steps.iterations}, ",
                 after_step=masks.apply,
+                after_epoch=keep,
                 masks=masks.state,
             )
-            place.keep(student, iteration)
             start = None
         place.finish(trainer)
 

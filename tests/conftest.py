@@ -102,7 +102,7 @@ TINY = {
     },
     "prune_weights.matchings": ["naive", "sswa"],
     "prune_weights.students": {
-        "iterative": {"iterations": 3, "rate": 0.2, "epochs": 2},
+        "iterative": {"iterations": 3, "rate": 0.2, "epochs": 2, "snapshots": [0]},
         "one_shot": {"iterations": 1, "rate": 0.6, "epochs": 1},
     },
     "prune_weights.optimization.images_per_epoch": 32,

@@ -1,4 +1,4 @@
-"""Scores along a student's iterations or epochs, by method."""
+"""Scores along a student's iterations, or along the epochs of its training, by method."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from attribution_preservation.reporting.panels import SCORES, Line, Panel, draw_panels, over_seeds
-from attribution_preservation.reporting.results import Level, display_name, levels, present, select
+from attribution_preservation.reporting.results import Level, display_name, finished, levels, present, select
 
 # Population of what lies in reports/plots.
 PLOTTED = {
@@ -25,30 +25,38 @@ BESIDE_TEACHER = tuple(ORIGIN)  # these compare with it, and it has none of its 
 
 
 def courses(results: pd.DataFrame, compression: str) -> dict[str, list[Level]]:
-    """By student, the levels of those that have several."""
+    """By student, of those that have several: the end of every iteration, or where there is but one, all epochs."""
+    found = {}
+    for student, course in histories(results, compression).items():
+        ends = finished(course)
+        found[student] = ends if len(ends) > 1 else course
+    return {student: course for student, course in found.items() if len(course) > 1}
+
+
+def histories(results: pd.DataFrame, compression: str) -> dict[str, list[Level]]:
+    """By student, all of its levels: every epoch that was kept of every iteration."""
     found: dict[str, list[Level]] = {}
     for level in levels(results, compression):
         found.setdefault(level.student, []).append(level)
-    return {student: course for student, course in found.items() if len(course) > 1}
+    return found
 
 
 def curve_table(
     results: pd.DataFrame, course: Sequence[Level], methods: Sequence[str], metric: str, population: str | None
 ) -> pd.DataFrame:
-    """Mean over seeds by iteration, one column per method and one with its deviation, for `dvc plots` and figures."""
-    compression, student = course[0].compression, course[0].student
+    """Mean over seeds by level, one column per method and one with its deviation, for `dvc plots` and figures."""
     attribution = "grad_cam" if population else None
-    rows = select(
-        results,
-        compression=compression, student=student, metric=metric, population=population, attribution=attribution,
-    )  # fmt: skip
-    table = pd.DataFrame(index=pd.Index([level.iteration for level in course], name="iteration"))
-    table["sparsity"] = rows.groupby("iteration")["sparsity"].mean()
+    steps = ["iteration", "epoch"]
+    of_metric = select(results, metric=metric, population=population, attribution=attribution)
+    rows = pd.concat([level.of(of_metric) for level in course])
+    table = pd.DataFrame([{step: getattr(level, step) for step in steps} for level in course], dtype="Int64")
+    index = pd.MultiIndex.from_frame(table)
+    table["sparsity"] = rows.groupby(steps, dropna=False)["sparsity"].mean().reindex(index).to_numpy()
     for method in present(rows, methods):
-        values = select(rows, method=method).groupby("iteration")["value"]
-        table[method] = values.mean()
-        table[f"{method}_deviation"] = values.std(ddof=1)
-    return table.reset_index()
+        values = select(rows, method=method).groupby(steps, dropna=False)["value"]
+        table[method] = values.mean().reindex(index).to_numpy()
+        table[f"{method}_deviation"] = values.std(ddof=1).reindex(index).to_numpy()
+    return table
 
 
 def draw_curves(
@@ -86,7 +94,7 @@ def curve_panels(
     for metric, (label, of_pairs) in metrics.items():
         counted = population if of_pairs else None
         table = curve_table(results, course, methods, metric, counted)
-        shown = table["iteration"].tolist()
+        shown = _places(course)
         lines = [
             Line(display_name(method), shown, table[method], table[f"{method}_deviation"], number)
             for number, method in enumerate(methods)
@@ -95,14 +103,28 @@ def curve_panels(
         if metric not in BESIDE_TEACHER:
             teacher = _teacher(results, course, metric, counted)
             lines.append(Line("Teacher", shown, teacher, [float("nan")] * len(shown)))
-        positions = shown[:: max(1, len(shown) // 6)]
-        if table["sparsity"].notna().all():
-            sparsity = table.set_index("iteration")["sparsity"]
-            ticks, x_label = [f"{100 * sparsity[k]:.0f}" for k in positions], "pruned convolution weights [%]"
+        ends = finished(course)
+        if len(ends) > 1:
+            words = [f"{100 * table['sparsity'][course.index(level)]:.0f}" for level in ends]
+            x_label, named = "pruned convolution weights [%]", [shown[course.index(level)] for level in ends]
         else:
-            ticks, x_label = [str(k) for k in positions], "epoch"
-        panels.append(Panel(label, lines, x_label, (positions, ticks)))
+            words, x_label, named = [f"{place:g}" for place in shown], "epoch", shown
+        every = max(1, len(named) // 6)
+        panels.append(Panel(label, lines, x_label, (named[::every], words[::every])))
     return panels
+
+
+def _places(course: Sequence[Level]) -> list[float]:
+    """Where levels stand on the x axis: iterations one after the other, each as long as its epochs; else epochs."""
+    ends = finished(course)
+    if len(ends) == 1:
+        return [float(level.epoch or 0) for level in course]
+    epochs = {level.iteration: level.epoch for level in ends}
+    places = []
+    for level in course:
+        done = 1.0 if level.epoch is None else level.epoch / (epochs[level.iteration] or 1)
+        places.append((level.iteration or 0) - 1 + done)
+    return places
 
 
 def _teacher(results: pd.DataFrame, course: Sequence[Level], metric: str, population: str | None) -> list[float]:

@@ -37,11 +37,12 @@ def csv_table(table: Table) -> str:
             "compression": level.compression if level else None,
             "student": level.student if level else None,
             "iteration": level.iteration if level else None,
+            "epoch": level.epoch if level else None,
             "name": row.name,
             "sparsity": row.sparsity,
         }
         rows.append(where | {size: row.sizes.get(size) for size in SIZES} | {"n": row.pairs} | figures)
-    return pd.DataFrame(rows).astype({"iteration": "Int64"}).to_csv(index=False, lineterminator="\n")
+    return pd.DataFrame(rows).astype({"iteration": "Int64", "epoch": "Int64"}).to_csv(index=False, lineterminator="\n")
 
 
 def caption(table: Table, title: str, note: str) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from attribution_preservation.errors import UserError
 
 COLUMNS = [
-    "profile", "compression", "method", "seed", "student", "iteration", "sparsity",
+    "profile", "compression", "method", "seed", "student", "iteration", "epoch", "sparsity",
     "attribution", "population", "metric", "value", "n",
 ]  # fmt: skip
 NAMES = {
@@ -52,16 +52,18 @@ class Level:
 
     Attributes:
         compression, student: as in results.csv.
-        iteration: pruning iteration or epoch; None where a student has but one network.
+        iteration: pruning iteration; None where nothing is pruned step by step.
+        epoch: of training; None where only the last is kept.
     """
 
     compression: str
     student: str
     iteration: int | None
+    epoch: int | None = None
 
     def of(self, results: pd.DataFrame) -> pd.DataFrame:
         """The rows of this level."""
-        return select(results, compression=self.compression, student=self.student, iteration=self.iteration)
+        return select(results, **vars(self))
 
 
 def read_results(scores: Path, groups: Iterable[str], batches: Iterable[str], profile: str) -> pd.DataFrame:
@@ -88,7 +90,7 @@ def read_results(scores: Path, groups: Iterable[str], batches: Iterable[str], pr
     results = pd.concat([part.dropna(axis=1, how="all") for part in parts], ignore_index=True)
     results["profile"] = profile
     results = results.reindex(columns=COLUMNS)
-    for column in ("iteration", "n", "seed"):
+    for column in ("iteration", "epoch", "n", "seed"):
         results[column] = results[column].astype("Int64")
     return results
 
@@ -105,14 +107,19 @@ def present(results: pd.DataFrame, methods: Iterable[str]) -> list[str]:
 
 
 def levels(results: pd.DataFrame, compression: str) -> list[Level]:
-    """All levels of a compression, by student in the order of the results, then by iteration."""
-    rows = select(results, compression=compression)
+    """All levels of a compression, by student in the order of the results, then by iteration and epoch."""
+    rows = select(results, compression=compression).dropna(subset=["student"])
+    steps = rows.groupby("student", sort=False)[["iteration", "epoch"]]
     found = []
-    for student in rows["student"].dropna().unique():
-        iterations = select(rows, student=student)["iteration"]
-        numbered = sorted({int(iteration) for iteration in iterations.dropna()})
-        found += [Level(compression, student, iteration) for iteration in numbered or [None]]
+    for student, of_student in steps:
+        kept = of_student.drop_duplicates().sort_values(["iteration", "epoch"]).itertuples(index=False)
+        found += [Level(compression, str(student), *(None if pd.isna(k) else int(k) for k in step)) for step in kept]
     return found
+
+
+def finished(found: Iterable[Level]) -> list[Level]:
+    """Of each student and iteration the last level: without the snapshots of its training."""
+    return list({(level.compression, level.student, level.iteration): level for level in found}.values())
 
 
 def last_levels(results: pd.DataFrame, compression: str) -> list[Level]:
@@ -139,7 +146,9 @@ def headline(results: pd.DataFrame, methods: Iterable[str]) -> dict[str, Any]:
         found[compression] = {}
         for level in last_levels(results, compression):
             rows = level.of(results)
-            entry: dict[str, Any] = {} if level.iteration is None else {"iteration": level.iteration}
+            entry: dict[str, Any] = {
+                name: step for name in ("iteration", "epoch") if (step := getattr(level, name)) is not None
+            }
             if rows["sparsity"].notna().any():
                 entry["sparsity"] = round(float(rows["sparsity"].max()), 6)
             if compared := present(rows, methods):

@@ -43,12 +43,15 @@ class PairedTests:
     def __init__(self, frame: pd.DataFrame) -> None:
         where = ["compression", "student", "method", "reference", "attribution", "population", "metric"]
         names = frame.reindex(columns=where).fillna("")
-        iterations = [None if pd.isna(iteration) else int(iteration) for iteration in frame["iteration"]]
+        steps = [
+            [None if pd.isna(step) else int(step) for step in row]
+            for row in frame[["iteration", "epoch"]].itertuples(index=False)
+        ]
         figures = frame[list(Outcome._fields)].itertuples(index=False)
         self._found = {
-            (Level(compression, student, iteration), *rest): Outcome(*row)
-            for (compression, student, *rest), iteration, row in zip(
-                names.itertuples(index=False), iterations, figures, strict=True
+            (Level(compression, student, *step), *rest): Outcome(*row)
+            for (compression, student, *rest), step, row in zip(
+                names.itertuples(index=False), steps, figures, strict=True
             )
         }
 
@@ -124,16 +127,14 @@ def significance_table(
                 if test is not None:
                     rows.append(
                         {
-                            "compression": level.compression,
-                            "student": level.student,
-                            "iteration": level.iteration,
+                            **vars(level),
                             "method": method,
                             "reference": reference,
                             "metric": metric,
                             **test._asdict(),
                         }
                     )
-    frame = pd.DataFrame(rows).astype({"iteration": "Int64"})
+    frame = pd.DataFrame(rows).astype({"iteration": "Int64", "epoch": "Int64"})
     frame["corrected"] = np.nan
     for _, family in frame.groupby(["metric", "reference"]):
         adjusted = corrected(family["p"].to_dict())

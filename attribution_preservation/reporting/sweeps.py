@@ -6,9 +6,22 @@ from pathlib import Path
 
 import pandas as pd
 
-from attribution_preservation.pipeline.schema.matching import Matching, MatchingGroup, MatchingSweep, methods_of
+from attribution_preservation.pipeline.schema.matching import (
+    Matching,
+    MatchingGroup,
+    MatchingSweep,
+    methods_of,
+    written,
+)
 from attribution_preservation.reporting.panels import SCORES, Line, Panel, draw_panels
 from attribution_preservation.reporting.results import Level, display_name, select
+
+_X_LABELS = {
+    "strength": "strength of matching (beta)",
+    "dropped_share": "share of the teacher's channels that are dropped",
+    "layers": "matched layer",
+}
+_LAST = "last"  # where no layer is named
 
 
 @dataclass(frozen=True)
@@ -18,13 +31,13 @@ class Sweep:
     Attributes:
         name: of the swept method, as in params.yaml.
         parameter: as in params.yaml.
-        methods: the method of each value, ascending.
+        methods: the method of each value; numbers ascend, layers stand in the order of params.yaml.
         logarithmic: whether values are spread over magnitudes.
     """
 
     name: str
     parameter: str
-    methods: dict[float, str]
+    methods: dict[float | str, str]
     logarithmic: bool
 
 
@@ -40,14 +53,16 @@ def find_sweeps(entries: Mapping[str, Matching | MatchingGroup | MatchingSweep],
     for name, entry in entries.items():
         if not isinstance(entry, MatchingSweep):
             continue
-        points = dict(zip(entry.values, methods_of(name, entry), strict=True))
+        points: dict[float | str, str] = dict(zip(entry.values, methods_of(name, entry), strict=True))
         for method in methods:
             if method in every:
                 value = getattr(every[method], entry.sweep)
                 if every[method] == entry.of.model_copy(update={entry.sweep: value}):
-                    points.setdefault(value, method)
+                    points.setdefault(_LAST if value is None else value, method)
+        if entry.sweep != "layers":
+            points = dict(sorted(points.items()))
         logarithmic = entry.sweep == "strength" and min(points) > 0
-        sweeps.append(Sweep(name, entry.sweep, dict(sorted(points.items())), logarithmic))
+        sweeps.append(Sweep(name, entry.sweep, points, logarithmic))
     return sweeps
 
 
@@ -79,13 +94,14 @@ def _panel(rows: pd.DataFrame, sweep: Sweep, metric: str, population: str) -> Pa
     label, of_pairs = SCORES[metric]
     found = select(rows, metric=metric)
     found = select(found, population=population, attribution="grad_cam") if of_pairs else found
-    values = list(sweep.methods)
+    named = sweep.parameter == "layers"
+    values = list(range(len(sweep.methods))) if named else list(sweep.methods)
     of_method = [select(found, method=method)["value"] for method in sweep.methods.values()]
     mean, deviation = [float(v.mean()) for v in of_method], [float(v.std(ddof=1)) for v in of_method]
     naive = float(select(found, method="naive")["value"].mean())
     lines = [
-        Line(sweep.name.replace("_", " "), values, mean, deviation, 2),
+        Line(sweep.name.replace("_", " "), values, mean, deviation, 2, joined=not named),
         Line("Naive", [values[0], values[-1]], [naive] * 2, [float("nan")] * 2),
     ]
-    ticks = (values, [f"{value:g}" for value in values])
-    return Panel(label, lines, sweep.parameter.replace("_", " "), ticks, sweep.logarithmic)
+    ticks = (values, [written(value) for value in sweep.methods])
+    return Panel(label, lines, _X_LABELS[sweep.parameter], ticks, sweep.logarithmic)

@@ -12,6 +12,7 @@ from attribution_preservation.reporting.results import (
     Level,
     compressions,
     display_name,
+    finished,
     last_levels,
     levels,
     present,
@@ -132,7 +133,7 @@ def plans(results: pd.DataFrame, methods: list[str], iterations: Sequence[int]) 
     for compression, found in last.items():
         chosen = [
             level
-            for level in levels(results, compression)
+            for level in finished(levels(results, compression))
             if level in found or (compression == "prune_weights" and level.iteration in iterations)
         ]
         yield plan(compression, display_name(compression), chosen, methods)

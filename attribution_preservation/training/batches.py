@@ -1,24 +1,36 @@
 """Training images: a random subset in random order, each changed at random, all of it from derived seeds."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from attribution_preservation.data.inputs import resize_image
-from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.schema.optimization import Augmentation, Optimization
 from attribution_preservation.training.randomness import derived_seed
+
+
+class Images(Protocol):
+    """What training needs of a data set, as `attribution_preservation.data.store.Store` defines it."""
+
+    def part(self, name: str) -> list[int]:
+        """Positions of the images of a part."""
+
+    def labels(self, positions: list[int]) -> np.ndarray:
+        """Multi-label vectors, float32 [N, C]."""
+
+    def image(self, position: int) -> np.ndarray:
+        """uint8 RGB [H, W, 3]."""
 
 
 class TrainingImages(Dataset):
     """Training images of one epoch.
 
     Args:
-        store: the packed data set.
+        store: the data set.
         positions: the images' positions in it.
         size: side of the network's square input.
         augmentation: random changes.
@@ -26,7 +38,7 @@ class TrainingImages(Dataset):
     """
 
     def __init__(
-        self, store: Store, positions: list[int], size: int, augmentation: Augmentation, key: tuple[int | str, ...]
+        self, store: Images, positions: list[int], size: int, augmentation: Augmentation, key: tuple[int | str, ...]
     ) -> None:
         self._store, self._positions, self._size, self._key = store, positions, size, key
         self._labels = torch.from_numpy(store.labels(positions))
@@ -68,7 +80,7 @@ class Batches:
     """The batches of every epoch of a run.
 
     Args:
-        store: the packed data set.
+        store: the data set.
         size: side of the network's square input.
         optimization: batch size, images per epoch and augmentation.
         workers: processes that prepare images; 0 prepares them in this one.
@@ -77,7 +89,7 @@ class Batches:
         UserError: an epoch would not fill one batch.
     """
 
-    def __init__(self, store: Store, size: int, optimization: Optimization, workers: int) -> None:
+    def __init__(self, store: Images, size: int, optimization: Optimization, workers: int) -> None:
         self._augmentation, self._batch_size = optimization.augmentation, optimization.batch_size
         self._store, self._size, self._workers = store, size, workers
         self._positions = store.part("train")

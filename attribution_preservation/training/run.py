@@ -1,7 +1,7 @@
 """What every run of a training stage has in common, from the parameters to the finished files."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from attribution_preservation.pipeline.run.stage import Stage
 from attribution_preservation.pipeline.schema.data import Input
 from attribution_preservation.pipeline.schema.optimization import Optimization
 from attribution_preservation.pipeline.schema.runtime import Runtime
-from attribution_preservation.training.batches import Batches
+from attribution_preservation.training.batches import Batches, Images
 from attribution_preservation.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from attribution_preservation.training.log import log_csv
 from attribution_preservation.training.loop import Trainer
@@ -73,9 +73,17 @@ class Workplace:
         """Seed torch for a network's initial weights, which so are the same under every method."""
         torch.manual_seed(derived_seed(self.run.identity.seed, self.stage.name, "initial"))
 
-    def trainer(self, objective: nn.Module, schedule: Optimization, phases: int = 1) -> Trainer:
-        """The trainer of this run, which shows its progress over all phases of one schedule."""
-        batches = Batches(self.store, self.shown.size, schedule, self.runtime.workers)
+    def trainer(
+        self, objective: nn.Module, schedule: Optimization, phases: int = 1, images: Images | None = None
+    ) -> Trainer:
+        """The trainer of this run, which shows its progress over all phases of one schedule.
+
+        Args:
+            objective, schedule: what it learns, and how.
+            phases: how often the schedule is run.
+            images: the data set, where it is not the packed one.
+        """
+        batches = Batches(images or self.store, self.shown.size, schedule, self.runtime.workers)
         done = (max(self.start.phase, 1) - 1) * schedule.epochs + self.start.epoch if self.start else 0
         identity = self.run.identity
         words = [self.stage.name, identity.student, identity.method, f"seed {identity.seed}"]
@@ -103,10 +111,9 @@ class Workplace:
     def _save(self, checkpoint: Checkpoint) -> None:
         save_checkpoint(checkpoint, self.folder.state)
 
-    def keep(self, network: Network, iteration: int = 0) -> None:
+    def keep(self, network: Network, iteration: int = 0, epoch: int | None = None) -> None:
         """Write a network among the run's results."""
-        found = self.run.identity
-        identity = Identity(found.compression, found.seed, found.student, found.method, iteration)
+        identity = replace(self.run.identity, iteration=iteration, epoch=epoch)
         save_network(network, self.folder.work / identity.file_name, identity.as_dict())
 
     def finish(self, trainer: Trainer) -> None:

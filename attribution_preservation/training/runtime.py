@@ -46,6 +46,9 @@ def set_up(runtime: Runtime) -> Device:
     # a training step here.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = not runtime.deterministic
+    # 32-true means it: by default a GPU's convolutions round their inputs to ten bits (TF32).
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
     kind = torch.cuda.get_device_name() if name == "cuda" else name
     libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
     return Device(torch.device(name), {**libraries, "device": kind})

@@ -265,9 +265,11 @@ def test_every_network_of_a_run_has_a_file_name_of_its_own():
     names = {Identity("prune_weights", 0, "iterative", "swa", iteration).file_name for iteration in range(1, 17)}
     assert len(names) == 16
     assert "iteration-03.safetensors" in names
-    assert Identity("distill", 0, "half", "swa", 7).file_name == "epoch-07.safetensors"
+    assert Identity("distill", 0, "half", "swa", epoch=7).file_name == "epoch-07.safetensors"
+    assert Identity("prune_weights", 0, "iterative", "swa", 3, 0).file_name == "iteration-03-epoch-00.safetensors"
     assert Identity("teacher", 0).file_name == "network.safetensors"
-    assert Identity(**Identity("distill", 1, "half", "swa", 7).as_dict()) == Identity("distill", 1, "half", "swa", 7)
+    kept = Identity("distill", 1, "half", "swa", epoch=7)
+    assert Identity(**kept.as_dict()) == kept
 
 
 def test_network_files_are_found_in_one_order_without_partial_ones(tmp_path):

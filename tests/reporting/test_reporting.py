@@ -16,6 +16,7 @@ from attribution_preservation.reporting.curves import (
     curve_table,
     draw_curves,
     draw_origin,
+    histories,
 )
 from attribution_preservation.reporting.formats import csv_table, latex_table, markdown_table
 from attribution_preservation.reporting.heatmaps import HeatmapRow, draw_heatmaps
@@ -24,6 +25,7 @@ from attribution_preservation.reporting.results import (
     COLUMNS,
     Level,
     compressions,
+    finished,
     headline,
     last_levels,
     levels,
@@ -184,7 +186,7 @@ def test_curves_have_a_column_per_method(scores):
     table = curve_table(results, course, METHODS, "cosine", "all")
     assert table["swa"].tolist() == [pytest.approx(0.61)] * 2
     assert table["swa_deviation"].tolist() == [pytest.approx(np.std([0.6, 0.62], ddof=1))] * 2
-    assert list(table.columns)[:2] == ["iteration", "sparsity"]
+    assert list(table.columns)[:3] == ["iteration", "epoch", "sparsity"]
 
 
 def test_a_sweep_holds_the_compared_method_that_is_one_of_its_points():
@@ -254,6 +256,57 @@ def test_the_curves_are_the_means_by_iteration(scores):
     assert list(naive.mean) == [pytest.approx(0.82)] * 2
     assert panels[3].x_label == "pruned convolution weights [%]"
     assert panels[3].ticks == ([1, 2], ["20", "20"])
+
+
+def snapshots():
+    """Two pruning iterations with one epoch each, just pruned and fine-tuned, and a student of three epochs."""
+    for iteration, epoch, cosine in ((1, 0, 0.5), (1, 1, 0.9), (2, 0, 0.4), (2, 1, 0.8)):
+        where = {"compression": "prune_weights", "student": "iterative", "iteration": iteration, "epoch": epoch}
+        yield {**where, "sparsity": 0.2 * iteration, "value": cosine}
+    for epoch in (1, 3):
+        yield {"compression": "distill", "student": "half", "epoch": epoch, "value": 0.1 * epoch}
+
+
+def test_snapshots_of_training_are_in_histories_and_not_in_tables():
+    of = {"seed": 0, "method": "naive", "attribution": "grad_cam", "population": "all", "metric": "cosine"}
+    results = pd.DataFrame([{**of, **row} for row in snapshots()]).reindex(columns=COLUMNS)
+    ends = [Level("prune_weights", "iterative", iteration, 1) for iteration in (1, 2)]
+    assert finished(levels(results, "prune_weights")) == ends
+    assert courses(results, "prune_weights") == {"iterative": ends}
+    assert last_levels(results, "distill") == [Level("distill", "half", None, 3)]
+    assert [plan.chosen for plan in plans(results, ["naive"], [1])][1] == ends
+    # Every epoch takes its share of its iteration: what was just pruned stands where the one before ended.
+    history = histories(results, "prune_weights")["iterative"]
+    assert len(history) == 4
+    cosine = curve_panels(results, history, ["naive"], "all", SCORES)[3]
+    assert list(cosine.lines[0].x) == [0, 1, 1, 2]
+    assert list(cosine.lines[0].mean) == [0.5, 0.9, 0.4, 0.8]
+    assert cosine.ticks == ([1, 2], ["20", "40"])
+    by_epoch = curve_panels(results, courses(results, "distill")["half"], ["naive"], "all", SCORES)[3]
+    assert (list(by_epoch.lines[0].x), by_epoch.x_label) == ([1, 3], "epoch")
+
+
+def test_layers_are_swept_in_the_order_of_the_parameters(scores):
+    entries = {
+        "swa": Matching(maps="swa", strength=50.0),
+        "layer": MatchingSweep(
+            sweep="layers", values=["pool1", "conv2"], of=Matching(maps="swa", strength=50.0), first_seeds=None
+        ),
+    }
+    (found,) = find_sweeps(entries, ["naive", "swa"])
+    assert found.methods == {"pool1": "layer_pool1", "conv2": "layer_conv2", "last": "swa"}
+    sweep = Sweep("sweep", "layers", {"pool1": "sweep_0", "last": "swa"}, logarithmic=False)
+    panels, _ = sweep_panels(scores(), CHANNELS, [sweep], "own")
+    assert panels[0][3].ticks == ([0, 1], ["pool1", "last"])
+    assert panels[0][3].lines[0].mean == [pytest.approx(0.7), pytest.approx(0.90)]
+
+
+def test_a_sweep_of_one_value_is_one_point(scores, tmp_path):
+    sweep = Sweep("sweep", "strength", {5.0: "sweep_0"}, logarithmic=True)
+    panels, _ = sweep_panels(scores(), CHANNELS, [sweep], "own")
+    assert panels[0][3].lines[0].mean == [pytest.approx(0.7)]
+    draw_sweeps(scores(), CHANNELS, [sweep], "own", tmp_path / "one.png")
+    assert (tmp_path / "one.png").stat().st_size > 10_000
 
 
 def test_figures_are_the_same_bytes_twice(scores, tmp_path):

@@ -28,7 +28,7 @@ def outcomes(cosine, mean_ap=np.nan):
     """Tests of EWA and SWA by level; p of their cosines over common pairs, in the order EWA, SWA."""
     frame = []
     for level, values in cosine.items():
-        where = {"compression": level.compression, "student": level.student, "iteration": level.iteration, "seeds": 3}
+        where = {**vars(level), "seeds": 3}
         figures = {"difference": 0.09, "low": 0.01, "high": 0.17}
         of_pairs = {"attribution": "grad_cam", "population": "common", "metric": "cosine"}
         for method, p in zip(("ewa", "swa"), values, strict=True):

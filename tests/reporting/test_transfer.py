@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from attribution_preservation.reporting.deformation import ATTRIBUTIONS, deformation_markdown, deformations
-from attribution_preservation.reporting.results import Level
+from attribution_preservation.reporting.results import COLUMNS, Level
 from attribution_preservation.reporting.transfer import (
     draw_transfer,
     transfer,
@@ -13,7 +13,7 @@ from attribution_preservation.reporting.transfer import (
     transferred,
 )
 
-LEVEL = Level("distill", "half", 5)
+LEVEL = Level("distill", "half", None, 5)
 # cosine by matched method and attribution, for two seeds
 COSINES = {
     "naive": {"grad_cam": (0.5, 0.7), "lrp": (0.6, 0.6)},
@@ -31,12 +31,12 @@ def rows(attributions=("grad_cam", "lrp")):
                 of = {"compression": "teacher", "seed": seed, "attribution": attribution, "population": population}
                 yield {**of, "metric": "roc_auc", "value": 90.0 + seed, "n": 40}
                 yield {**of, "metric": "point_accuracy", "value": 70.0, "n": 40}
-        for iteration in (1, 5):
-            where = {"compression": "distill", "student": "half", "iteration": iteration, "seed": seed}
+        for epoch in (1, 5):
+            where = {"compression": "distill", "student": "half", "epoch": epoch, "seed": seed}
             for method, of_method in COSINES.items():
                 network = {**where, "method": method}
                 yield {**network, "metric": "nonzero_parameters", "value": 100}
-                for attribution in attributions if iteration == 5 else ("grad_cam",):
+                for attribution in attributions if epoch == 5 else ("grad_cam",):
                     cosine = of_method.get(attribution, (0.4, 0.4))[seed]
                     for population, count in (("own", OWN[method]), ("common", 20), ("all", 40)):
                         of = {**network, "attribution": attribution, "population": population, "n": count}
@@ -58,7 +58,7 @@ def rows(attributions=("grad_cam", "lrp")):
 
 
 def results(**options):
-    return pd.DataFrame(rows(**options))
+    return pd.DataFrame(rows(**options)).reindex(columns=COLUMNS)
 
 
 def test_the_last_level_of_a_student_that_was_explained_by_several_methods_has_a_matrix():

@@ -19,6 +19,7 @@ ORDER = (
     "check", "dataset", "teacher", "prune_weights", "prune_channels", "distill", "scratch", "attribute", "evaluate",
     "analysis", "figures", "tables",
 )  # fmt: skip
+STEPS = ["iteration", "epoch"]
 TRANSFERRED = ("transfer_prune_weights_iterative", "transfer_prune_channels_rate_70")
 
 
@@ -56,17 +57,18 @@ def test_results_cover_every_network_metric_and_population(finished):
     localization = results[(results["metric"] == "roc_auc") & (results["attribution"] == "grad_cam")]
     found = {
         tuple(row)
-        for row in localization[["compression", "student", "iteration", "method", "population"]].itertuples(index=False)
+        for row in localization[["compression", "student", *STEPS, "method", "population"]].itertuples(index=False)
         if row.method not in REFERENCES
     }
-    networks = {("teacher", "", "", "")} | {("scratch", "half", "", "")}
+    networks = {("teacher", "", "", "", "")} | {("scratch", "half", "", "", "")}
     for method in ("naive", "sswa"):
-        networks |= {("prune_weights", "iterative", str(iteration), method) for iteration in (1, 2, 3)}
-        networks |= {("prune_weights", "one_shot", "1", method), ("prune_channels", "rate_70", "", method)}
-        networks |= {("distill", "half", str(epoch), method) for epoch in (1, 2)}
-    networks |= {("prune_channels", "rate_70", "", method) for method in ("swa_abs", "share_0.1", "share_0.5")}
+        for iteration in "123":
+            networks |= {("prune_weights", "iterative", iteration, epoch, method) for epoch in "02"}
+        networks |= {("prune_weights", "one_shot", "1", "1", method), ("prune_channels", "rate_70", "", "", method)}
+        networks |= {("distill", "half", "", epoch, method) for epoch in "12"}
+    networks |= {("prune_channels", "rate_70", "", "", method) for method in ("swa_abs", "share_0.1", "share_0.5")}
     expected = {(*network, population) for network in networks for population in ("own", "common", "all")}
-    assert found == expected - {("teacher", "", "", "", "common")}
+    assert found == expected - {("teacher", "", "", "", "", "common")}
     assert set(results["metric"]) == {
         "roc_auc", "point_accuracy", "zero_maps", "cosine", "correlation", "l2", "mean_ap", "sample_ap", "f1",
         "parameters", "nonzero_parameters", "macs", "bytes", "absorbed", "agreement", "divergence",
@@ -83,12 +85,12 @@ def test_compared_networks_alone_are_explained_by_every_method(finished):
     baselines = rows[rows["method"].isin(REFERENCES)]
     assert set(baselines["attribution"]) == set(TINY["attribute.methods"])
     rows = rows.drop(baselines.index)
-    networks = rows.groupby(["compression", "student", "iteration", "method"])["attribution"].agg(set)
+    networks = rows.groupby(["compression", "student", *STEPS, "method"])["attribution"].agg(set)
     maps = set(TINY["attribute.methods"])
     compared = {
-        ("teacher", "", "", ""),
-        *(("prune_weights", "iterative", "3", method) for method in ("naive", "sswa")),
-        *(("prune_channels", "rate_70", "", method) for method in ("naive", "sswa")),
+        ("teacher", "", "", "", ""),
+        *(("prune_weights", "iterative", "3", "2", method) for method in ("naive", "sswa")),
+        *(("prune_channels", "rate_70", "", "", method) for method in ("naive", "sswa")),
     }  # fmt: skip
     for network, found in networks.items():
         assert found - {"centre", "random"} == (maps if network in compared else {"grad_cam"})
@@ -113,7 +115,8 @@ def test_reports_are_complete(finished):
     names = {
         *(f"{name}_{population}" for population in ("own", "common", "all")
           for name in (
-              "compressions", "prune_weights_iterative", "prune_weights_iterative_origin", "distill_half",
+              "compressions", "prune_weights_iterative", "prune_weights_iterative_origin",
+              "prune_weights_iterative_repair", "distill_half",
               "distill_half_origin", "sweeps_rate_70",
           )),
         *(f"{name}_{population}" for population in ("common", "all") for name in TRANSFERRED),
@@ -143,7 +146,7 @@ def test_reports_are_complete(finished):
 def test_the_mean_of_the_table_is_that_of_the_results(finished):
     results = pd.read_csv(finished[0] / "reports" / "results.csv")
     rows = results[
-        (results["compression"] == "distill") & (results["iteration"] == 2) & (results["method"] == "sswa")
+        (results["compression"] == "distill") & (results["epoch"] == 2) & (results["method"] == "sswa")
     ].set_index("metric")
     table = pd.read_csv(finished[0] / "reports" / "tables" / "compressions_all.csv")
     (row,) = table[(table["compression"] == "distill") & (table["name"] == "SSWA")].to_dict("records")
@@ -305,7 +308,7 @@ def test_everything_in_one_batch_gives_the_same_scores(finished, tmp_path):
     for name in (*ORDER[:1], *ORDER[2:]):
         done = run_stage(copy, name)
         assert done.returncode == 0, done.stderr
-    columns = ["compression", "student", "iteration", "method", "seed", "attribution", "population", "metric"]
+    columns = ["compression", "student", *STEPS, "method", "seed", "attribution", "population", "metric"]
     found, expected = (
         pd.read_csv(root / "reports" / "results.csv").sort_values(columns).reset_index(drop=True)
         for root in (copy, finished[0])

@@ -32,11 +32,21 @@ def test_a_method_is_trained_with_every_seed_from_its_own_teacher(stage):
 
 
 def test_a_sweep_names_its_methods_by_value_and_takes_the_first_seeds(stage):
-    runs, matchings = compression_runs(stage("swa_strength"))
+    runs, matchings = compression_runs(stage("swa_strength", {"matching.swa_strength.first_seeds": 1}))
     assert [run.identity.method for run in runs] == [f"swa_strength_{value}" for value in (5, 15, 150, 500)]
     assert {run.identity.seed for run in runs} == {0}
     assert [matching.strength for matching in matchings.values()] == [5, 15, 150, 500]
     assert {matching.maps for matching in matchings.values()} == {"swa"}
+
+
+def test_a_sweep_of_layers_matches_one_layer_at_a_time(stage):
+    entry = {"sweep": "layers", "values": ["pool1", "conv5"], "of": {"maps": "swa", "strength": 5.0}, "first_seeds": 2}
+    runs, matchings = compression_runs(stage("swa_layer", {"matching.swa_layer": entry}))
+    assert {name: matching.layers for name, matching in matchings.items()} == {
+        "swa_layer_pool1": ["pool1"],
+        "swa_layer_conv5": ["conv5"],
+    }
+    assert len(runs) == 4
 
 
 @pytest.mark.parametrize(("seeds", "expected"), [(None, [0, 1, 2]), (2, [0, 1])])

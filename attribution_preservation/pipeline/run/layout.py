@@ -15,7 +15,8 @@ class Identity:
         seed: the run's seed.
         student: which small network of that stage; empty for a teacher.
         method: matching method; empty for a teacher, and where a network learns without one.
-        iteration: pruning iteration from 1, or the epoch of a distilled student; 0 where there is but one network.
+        iteration: pruning iteration from 1; 0 where nothing is pruned step by step.
+        epoch: epochs of training since the student was made or last pruned, where several are kept; else None.
     """
 
     compression: str
@@ -23,14 +24,29 @@ class Identity:
     student: str = ""
     method: str = ""
     iteration: int = 0
+    epoch: int | None = None
 
     @property
     def file_name(self) -> str:
         """Name of its file in the run's folder."""
-        if not self.iteration:
-            return "network.safetensors"
-        word = "epoch" if self.compression == "distill" else "iteration"
-        return f"{word}-{self.iteration:02d}.safetensors"
+        parts = [f"iteration-{self.iteration:02d}"] if self.iteration else []
+        parts += [f"epoch-{self.epoch:02d}"] if self.epoch is not None else []
+        return f"{'-'.join(parts) or 'network'}.safetensors"
+
+    @property
+    def step(self) -> tuple[int, int]:
+        """Its place among the networks of its run, in the order in which they were made."""
+        return self.iteration, self.epoch or 0
+
+    @property
+    def level(self) -> dict[str, Any]:
+        """What networks have in common that differ in nothing but seed and method, as results.csv names it."""
+        return {
+            "compression": self.compression,
+            "student": self.student,
+            "iteration": self.iteration or None,
+            "epoch": self.epoch,
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """As files hold it; `Identity(**found)` is the way back."""

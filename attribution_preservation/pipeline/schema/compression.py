@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, TypeAdapter
+from pydantic import AfterValidator, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter
 
-from attribution_preservation.pipeline.schema.base import Section
+from attribution_preservation.pipeline.schema.base import Section, distinct
 from attribution_preservation.pipeline.schema.optimization import Descent, Optimization
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -22,11 +22,13 @@ class PruningSteps(Section):
         iterations: number of pruning steps; 1 is one-shot.
         rate: share of the remaining weights that each step removes; after k steps 1 - (1 - rate)^k are gone.
         epochs: of fine-tuning after each step.
+        snapshots: of those, after which a student is kept and scored beside the last; 0 is right after pruning.
     """
 
     iterations: Annotated[int, Field(ge=1, le=99)]
     rate: Annotated[float, Field(gt=0, lt=1)]
     epochs: PositiveInt
+    snapshots: Annotated[list[NonNegativeInt], AfterValidator(distinct)] = Field(default_factory=list)
 
 
 class PruneWeights(Section):

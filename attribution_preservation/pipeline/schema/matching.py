@@ -16,6 +16,7 @@ from pydantic import (
 
 from attribution_preservation.pipeline.schema.base import Section, distinct, validate
 
+LayerName = Annotated[str, Field(pattern=r"^[a-z]+[0-9]+$")]
 DroppedShare = Annotated[float, Field(ge=0, lt=1)]
 Maps = Literal[
     "none", "ewa", "swa", "neuron", "random_weights", "input_gradient", "integrated_gradients", "loss_gradient"
@@ -87,13 +88,14 @@ class MatchingSweep(Section):
 
     Attributes:
         sweep: the parameter.
-        values: its values; the method that has value 5 is called NAME_5, NAME being that of this entry.
+        values: its values; the method that has value 5 is called NAME_5, NAME being that of this entry. Of `layers`
+            each value is one layer.
         of: the method's other parameters.
         first_seeds: how many seeds of each group of seeds are trained; null for all.
     """
 
-    sweep: Literal["strength", "dropped_share"]
-    values: Annotated[list[NonNegativeFloat], Field(min_length=1)]
+    sweep: Literal["strength", "dropped_share", "layers"]
+    values: Annotated[list[NonNegativeFloat] | list[LayerName], Field(min_length=1)]
     of: Matching
     first_seeds: PositiveInt | None
 
@@ -101,11 +103,23 @@ class MatchingSweep(Section):
     def _every_value_is_possible(self) -> Self:
         if self.sweep not in _OPTIONS[self.of.maps]:
             raise ValueError(f"sweep: {self.sweep} means nothing for maps: {self.of.maps}")
-        distinct([f"{value:g}" for value in self.values])  # as the methods are named
+        named = isinstance(self.values[0], str)
+        if named != (self.sweep == "layers"):
+            raise ValueError(f"values: {self.sweep} takes {'names of layers' if not named else 'numbers'}")
+        distinct([written(value) for value in self.values])  # as the methods are named
         for value in self.values:
-            if self.sweep == "dropped_share" and value >= 1:
+            if self.sweep == "dropped_share" and float(value) >= 1:
                 raise ValueError(f"values: a dropped_share of {value:g} leaves nothing; less than 1 is needed")
         return self
+
+    def at(self, value: float | str) -> Matching:
+        """The method at one value."""
+        return self.of.model_copy(update={self.sweep: [value] if self.sweep == "layers" else value})
+
+
+def written(value: float | str) -> str:
+    """A value of a sweep as methods are named after it."""
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _kind(value: Any) -> str:
@@ -141,7 +155,7 @@ def methods_of(name: str, entry: Matching | MatchingGroup | MatchingSweep) -> di
         return {name: entry}
     if isinstance(entry, MatchingGroup):
         return dict(entry.methods)
-    return {f"{name}_{value:g}": entry.of.model_copy(update={entry.sweep: value}) for value in entry.values}
+    return {f"{name}_{written(value)}": entry.at(value) for value in entry.values}
 
 
 def seeds_of(entry: Matching | MatchingGroup | MatchingSweep, seeds: list[int]) -> list[int]:

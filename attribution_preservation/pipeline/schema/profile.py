@@ -91,8 +91,9 @@ class Profile(Section):
             images += [self.data.digits.train_images] if self.data.source == "digits" else []
             if schedule.batch_size > min(images):
                 raise ValueError(f"{key}.optimization.batch_size: an epoch has only {min(images)} images")
-        if late := [epoch for epoch in self.distill.snapshots if epoch >= self.distill.optimization.epochs]:
-            raise ValueError(f"distill.snapshots: {late[0]} is not before the last epoch, which is always kept")
+        for key, snapshots, epochs in self._snapshots():
+            if late := [epoch for epoch in snapshots if epoch >= epochs]:
+                raise ValueError(f"{key}.snapshots: {late[0]} is not before the last epoch, which is always kept")
         try:
             self._check_shapes()
         except UserError as error:
@@ -102,6 +103,11 @@ class Profile(Section):
     def _schedules(self) -> Iterator[tuple[str, Descent]]:
         for key in ("teacher", *COMPRESSIONS):
             yield key, getattr(self, key).optimization
+
+    def _snapshots(self) -> Iterator[tuple[str, list[int], int]]:
+        yield "distill", self.distill.snapshots, self.distill.optimization.epochs
+        for name, steps in self.prune_weights.students.items():
+            yield f"prune_weights.students.{name}", steps.snapshots, steps.epochs
 
     def _check_folders(self) -> None:
         holding = set()
