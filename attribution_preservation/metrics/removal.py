@@ -1,0 +1,104 @@
+"""Are the pixels that a map names those that a network decides by? Pixels removed in a map's order, and what is lost.
+
+A removed pixel takes the mean colour of the data set, which says nothing of the image (Hooker et al. 2019, A benchmark
+for interpretability methods in deep neural networks, supplement).
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+
+def ranks(values: np.ndarray, seed: Sequence[int]) -> np.ndarray:
+    """The place of every pixel from the most important one, 0, to the least, int64 [S, S].
+
+    Equal values, as wherever a ReLU leaves 0, are put into random order: their order in memory would remove an image
+    from its top.
+
+    Args:
+        values: a map in the image's size, [S, S].
+        seed: of that order; one image needs the same one for every share, so that what is removed only grows.
+    """
+    chance = np.random.default_rng(seed).random(values.size)
+    places = np.empty(values.size, dtype=np.int64)
+    places[np.lexsort((chance, -values.ravel()))] = np.arange(values.size)
+    return places.reshape(values.shape)
+
+
+def removed(places: torch.Tensor, share: float, least: bool = False) -> torch.Tensor:
+    """Which pixels go, bool [B, S, S].
+
+    Args:
+        places: see `ranks`, [B, S, S].
+        share: of all pixels, from 0 to 1; rounded to whole pixels.
+        least: the least important ones instead of the most important.
+
+    Raises:
+        ValueError: the share is none.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"a share lies between 0 and 1, not at {share}")
+    pixels = places[0].numel()
+    count = round(share * pixels)
+    return places >= pixels - count if least else places < count
+
+
+def remove(images: torch.Tensor, pixels: torch.Tensor, colour: torch.Tensor) -> torch.Tensor:
+    """Images in which some pixels have one colour.
+
+    Args:
+        images: [B, 3, S, S].
+        pixels: which go, bool [B, S, S].
+        colour: [3], of the images' type.
+    """
+    return torch.where(pixels[:, None], colour.to(images)[:, None, None], images)
+
+
+def map_of_image(maps: np.ndarray) -> np.ndarray:
+    """One map for an image with several classes: in every pixel the largest value, each class's map scaled to 1.
+
+    Removed by it, pixels of every class go, and none is left because its class has weaker maps. ROAR's authors had one
+    class per image; the supplement does not say what it did.
+
+    Args:
+        maps: of its classes, not negative, [n, h, w].
+
+    Returns:
+        [h, w]; a map of zeros adds nothing.
+    """
+    largest = maps.max(axis=(1, 2), keepdims=True)
+    return np.divide(maps, largest, out=np.zeros_like(maps), where=largest > 0).max(axis=0)
+
+
+def removal_curve(
+    predict: Callable[[torch.Tensor], torch.Tensor],
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    places: torch.Tensor,
+    shares: Sequence[float],
+    colour: torch.Tensor,
+    least: bool = False,
+) -> torch.Tensor:
+    """Logit of each pair's class while more and more pixels go.
+
+    With `least` this is FullGrad's perturbation (Srinivas and Fleuret 2019), which a faithful map makes flat; with the
+    most important first it is RISE's deletion (Petsiuk et al. 2018). Insertion is the removal of the least important
+    read backwards: at share 1 - k only the k most important ones are there.
+
+    Args:
+        predict: from images [B, 3, S, S] to logits [B, C].
+        images: of the pairs, [B, 3, S, S].
+        labels: their classes, int64 [B].
+        places: see `ranks`, [B, S, S].
+        shares: of pixels, in any order.
+        colour: of removed pixels, [3].
+
+    Returns:
+        [B, len(shares)].
+    """
+    columns = []
+    for share in shares:
+        logits = predict(remove(images, removed(places, share, least), colour))
+        columns.append(logits.gather(1, labels[:, None])[:, 0])
+    return torch.stack(columns, dim=1)
