@@ -80,7 +80,7 @@ MISTAKES = {
     "teacher.init": ("imagenet", "ImageNet weights for vgg16_bn and vgg11_bn"),
     "teacher.width_divisor": (3, "1, 2, 4, 8 or 16"),
     "teacher.optimization.augmentation": ({"crop_scale": [1.0, 0.5], "flip": 0.0}, "down to 0.5"),
-    "prune_weights.optimization.batch_size": (641, "an epoch has only 320 images"),
+    "prune_weights.optimization.batch_size": (641, "an epoch has only 640 images"),
     "matching.teacher": ({"maps": "swa"}, "stands for the teacher itself"),
     "input.std": ([0.2, 0.0, 0.2], "greater than 0"),
     "prune_weights.students.iterative.rate": (1.0, "less than 1"),
