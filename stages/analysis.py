@@ -1,5 +1,6 @@
-"""Stage analysis: a paired test of every comparison, over the seeds and images of all scores."""
+"""Stage analysis: a paired test of every comparison, over the seeds and images of all scores and probes."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -23,21 +24,16 @@ REMEDY = "run the stage evaluate first"
 def main(stage: Stage) -> str:
     """Compare the networks of every student."""
     settings = stage.section("analysis", Analysis)
-    folders = [
-        stage.dep(Path("scores", group, batch))
-        for group in stage.parameters("seed_groups")
-        for batch in stage.parameters("batches")
-    ]
-    networks = _finished(
-        {
-            Identity(**read_description(path, REMEDY)["identity"]): path
-            for folder in folders
-            for path in network_files(folder / "pairs")
-        }
-    )
-    teachers = {
-        identity.seed: _scored(path) for identity, path in networks.items() if identity.compression == "teacher"
-    }
+    groups, batches = list(stage.parameters("seed_groups")), stage.parameters("batches")
+    folders = [stage.dep(Path("scores", group, batch)) for group in groups for batch in batches]
+    networks = _finished(_files([folder / "pairs" for folder in folders], REMEDY))
+    probed = _files([stage.dep(Path("probes", group, "pairs")) for group in groups], "run the stage probe first")
+
+    def scored(identity: Identity) -> Scored:
+        found = _scored(networks[identity])
+        return found.joined(_scored(probed[identity])) if identity in probed else found
+
+    teachers = {identity.seed: scored(identity) for identity in networks if identity.compression == "teacher"}
     if not teachers:
         raise UserError(f"scores holds no teacher; {REMEDY}")
     comparisons = Comparisons(_truth(folders[0]), settings.resamples, settings.seed)
@@ -50,7 +46,7 @@ def main(stage: Stage) -> str:
         parent.check()
         found: dict[str, dict[int, Scored]] = {}
         for identity in members:
-            found.setdefault(identity.method, {})[identity.seed] = _scored(networks[identity])
+            found.setdefault(identity.method, {})[identity.seed] = scored(identity)
         rows += [{**level, **row} for row in comparisons.rows(teachers, found)]
         progress.advance(sum(map(len, found.values())))
     progress.close()
@@ -59,6 +55,14 @@ def main(stage: Stage) -> str:
         # The last bits of matrix products depend on the number of threads.
         frame.to_csv(partial, index=False, lineterminator="\n", float_format="%.10g")
     return f"{len(rows)} comparisons in {stage.out}"
+
+
+def _files(folders: Iterable[Path], remedy: str) -> dict[Identity, Path]:
+    return {
+        Identity(**read_description(path, remedy)["identity"]): path
+        for folder in folders
+        for path in network_files(folder)
+    }
 
 
 def _finished(networks: dict[Identity, Path]) -> dict[Identity, Path]:

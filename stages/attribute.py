@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from attribution_preservation.attribution.methods import Attribution
+from attribution_preservation.attribution.pairs import spread
 from attribution_preservation.data.inputs import Normalize, Pairs, evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError
@@ -53,10 +54,7 @@ class _Workload:
 
     def chosen(self, name: str) -> np.ndarray:
         """Positions of the pairs that a method explains: all, or some, evenly spaced."""
-        count = self.settings.methods[name].pairs
-        if count is None or count >= len(self.pairs):
-            return np.arange(len(self.pairs))
-        return np.linspace(0, len(self.pairs) - 1, count).round().astype(np.int64)
+        return spread(len(self.pairs), self.settings.methods[name].pairs)
 
 
 def main(stage: Stage) -> str:

@@ -18,10 +18,18 @@ from attribution_preservation.reporting.curves import (
     courses,
     curve_table,
     draw_curves,
+    draw_layers,
     draw_origin,
     histories,
 )
 from attribution_preservation.reporting.heatmaps import HeatmapRow, draw_heatmaps
+from attribution_preservation.reporting.probes import (
+    draw_removal,
+    draw_robustness,
+    draw_untrained,
+    layer_metrics,
+    removals,
+)
 from attribution_preservation.reporting.results import (
     Level,
     compressions,
@@ -29,7 +37,10 @@ from attribution_preservation.reporting.results import (
     finished,
     last_levels,
     read_results,
+    result_files,
+    select,
 )
+from attribution_preservation.reporting.roar import draw_roar, roars
 from attribution_preservation.reporting.significance import ALPHA, MARK, read_tests
 from attribution_preservation.reporting.sweeps import draw_sweeps, find_sweeps
 from attribution_preservation.reporting.transfer import DRAWN, SHOWN, draw_transfer, transfer, transferred
@@ -43,12 +54,10 @@ def main(stage: Stage) -> str:
     figures, plots = stage.outs
     section = stage.parameters("matching")
     methods = stage.parameters("evaluate.methods")
-    results = read_results(
-        stage.dep(Path("scores")),
-        stage.parameters("seed_groups"),
-        stage.parameters("batches"),
-        stage.parameters("profile"),
+    files = result_files(
+        stage.parameters("seed_groups"), stage.parameters("batches"), stage.parameters("roar.students")
     )
+    results = read_results([stage.dep(path) for path in files], stage.parameters("profile"))
     tests = read_tests(stage.dep(Path("analysis/significance.csv")))
     along = {
         f"{compression}_{student}": course
@@ -86,6 +95,18 @@ def main(stage: Stage) -> str:
                 title = f"Every attribution method, {name}; pairs: {population}; {marks}"
                 path = folder / f"transfer_{level.compression}_{level.student}_{population}.png"
                 draw_transfer(matrices, title, path)
+        for level in removals(results):
+            for population in SHOWN:
+                path = folder / f"removal_{level.compression}_{level.student}_{population}.png"
+                draw_removal(results, level, methods, population, path)
+        if metrics := layer_metrics(results):
+            for name, course in along.items():
+                if select(course[0].of(results), metric=next(iter(metrics))).size:
+                    draw_layers(results, course, methods, metrics, folder / f"{name}_layers.png")
+        draw_untrained(results, folder / "untrained.png")
+        draw_robustness(results, methods, folder / "robustness.png")
+        for level in roars(results):
+            draw_roar(results, level, methods, folder / f"roar_{level.student}.png")
         heatmaps = _Heatmaps(stage)
         for compression in compressions(results):
             heatmaps.draw(last_levels(results, compression)[0], folder / f"heatmaps_{compression}.png")

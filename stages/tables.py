@@ -2,13 +2,29 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from attribution_preservation.pipeline.run.files import atomic_directory, atomic_file, write_json, write_text
 from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.schema.reports import Tables
 from attribution_preservation.reporting.deformation import deformation_markdown, deformations
 from attribution_preservation.reporting.formats import csv_table, latex_table, markdown_table
-from attribution_preservation.reporting.results import compressions, display_name, headline, last_levels, read_results
-from attribution_preservation.reporting.significance import read_tests, significance_markdown, significance_table
+from attribution_preservation.reporting.probes import AREAS, noise_columns, probe_markdown, probe_table
+from attribution_preservation.reporting.results import (
+    compressions,
+    display_name,
+    headline,
+    last_levels,
+    read_results,
+    result_files,
+)
+from attribution_preservation.reporting.roar import roar_table, roars
+from attribution_preservation.reporting.significance import (
+    PairedTests,
+    read_tests,
+    significance_markdown,
+    significance_table,
+)
 from attribution_preservation.reporting.tables import POPULATIONS, plans, summarize
 from attribution_preservation.reporting.transfer import METRICS as TRANSFERRED
 from attribution_preservation.reporting.transfer import SHOWN, transfer, transfer_csv, transfer_markdown, transferred
@@ -17,12 +33,10 @@ from attribution_preservation.reporting.transfer import SHOWN, transfer, transfe
 def main(stage: Stage) -> str:
     """Write results.csv, metrics.json and the tables; print the one that holds every compression."""
     settings, methods = stage.section("tables", Tables), stage.parameters("evaluate.methods")
-    results = read_results(
-        stage.dep(Path("scores")),
-        stage.parameters("seed_groups"),
-        stage.parameters("batches"),
-        stage.parameters("profile"),
+    files = result_files(
+        stage.parameters("seed_groups"), stage.parameters("batches"), stage.parameters("roar.students")
     )
+    results = read_results([stage.dep(path) for path in files], stage.parameters("profile"))
     tests, seeds = read_tests(stage.dep(Path("analysis/significance.csv"))), results["seed"].nunique()
     csv, metrics, tables = stage.outs
     with atomic_file(csv) as partial:
@@ -48,6 +62,10 @@ def main(stage: Stage) -> str:
         for table in deformations(results, settings.minimum_pairs):
             write_text(folder / f"{table.name}.md", deformation_markdown(table, settings.note, seeds))
             write_text(folder / f"{table.name}.csv", table.frame.to_csv(index=False, lineterminator="\n"))
+        _write_probes(folder, results, methods, tests, settings.note)
+        for level in roars(results):
+            table = roar_table(results, level, methods)
+            write_text(folder / f"roar_{level.student}.csv", table.to_csv(index=False, lineterminator="\n"))
         for level, matched, attributions in transferred(results, methods):
             found = {
                 (population, metric): transfer(results, level, matched, attributions, metric, population, tests)
@@ -64,6 +82,20 @@ def main(stage: Stage) -> str:
                 write_text(folder / f"{file}_{population}.md", text)
     print((tables / "compressions_own.md").read_text(encoding="utf-8"))
     return f"{len(results)} figures in {csv}, headlines in {metrics}, tables in {tables}"
+
+
+def _write_probes(folder: Path, results: pd.DataFrame, methods: list[str], tests: PairedTests, note: str) -> None:
+    """Tables of what networks made of changed images."""
+    decides = "Does a map tell by what its network decides, over"
+    for name, columns, population, title in (
+        ("faithfulness_common", AREAS, "common", f"{decides} {POPULATIONS['common']}"),
+        ("faithfulness_all", AREAS, "all", f"{decides} {POPULATIONS['all']}"),
+        ("robustness", noise_columns(results), None, "Points of mAP lost to noise in the background or in the objects"),
+    ):
+        table = probe_table(results, methods, columns, population, tests)
+        text = probe_markdown(table, columns, title, note, results["seed"].nunique())
+        write_text(folder / f"{name}.md", text)
+        write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The question that every attribution method answers: these classes of these images, by this network."""
 
+import numpy as np
 import torch
 
 from attribution_preservation.models.network import Network
@@ -37,6 +38,13 @@ def rows_of(
     if not images.isfinite().all():
         raise ValueError("an image holds a value that is not finite")
     return rows
+
+
+def spread(count: int, wanted: int | None) -> np.ndarray:
+    """Positions of some pairs, evenly spaced over `count`; all of them where that is not more than wanted, or None."""
+    if wanted is None or wanted >= count:
+        return np.arange(count)
+    return np.linspace(0, count - 1, wanted).round().astype(np.int64)
 
 
 def of_pairs(per_image: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:

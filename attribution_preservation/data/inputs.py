@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from attribution_preservation.data.store import Store
+from attribution_preservation.data.store import Images, Store
 from attribution_preservation.data.voc import VOID
 from attribution_preservation.errors import UserError
 
@@ -31,7 +31,7 @@ class Pairs:
         return len(self.label)
 
 
-def evaluation_images(store: Store, positions: list[int], size: int) -> torch.Tensor:
+def evaluation_images(store: Images, positions: list[int], size: int) -> torch.Tensor:
     """Images resized to size x size without a crop, uint8 [N, 3, S, S]."""
     images = torch.empty(len(positions), 3, size, size, dtype=torch.uint8)
     for row, position in enumerate(positions):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -81,6 +82,22 @@ def pack(source: VOCDirectory, out: Path, on_image: Callable[[], None] = lambda:
     index = {"classes": source.classes, "records": [asdict(record) for record in records]}
     (out / "index.json").write_text(json.dumps(index) + "\n")
     return len(records)
+
+
+class Images(Protocol):
+    """A data set as networks see it: `Store`, or one whose images were changed."""
+
+    def part(self, name: str) -> list[int]:
+        """Positions of the images of a part, `train` or `val`, in the split's order."""
+        ...
+
+    def labels(self, positions: list[int]) -> np.ndarray:
+        """Multi-label vectors, float32 [N, C] of 0 and 1."""
+        ...
+
+    def image(self, position: int) -> np.ndarray:
+        """uint8 RGB [H, W, 3]."""
+        ...
 
 
 class Store:

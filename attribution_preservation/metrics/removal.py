@@ -4,10 +4,15 @@ A removed pixel takes the mean colour of the data set, which says nothing of the
 for interpretability methods in deep neural networks, supplement).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
+from scipy.special import expit
+
+from attribution_preservation.data.inputs import resize_image
+from attribution_preservation.data.store import Store
+from attribution_preservation.metrics.localization import upsample
 
 
 def ranks(values: np.ndarray, seed: Sequence[int]) -> np.ndarray:
@@ -53,6 +58,36 @@ def remove(images: torch.Tensor, pixels: torch.Tensor, colour: torch.Tensor) -> 
         colour: [3], of the images' type.
     """
     return torch.where(pixels[:, None], colour.to(images)[:, None, None], images)
+
+
+class RemovedPixels:
+    """A data set whose images have lost their most important pixels: what a classifier is retrained on.
+
+    Args:
+        store: the data set as it is.
+        places: by position the place of every pixel of that image at the network's input size, see `ranks`, [S, S];
+            the data set has these images alone.
+        share: of pixels that go, from 0 to 1.
+        colour: of removed pixels, uint8 [3].
+    """
+
+    def __init__(self, store: Store, places: Mapping[int, np.ndarray], share: float, colour: np.ndarray) -> None:
+        self._store, self._places, self._share = store, places, share
+        self._colour = torch.from_numpy(colour)
+
+    def part(self, name: str) -> list[int]:
+        """Positions of the images of a part, in the split's order."""
+        return [position for position in self._store.part(name) if position in self._places]
+
+    def labels(self, positions: list[int]) -> np.ndarray:
+        """Multi-label vectors, float32 [N, C]."""
+        return self._store.labels(positions)
+
+    def image(self, position: int) -> np.ndarray:
+        """uint8 RGB [S, S, 3] at the network's input size."""
+        places = torch.from_numpy(self._places[position].astype(np.int64))[None]
+        image = resize_image(self._store.image(position), places.shape[1])[None]
+        return remove(image, removed(places, self._share), self._colour)[0].permute(1, 2, 0).numpy()
 
 
 def map_of_image(maps: np.ndarray) -> np.ndarray:
@@ -102,3 +137,41 @@ def removal_curve(
         logits = predict(remove(images, removed(places, share, least), colour))
         columns.append(logits.gather(1, labels[:, None])[:, 0])
     return torch.stack(columns, dim=1)
+
+
+def removal_scores(
+    predict: Callable[[torch.Tensor], torch.Tensor],
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    maps: np.ndarray,
+    percents: Sequence[int],
+    colour: torch.Tensor,
+    seed: int,
+) -> dict[str, np.ndarray]:
+    """What a network makes of images that lose pixels in the order of some maps, pair by pair.
+
+    Args:
+        predict, images, labels, colour: as `removal_curve` takes them.
+        maps: of the pairs, [B, h, w].
+        percents: of the pixels, ascending, between 0 and 100.
+        seed: of the order of pixels with equal values.
+
+    Returns:
+        By metric, each [B] and in percent. `least_score_K`: probability of the class with the K % least important
+        pixels gone; `least_kept_K`: whether it is still predicted (100 or 0); `most_...`: with the most important
+        gone. `insertion_area`, `deletion_area`: mean probability while pixels appear, or go, from the most important
+        on, over all shares (trapezoidal rule): a map that names what the network decides by has a large first and a
+        small second one.
+    """
+    size = images.shape[-1]
+    places = torch.from_numpy(np.stack([ranks(values, [seed, n]) for n, values in enumerate(upsample(maps, size))]))
+    steps = [0, *percents, 100]
+    found = {}
+    for least, word, area in ((True, "least", "insertion_area"), (False, "most", "deletion_area")):
+        logits = removal_curve(predict, images, labels, places, [k / 100 for k in steps], colour, least).numpy()
+        probability = 100.0 * expit(logits.astype(np.float64))
+        for column, percent in enumerate(steps[1:-1], start=1):
+            found[f"{word}_score_{percent}"] = probability[:, column]
+            found[f"{word}_kept_{percent}"] = 100.0 * (logits[:, column] > 0)
+        found[area] = np.trapezoid(probability, steps, axis=1) / 100
+    return found

@@ -20,6 +20,7 @@ from attribution_preservation.metrics.localization import (
 from attribution_preservation.metrics.prediction import agreement, divergence, f1, mean_ap, sample_ap
 from attribution_preservation.metrics.similarity import correlation, cosine, l2_distance
 
+MINIMUM_ASSOCIATED = 30
 Row = dict[str, Any]
 
 
@@ -135,6 +136,15 @@ class Scored:
         images = {name[1]: values for name, values in parts if name[0] == "image"}
         return cls(arrays["logits"], images, explained, scores, populations)
 
+    def joined(self, other: "Scored") -> "Scored":
+        """With what other stages found out about the same network; its own logits and populations stay."""
+        return replace(
+            self,
+            images=self.images | other.images,
+            explained=self.explained | other.explained,
+            scores=self.scores | other.scores,
+        )
+
     def members(self, attribution: str) -> dict[str, np.ndarray]:
         """Which of the pairs that a method explains belong to each population, bool [n]."""
         return {name: member[self.explained[attribution]] for name, member in self.populations.items()}
@@ -175,9 +185,9 @@ def teacher_rows(teacher: Teacher, pairs: ScoredPairs, baselines: dict[str, dict
     scored = teacher.scored(pairs)
     yield from _network_rows(teacher.evidence, pairs)
     for attribution, scores in scored.scores.items():
-        yield from _means(scores, scored.members(attribution), attribution=attribution)
+        yield from mean_rows(scores, scored.members(attribution), attribution=attribution)
     for name, scores in baselines.items():
-        yield from _means(scores, scored.populations, attribution=name)
+        yield from mean_rows(scores, scored.populations, attribution=name)
 
 
 def score_students(
@@ -238,7 +248,7 @@ def student_rows(
             yield {**where, "metric": metric, "value": values.mean(), "n": len(values)}
         for attribution, scores in scored[method].scores.items():
             members = scored[method].members(attribution)
-            yield from _means(scores, members, attribution=attribution, **where)
+            yield from mean_rows(scores, members, attribution=attribution, **where)
             yield from _associations(scores, members, attribution=attribution, **where)
             # The same for every method.
             explained[attribution] = scored[method].explained[attribution]
@@ -246,14 +256,14 @@ def student_rows(
     where = {"sparsity": next(iter(students.values())).sparsity}
     for attribution, found in explained.items():
         common = {"common": shared[attribution]["common"]}
-        yield from _means(teacher.scores[attribution], common, attribution=attribution, method="teacher", **where)
+        yield from mean_rows(teacher.scores[attribution], common, attribution=attribution, method="teacher", **where)
         if len(explained) > 1:
             for name, scores in baselines.items():
                 of_found = {metric: values[found] for metric, values in scores.items()}
-                yield from _means(of_found, shared[attribution], attribution=attribution, method=name, **where)
+                yield from mean_rows(of_found, shared[attribution], attribution=attribution, method=name, **where)
     common = {"common": next(iter(scored.values())).populations["common"]}
     for name, scores in baselines.items():
-        yield from _means(scores, common, attribution=name, **where)
+        yield from mean_rows(scores, common, attribution=name, **where)
 
 
 def _scores(maps: Maps, pairs: ScoredPairs) -> dict[str, np.ndarray]:
@@ -273,7 +283,14 @@ def _network_rows(network: Evidence, pairs: ScoredPairs, **where: Any) -> Iterat
         yield {**where, "metric": metric, "value": value}
 
 
-def _means(scores: dict[str, np.ndarray], populations: dict[str, np.ndarray], **where: Any) -> Iterator[Row]:
+def mean_rows(scores: dict[str, np.ndarray], populations: dict[str, np.ndarray], **where: Any) -> Iterator[Row]:
+    """A row for every population and metric.
+
+    Args:
+        scores: by metric, each [n]; a pair whose score is NaN does not count.
+        populations: which pairs belong to each, bool [n].
+        where: what every row says.
+    """
     for population, member in populations.items():
         for metric, values in scores.items():
             counted = values[member]
@@ -287,10 +304,11 @@ def _associations(scores: dict[str, np.ndarray], populations: dict[str, np.ndarr
     """Pair by pair, do maps move where predictions do? Rank correlation (Spearman) of cosine and divergence.
 
     -1: the further the prediction of a pair's class is from the teacher's, the less its map is like the teacher's; 0:
-    one tells nothing about the other. Empty where all pairs have one value, or there are fewer than three.
+    one tells nothing about the other. Empty where all pairs have one value, or there are too few: the standard error
+    of a rank correlation of 30 pairs is 0.19 already.
     """
     for population, member in populations.items():
         alike, apart = scores["cosine"][member], scores["pair_divergence"][member]
-        known = len(alike) > 2 and np.ptp(alike) > 0 and np.ptp(apart) > 0
+        known = len(alike) >= MINIMUM_ASSOCIATED and np.ptp(alike) > 0 and np.ptp(apart) > 0
         value = float(spearmanr(alike, apart).statistic) if known else None
         yield {**where, "population": population, "metric": "association", "value": value, "n": len(alike)}

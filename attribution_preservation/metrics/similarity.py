@@ -1,6 +1,7 @@
 """How alike are two networks' maps of the same (image, class) pairs, before upsampling?"""
 
 import numpy as np
+from scipy.stats import rankdata
 
 
 def cosine(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
@@ -32,6 +33,19 @@ def correlation(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
         float64 [P].
     """
     return cosine(_centred(student), _centred(teacher))
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Spearman's rank correlation per pair; a constant map counts as in `correlation`.
+
+    Args:
+        first, second: maps [P, h, w].
+
+    Returns:
+        float64 [P].
+    """
+    ranked = [rankdata(maps.reshape(len(maps), -1), axis=1).reshape(maps.shape) for maps in (first, second)]
+    return correlation(*ranked)
 
 
 def l2_distance(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:

@@ -75,6 +75,17 @@ def draw_origin(
     draw_panels([panels], _title(results, course, population), path)
 
 
+def draw_layers(
+    results: pd.DataFrame,
+    course: Sequence[Level],
+    methods: Sequence[str],
+    metrics: Mapping[str, tuple[str, bool]],
+    path: Path,
+) -> None:
+    """Do hidden layers stay the teacher's where maps do not? Their likeness layer by layer, beside that of maps."""
+    draw_panels([curve_panels(results, course, methods, "all", metrics)], _title(results, course, "all"), path, 3.6)
+
+
 def _title(results: pd.DataFrame, course: Sequence[Level], population: str) -> str:
     compression, student = course[0].compression, course[0].student
     over = over_seeds(results["seed"].nunique(), "band")
@@ -100,7 +111,7 @@ def curve_panels(
             for number, method in enumerate(methods)
             if method in table
         ]
-        if metric not in BESIDE_TEACHER:
+        if metric not in BESIDE_TEACHER and not metric.startswith("cka_"):
             teacher = _teacher(results, course, metric, counted)
             lines.append(Line("Teacher", shown, teacher, [float("nan")] * len(shown)))
         ends = finished(course)

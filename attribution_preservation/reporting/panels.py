@@ -1,6 +1,6 @@
 """Line plots side by side, one panel per metric: what all figures of scores are drawn with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ matplotlib.use("Agg")  # no display is needed, or asked for
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; markers tell the lines apart in print.
 STYLES = (("#000000", "o"), ("#E69F00", "s"), ("#0072B2", "^"), ("#009E73", "D"), ("#CC79A7", "v"), ("#56B4E9", "P"))
@@ -63,10 +64,12 @@ class Panel:
 def draw_panels(rows: list[list[Panel]], title: str, path: Path, width: float = 4.2) -> None:
     """Draw rows of panels, each row of the same length, into a PNG whose bytes depend on nothing else.
 
+    The numbers lie beside it: one row per point, in full precision.
+
     Args:
         rows: the panels.
         title: above them.
-        path: the file.
+        path: the file; the numbers have its name and the suffix `.csv`.
         width: of a panel in inches.
     """
     figure, axes = plt.subplots(
@@ -80,6 +83,21 @@ def draw_panels(rows: list[list[Panel]], title: str, path: Path, width: float = 
     figure.suptitle(title, fontsize=11)
     figure.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(figure)
+    numbers = pd.DataFrame([point for row in rows for panel in row for point in _points(panel)])
+    numbers.to_csv(path.with_suffix(".csv"), index=False, lineterminator="\n")
+
+
+def _points(panel: Panel) -> Iterator[dict[str, object]]:
+    for line in panel.lines:
+        for x, mean, deviation in zip(line.x, line.mean, line.deviation, strict=True):
+            yield {
+                "y": panel.label,
+                "x": panel.x_label,
+                "line": line.name,
+                "position": x,
+                "mean": mean,
+                "deviation": deviation,
+            }
 
 
 def over_seeds(seeds: int, what: str) -> str:

@@ -66,26 +66,39 @@ class Level:
         return select(results, **vars(self))
 
 
-def read_results(scores: Path, groups: Iterable[str], batches: Iterable[str], profile: str) -> pd.DataFrame:
-    """Join the scores of all groups of seeds and batches of networks; columns and words as in README's "Results".
+def result_files(groups: Iterable[str], batches: Iterable[str], students: Iterable[str]) -> list[Path]:
+    """Every file of results, from the project's root.
 
     Args:
-        scores: folder that the stage evaluate fills.
         groups: groups of seeds.
         batches: batches of networks.
+        students: that classifiers were retrained for.
+    """
+    groups, students = list(groups), list(students)
+    scores = [Path("scores", group, batch, "results.csv") for group in groups for batch in batches]
+    probes = [Path("probes", group, "results.csv") for group in groups]
+    retrained = [
+        path for group in groups for student in students for path in Path("roar", group, student).rglob("results.csv")
+    ]
+    return [*scores, *probes, *sorted(retrained)]
+
+
+def read_results(paths: Iterable[Path], profile: str) -> pd.DataFrame:
+    """Join files of results; columns and words as in README's "Results".
+
+    Args:
+        paths: of the files.
         profile: name of the parameters that made them.
 
     Raises:
         UserError: a file is missing.
     """
     parts = []
-    batches = list(batches)
-    for group in groups:
-        for batch in batches:
-            path = scores / group / batch / "results.csv"
-            if not path.exists():
-                raise UserError(f"{path} is missing; run the stage evaluate first")
-            parts.append(pd.read_csv(path))
+    for path in paths:
+        if not path.exists():
+            stage = {"scores": "evaluate", "probes": "probe"}.get(path.parts[0], path.parts[0])
+            raise UserError(f"{path} is missing; run the stage {stage} first")
+        parts.append(pd.read_csv(path))
     # A column that is empty in one part says nothing about the joined column's type.
     results = pd.concat([part.dropna(axis=1, how="all") for part in parts], ignore_index=True)
     results["profile"] = profile

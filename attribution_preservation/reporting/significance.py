@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from attribution_preservation.errors import UserError
+from attribution_preservation.metrics.significance import MINIMUM_SEEDS
 from attribution_preservation.reporting.results import Level, display_name, present
 
 ALPHA = 0.05
@@ -158,7 +159,9 @@ def significance_markdown(frame: pd.DataFrame, title: str, note: str) -> str:
         shown.append(row | {"seeds": str(found["seeds"].max())})
     text = f"{title}. Difference [its 95 % confidence interval] p, from a paired bootstrap over images and seeds; p is "
     text += "corrected (Holm) for the number of comparisons in its column with the same reference. "
-    text += f"{MARK}: p < {ALPHA}. Without a p: fewer than 3 seeds, or pairs on too few images in one of them. "
+    text += (
+        f"{MARK}: p < {ALPHA}. No test: fewer than {MINIMUM_SEEDS} seeds, or pairs on too few images in one of them. "
+    )
     return f"{text}{note}\n\n{pd.DataFrame(shown).to_markdown(index=False, disable_numparse=True)}\n"
 
 
@@ -167,7 +170,10 @@ def _cell(test: pd.Series, digits: int) -> str:
         return ""
     text = f"{test['difference']:+z.{digits}f}"
     if np.isnan(test["p"]):
-        return text
+        few = (
+            f"{test['seeds']} seed{'s' if test['seeds'] > 1 else ''}" if test["seeds"] < MINIMUM_SEEDS else "few images"
+        )
+        return f"{text} (no test: {few})"
     p = test["corrected"]
     shown = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
     mark = MARK if p < ALPHA else ""

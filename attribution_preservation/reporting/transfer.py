@@ -67,6 +67,7 @@ def transferred(results: pd.DataFrame, methods: Sequence[str]) -> Iterator[tuple
             rows = level.of(results)
             named = present(rows, methods)
             rows = rows[rows["method"].isin(named)]
+            rows = select(rows, metric="roc_auc")
             attributions = [found for found in rows["attribution"].dropna().unique() if found not in BASELINES]
             if named and len(attributions) > 1:
                 yield level, named, attributions

@@ -1,29 +1,17 @@
 """Training images: a random subset in random order, each changed at random, all of it from derived seeds."""
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from attribution_preservation.data.inputs import resize_image
+from attribution_preservation.data.store import Images
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.schema.optimization import Augmentation, Optimization
 from attribution_preservation.training.randomness import derived_seed
-
-
-class Images(Protocol):
-    """What training needs of a data set, as `attribution_preservation.data.store.Store` defines it."""
-
-    def part(self, name: str) -> list[int]:
-        """Positions of the images of a part."""
-
-    def labels(self, positions: list[int]) -> np.ndarray:
-        """Multi-label vectors, float32 [N, C]."""
-
-    def image(self, position: int) -> np.ndarray:
-        """uint8 RGB [H, W, 3]."""
 
 
 class TrainingImages(Dataset):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from attribution_preservation.data.inputs import Normalize
-from attribution_preservation.data.store import Store
+from attribution_preservation.data.store import Images, Store
 from attribution_preservation.errors import UserError
 from attribution_preservation.models.files import load_network, save_network
 from attribution_preservation.models.network import Network
@@ -22,7 +22,7 @@ from attribution_preservation.pipeline.run.stage import Stage
 from attribution_preservation.pipeline.schema.data import Input
 from attribution_preservation.pipeline.schema.optimization import Optimization
 from attribution_preservation.pipeline.schema.runtime import Runtime
-from attribution_preservation.training.batches import Batches, Images
+from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from attribution_preservation.training.log import log_csv
 from attribution_preservation.training.loop import Trainer
@@ -39,12 +39,15 @@ class Run:
         below: its folder in the stage's output.
         teacher: file of the teacher that it reads; None where it has none.
         settings: what of the stage's parameters concerns this run among others of the instance.
+        inputs: of a dependency that holds files of several runs, those that this run reads; the teacher's folder is
+            among them.
     """
 
     identity: Identity
     below: Path
     teacher: Path | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[Path, list[Path]] = field(default_factory=dict)
 
 
 @dataclass
@@ -74,7 +77,12 @@ class Workplace:
         torch.manual_seed(derived_seed(self.run.identity.seed, self.stage.name, "initial"))
 
     def trainer(
-        self, objective: nn.Module, schedule: Optimization, phases: int = 1, images: Images | None = None
+        self,
+        objective: nn.Module,
+        schedule: Optimization,
+        phases: int = 1,
+        images: Images | None = None,
+        size: int | None = None,
     ) -> Trainer:
         """The trainer of this run, which shows its progress over all phases of one schedule.
 
@@ -82,8 +90,9 @@ class Workplace:
             objective, schedule: what it learns, and how.
             phases: how often the schedule is run.
             images: the data set, where it is not the packed one.
+            size: side of the network's square input, where it is not that of all others.
         """
-        batches = Batches(images or self.store, self.shown.size, schedule, self.runtime.workers)
+        batches = Batches(images or self.store, size or self.shown.size, schedule, self.runtime.workers)
         done = (max(self.start.phase, 1) - 1) * schedule.epochs + self.start.epoch if self.start else 0
         identity = self.run.identity
         words = [self.stage.name, identity.student, identity.method, f"seed {identity.seed}"]
@@ -136,7 +145,7 @@ def train_all(stage: Stage, runs: Iterable[Run], train: Callable[[Workplace], No
     results: list[tuple[Path, ResumeFolder]] = []
     for run in runs:
         # The folder of teachers is a dependency; a run reads one of them.
-        inputs = {run.teacher.parents[1]: [run.teacher]} if run.teacher else {}
+        inputs = run.inputs | ({run.teacher.parents[1]: [run.teacher]} if run.teacher else {})
         with resume_folder(fingerprint(stage, run.identity.seed, run.settings, inputs, device.versions)) as folder:
             if not folder.complete:
                 try:

@@ -3,8 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from quantus import PixelFlipping
 
-from attribution_preservation.metrics.removal import map_of_image, ranks, removal_curve, remove, removed
+from attribution_preservation.data.store import Store, pack
+from attribution_preservation.metrics.removal import (
+    RemovedPixels,
+    map_of_image,
+    ranks,
+    removal_curve,
+    removal_scores,
+    remove,
+    removed,
+)
 
 MAP = np.array([[0.1, 0.9], [0.5, 0.3]])
 
@@ -76,3 +86,62 @@ def test_the_curve_follows_the_class_of_each_pair():
     assert torch.equal(most[1], -most[0])
     least = removal_curve(predict, images, labels, places, shares, torch.zeros(3), least=True)
     assert least[0].tolist() == pytest.approx([5.4, 5.1, 2.7, 0.0])
+
+
+def test_the_curve_is_that_of_pixel_flipping_in_quantus():
+    pixel_flipping = PixelFlipping(perturb_baseline=0.0, normalise=False, disable_warnings=True)
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4 * 16, 3)
+    ).eval()  # fmt: skip
+    images = torch.rand(5, 1, 6, 6) + 0.1
+    labels = torch.tensor([0, 2, 1, 1, 0])
+    maps = np.random.default_rng(0).random((5, 6, 6))
+    expected = pixel_flipping(
+        model=network,
+        x_batch=images.numpy(),
+        y_batch=labels.numpy(),
+        a_batch=maps[:, None],
+        channel_first=True,
+        softmax=False,
+    )
+    places = torch.from_numpy(np.stack([ranks(values, [0]) for values in maps]))
+    with torch.no_grad():
+        found = removal_curve(network, images, labels, places, [(k + 1) / 36 for k in range(36)], torch.zeros(1))
+    np.testing.assert_allclose(found.numpy(), np.array(expected), atol=1e-6)
+
+
+def test_scores_of_a_map_that_names_the_only_pixel_that_counts():
+    image = torch.zeros(1, 3, 2, 2)
+    image[0, :, 1, 0] = 1.0
+
+    def predict(images):
+        seen = images[:, 0, 1, 0] * 2000 - 1000  # probability 1 with the pixel, 0 without
+        return torch.stack([seen, -seen], dim=1)
+
+    right = np.zeros((1, 2, 2), dtype=np.float32)
+    right[0, 1, 0] = 1.0
+    labels, colour = torch.tensor([0]), torch.zeros(3)
+    found = removal_scores(predict, image, labels, right, [25, 50, 75], colour, 0)
+    assert [found[f"least_score_{k}"][0] for k in (25, 50, 75)] == [100, 100, 100]
+    assert [found[f"most_score_{k}"][0] for k in (25, 50, 75)] == [0, 0, 0]
+    assert (found["least_kept_75"][0], found["most_kept_25"][0]) == (100, 0)
+    # 1 until the last quarter, over which it falls; and over the first quarter.
+    assert (found["insertion_area"][0], found["deletion_area"][0]) == (pytest.approx(87.5), pytest.approx(12.5))
+    wrong = removal_scores(predict, image, labels, 1 - right, [25, 50, 75], colour, 0)
+    assert (wrong["insertion_area"][0], wrong["deletion_area"][0]) == (pytest.approx(12.5), pytest.approx(87.5))
+
+
+def test_a_data_set_without_its_most_important_pixels(voc, tmp_path):
+    pack(voc, tmp_path)
+    store = Store(tmp_path)
+    places = {position: np.arange(64, dtype=np.uint16).reshape(8, 8) for position in (0, 2, 3)}
+    colour = np.array([10, 20, 30], dtype=np.uint8)
+    found = RemovedPixels(store, places, 0.25, colour)
+    assert (found.part("train"), found.part("val")) == ([0], [2, 3])  # those that have an order
+    assert np.array_equal(found.labels([2]), store.labels([2]))
+    image = found.image(2)
+    assert image.shape == (8, 8, 3)
+    assert (image[:2] == colour).all()  # a quarter of the pixels: the first two rows
+    whole = RemovedPixels(store, places, 0.0, colour).image(2)
+    assert np.array_equal(image[2:], whole[2:])
+    assert not (whole[:2] == colour).all(axis=2).any()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from attribution_preservation.metrics import scoring
 from attribution_preservation.metrics.scoring import (
     Evidence,
     Maps,
@@ -53,6 +54,19 @@ SWA = evidence([True, True, True], [True, True, False])
 def value(rows, **where):
     (row,) = [row for row in rows if all(row.get(key) == wanted for key, wanted in where.items())]
     return row["value"], row["n"]
+
+
+def test_what_other_stages_found_joins_the_scores_of_a_network():
+    found = Teacher(TEACHER, PAIRS).scored(PAIRS)
+    other = Scored(
+        np.empty((0, 0)), {"lost": np.ones(3)}, {"own": np.array([1])}, {"own": {"area": np.array([0.5])}}, {}
+    )
+    joined = Scored.of_arrays(found.joined(Scored.of_arrays(other.arrays())).arrays())
+    assert joined.logits.tolist() == TEACHER.logits.tolist()
+    assert set(joined.scores) == {"grad_cam", "own"}
+    assert joined.scores["own"]["area"].tolist() == [0.5]
+    assert joined.members("own")["all"].tolist() == [True]
+    assert set(joined.images) == {*found.images, "lost"}
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +192,11 @@ def test_predictions_are_compared_with_the_teachers(rows):
     assert value(rows, method="naive", population="own", metric="pair_divergence") == (0, 2)
 
 
-def test_maps_that_move_where_predictions_do_are_associated(rows):
+def test_maps_that_move_where_predictions_do_are_associated(monkeypatch):
+    few = rows_of({"naive": NAIVE})
+    assert value(few, method="naive", population="all", metric="association") == (None, 3)  # three pairs say nothing
+    monkeypatch.setattr(scoring, "MINIMUM_ASSOCIATED", 3)
+    rows = rows_of({"naive": NAIVE, "swa": SWA})
     # NAIVE's map and prediction differ on pair 1 alone; SWA's map differs on pair 2, as its prediction does.
     for method in ("naive", "swa"):
         assert value(rows, method=method, population="all", metric="association") == (pytest.approx(-1), 3)

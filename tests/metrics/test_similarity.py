@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from scipy.spatial.distance import cosine as scipy_cosine
-from scipy.stats import pearsonr
+from scipy.stats import pearsonr, spearmanr
 
-from attribution_preservation.metrics.similarity import correlation, cosine, l2_distance
+from attribution_preservation.metrics.similarity import correlation, cosine, l2_distance, rank_correlation
 
 
 def test_cosine_is_scipys():
@@ -18,6 +18,12 @@ def test_correlation_is_scipys():
     student, teacher = np.random.default_rng(3).random((2, 7, 3, 5))
     expected = [pearsonr(s.ravel(), t.ravel()).statistic for s, t in zip(student, teacher, strict=True)]
     np.testing.assert_allclose(correlation(student, teacher), expected, atol=1e-12)
+
+
+def test_rank_correlation_is_scipys_with_ties():
+    first, second = np.random.default_rng(5).integers(0, 6, (2, 7, 3, 5)).astype(np.float32)
+    expected = [spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(first, second, strict=True)]
+    np.testing.assert_allclose(rank_correlation(first, second), expected, atol=1e-12)
 
 
 def test_a_shared_constant_brings_the_cosine_to_one_and_leaves_the_correlation():

@@ -53,6 +53,6 @@ def scores(tmp_path):
             folder = tmp_path / "all" / compression
             folder.mkdir(parents=True, exist_ok=True)
             part.dropna(axis=1, how="all").to_csv(folder / "results.csv", index=False)
-        return read_results(tmp_path, ["all"], batches, "tiny")
+        return read_results([tmp_path / "all" / batch / "results.csv" for batch in batches], "tiny")
 
     return write

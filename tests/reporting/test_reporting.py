@@ -1,6 +1,7 @@
 """Tables and headlines: what is bold, what is marked, what stands in for what."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -55,9 +56,10 @@ def test_results_have_the_agreed_columns(scores):
     assert set(results["profile"]) == {"tiny"}
 
 
-def test_a_missing_part_says_what_to_run(tmp_path):
-    with pytest.raises(UserError, match=r"results\.csv is missing; run the stage evaluate first"):
-        read_results(tmp_path, ["all"], ["teacher"], "tiny")
+@pytest.mark.parametrize(("folder", "stage"), [("scores", "evaluate"), ("probes", "probe"), ("roar", "roar")])
+def test_a_missing_part_says_what_to_run(folder, stage):
+    with pytest.raises(UserError, match=rf"results\.csv is missing; run the stage {stage} first"):
+        read_results([Path(folder, "nowhere", "results.csv")], "tiny")
 
 
 def test_levels_are_what_differs_in_nothing_but_seed_and_method(scores):

@@ -115,6 +115,14 @@ def test_every_comparison_has_its_difference_interval_and_p(scores):
     assert "nan" not in text
 
 
+@pytest.mark.parametrize(("seeds", "why"), [(1, "1 seed"), (2, "2 seeds"), (3, "few images")])
+def test_a_cell_without_a_test_says_why(scores, seeds, why):
+    table = significance_table(outcomes({WEIGHTS: (0.03, np.nan)}), scores(), [WEIGHTS], METHODS, "common")
+    table["seeds"] = seeds
+    text = significance_markdown(table, "A title", "A note.")
+    assert f"+0.090 (no test: {why})" in text
+
+
 def test_without_analysis_there_is_one_clear_line(tmp_path):
     with pytest.raises(UserError, match="run the stage analysis first"):
         read_tests(tmp_path / "significance.csv")

@@ -17,9 +17,10 @@ from tests.conftest import TINY, make_project, run_stage, write_parameters
 
 ORDER = (
     "check", "dataset", "teacher", "prune_weights", "prune_channels", "distill", "scratch", "attribute", "evaluate",
-    "analysis", "figures", "tables",
+    "probe", "analysis", "roar", "figures", "tables",
 )  # fmt: skip
 STEPS = ["iteration", "epoch"]
+REMOVED = ("removal_prune_weights_iterative", "removal_prune_channels_rate_70")
 TRANSFERRED = ("transfer_prune_weights_iterative", "transfer_prune_channels_rate_70")
 
 
@@ -72,7 +73,11 @@ def test_results_cover_every_network_metric_and_population(finished):
     assert set(results["metric"]) == {
         "roc_auc", "point_accuracy", "zero_maps", "cosine", "correlation", "l2", "mean_ap", "sample_ap", "f1",
         "parameters", "nonzero_parameters", "macs", "bytes", "absorbed", "agreement", "divergence",
-        "pair_divergence", "association",
+        "pair_divergence", "association", "insertion_area", "deletion_area",
+        *(f"{word}_{what}_{k}" for word in ("least", "most") for what in ("score", "kept") for k in (20, 80)),
+        *(f"{word}ap_lost_{region}_40" for word in ("", "mean_") for region in ("background", "object")),
+        *(f"untrained_{layer}" for layer in ("head", "conv1", "conv2", "conv3", "conv4", "conv5")),
+        "cka_conv4", "cka_pool3", "roar_f1_0", "roar_f1_50",
     }  # fmt: skip
     assert {"centre", "random", "grad_cam"} <= set(results["attribution"])
     sparsity = results[(results["student"] == "iterative") & (results["method"] == "sswa")].groupby("iteration")
@@ -119,10 +124,14 @@ def test_reports_are_complete(finished):
               "prune_weights_iterative_repair", "distill_half",
               "distill_half_origin", "sweeps_rate_70",
           )),
-        *(f"{name}_{population}" for population in ("common", "all") for name in TRANSFERRED),
+        *(f"{name}_{population}" for population in ("common", "all") for name in (*TRANSFERRED, *REMOVED)),
+        "prune_weights_iterative_layers", "untrained", "robustness", "roar_half",
         *(f"heatmaps_{compression}" for compression in ("prune_weights", "prune_channels", "distill", "scratch")),
     }  # fmt: skip
     assert {path.stem for path in (reports / "figures").iterdir()} == names
+    # Every figure of numbers has them beside it.
+    drawn = {path.stem for path in (reports / "figures").glob("*.csv")}
+    assert drawn == {name for name in names if not name.startswith(("heatmaps_", "transfer_"))}
     tables = {path.name for path in (reports / "tables").iterdir()}
     assert tables == {
         f"{name}_{population}.{form}"
@@ -136,6 +145,9 @@ def test_reports_are_complete(finished):
         *(f"{name}_{population}.md" for name in TRANSFERRED for population in ("common", "all")),
         *(f"{name}.csv" for name in TRANSFERRED),
         *(f"table_{number}.{form}" for number in (1, 2) for form in ("md", "csv")),
+        *(f"faithfulness_{population}.{form}" for population in ("common", "all") for form in ("md", "csv")),
+        "robustness.md", "robustness.csv",
+        "roar_half.csv",
     }  # fmt: skip
     metrics = json.loads((reports / "metrics.json").read_text())
     assert 0 <= metrics["prune_weights"]["iterative"]["sswa"]["cosine_all"]["mean"] <= 1
@@ -225,12 +237,12 @@ def test_dvc_repro_makes_the_same_files_and_then_nothing(finished, tmp_path):
     assert dvc(root, "init", "-q", "--no-scm").returncode == 0
     done = dvc(root, "repro")
     assert done.returncode == 0, done.stdout + done.stderr
-    folders = ("data/dataset", "models", "maps", "scores", "reports")
+    folders = ("data/dataset", "models", "maps", "scores", "probes", "roar", "reports")
     assert hashes(root, *folders) == hashes(finished[0], *folders)
     assert "Data and pipelines are up to date" in dvc(root, "status").stdout
     assert "Running stage" not in dvc(root, "repro").stdout
     lock = yaml.safe_load((root / "dvc.lock").read_text())
-    assert len(lock["stages"]) == 27
+    assert len(lock["stages"]) == 29
     # A matching parameter concerns the students of that method alone.
     weaker = {"maps": "swa", "strength": 20.0, "dropped_share": 0.3}
     write_parameters(root, TINY | {"matching": TINY["matching"] | {"sswa": weaker}})

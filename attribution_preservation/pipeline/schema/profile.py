@@ -31,7 +31,9 @@ from attribution_preservation.pipeline.schema.data import Data, Input
 from attribution_preservation.pipeline.schema.evaluate import Evaluate
 from attribution_preservation.pipeline.schema.matching import Matching, MatchingEntry, methods_of
 from attribution_preservation.pipeline.schema.optimization import Descent
+from attribution_preservation.pipeline.schema.probe import Probe
 from attribution_preservation.pipeline.schema.reports import Figures, Tables
+from attribution_preservation.pipeline.schema.roar import Roar
 from attribution_preservation.pipeline.schema.runtime import Runtime
 from attribution_preservation.pipeline.schema.teacher import Teacher
 
@@ -75,7 +77,9 @@ class Profile(Section):
     scratch: Scratch
     attribute: Attribute
     evaluate: Evaluate
+    probe: Probe
     analysis: Analysis
+    roar: Roar
     tables: Tables
     figures: Figures
 
@@ -101,7 +105,7 @@ class Profile(Section):
         return self
 
     def _schedules(self) -> Iterator[tuple[str, Descent]]:
-        for key in ("teacher", *COMPRESSIONS):
+        for key in ("teacher", *COMPRESSIONS, "roar"):
             yield key, getattr(self, key).optimization
 
     def _snapshots(self) -> Iterator[tuple[str, list[int], int]]:
@@ -182,12 +186,40 @@ class Profile(Section):
                         f"{sides[1]}; they could not be compared"
                     )
         self._check_attribution(teacher, students)
+        self._check_probe(teacher, students)
+        self._check_roar()
         for compression in COMPRESSIONS[:-1]:
             for name in getattr(self, compression).matchings:
                 for method, matching in methods_of(name, self.matching[name]).items():
                     for student, layers in students[compression].items():
                         where = f"matching.{method}, for {compression}.students.{student}"
                         _check_matched(where, matching, layers, teacher, size)
+
+    def _check_probe(self, teacher: Layers, students: dict[str, dict[str, Layers]]) -> None:
+        compared = self.attribute.compared.students
+        named = [found for of in students.values() for name, found in of.items() if name in compared]
+        for layer in self.probe.layers.names:
+            if any(layer not in layer_names(found) for found in (teacher, *named)):
+                raise ValueError(
+                    f"probe.layers.names: {layer} is no layer of the teacher and of every compared student"
+                )
+        for name in self.probe.randomization.methods:
+            if name not in self.attribute.methods:
+                raise ValueError(f"probe.randomization.methods: attribute.methods has no {name}")
+            if self.attribute.methods[name].maps == "information_bottleneck":
+                raise ValueError(f"probe.randomization.methods: {name} rests on statistics of the trained network")
+
+    def _check_roar(self) -> None:
+        if unknown := [name for name in self.roar.students if name not in self.distill.students]:
+            raise ValueError(f"roar.students: distill has no student {unknown[0]}")
+        trained = {m for name in self.distill.matchings for m in methods_of(name, self.matching[name])}
+        if self.roar.students and (unknown := [name for name in self.roar.methods if name not in trained]):
+            raise ValueError(f"roar.methods: {unknown[0]} is no method that distill trains")
+        shape = {key: getattr(self.roar.classifier, key) for key in ("architecture", "width_divisor")}
+        try:
+            map_sizes(_layers("roar.classifier", Shape(**shape)), self.roar.classifier.size or self.input.size)
+        except UserError as error:
+            raise ValueError(f"roar.classifier: {error}") from None
 
     def _check_attribution(self, teacher: Layers, students: dict[str, dict[str, Layers]]) -> None:
         compared, trained = self.attribute.compared, set()

@@ -1,0 +1,46 @@
+"""Section `roar`: remove and retrain."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, PositiveInt
+
+from attribution_preservation.pipeline.schema.base import Section, distinct
+from attribution_preservation.pipeline.schema.optimization import Optimization
+
+Percent = Annotated[int, Field(ge=1, le=100)]
+
+
+class Classifier(Section):
+    """The network that is retrained, from random weights.
+
+    Attributes:
+        architecture: a name in `attribution_preservation.models.architectures`.
+        width_divisor: divides the width of every convolution.
+        dropout: probability before its linear layer.
+        size: side of its square input in pixels, to which images are reduced after the removal; null leaves them.
+    """
+
+    architecture: str
+    width_divisor: Annotated[int, Field(ge=1, le=64)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    size: PositiveInt | None
+
+
+class Roar(Section):
+    """Remove pixels by their attribution, retrain, and see what is lost.
+
+    Attributes:
+        students: of `distill`, whose networks are judged, beside their teachers.
+        methods: whose networks of them.
+        percents: shares of the pixels of every image that are removed, in percent.
+        retrainings: how often for each network, with different initial weights and batches.
+        classifier: what is retrained.
+        optimization: how.
+    """
+
+    students: Annotated[list[str], AfterValidator(distinct)]
+    methods: Annotated[list[str], Field(min_length=1), AfterValidator(distinct)]
+    percents: Annotated[list[Percent], Field(min_length=1), AfterValidator(distinct)]
+    retrainings: PositiveInt
+    classifier: Classifier
+    optimization: Optimization

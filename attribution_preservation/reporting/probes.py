@@ -1,0 +1,233 @@
+"""What networks made of changed images, layers beside the teacher's, maps of untrained networks: tables and figures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from attribution_preservation.reporting.panels import Line, Panel, draw_panels, over_seeds
+from attribution_preservation.reporting.results import Level, compressions, display_name, last_levels, present, select
+from attribution_preservation.reporting.significance import ALPHA, MARK, PairedTests, significant
+
+# what orders the pixels, as results.csv names it: heading
+ORDERS = {"own_grad_cam": "own map", "teachers_grad_cam": "teacher's map", "random": "random"}
+OWN, CHANCE = "own_grad_cam", "random"
+NO_LINE = float("nan")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        heading: with its unit.
+        metric, attribution: as in results.csv; None where the metric has no order of pixels.
+        tested: the metric whose test marks it.
+    """
+
+    heading: str
+    metric: str
+    attribution: str | None
+    tested: str
+
+
+AREAS = [
+    Column(f"{word} area %, {heading}", f"{word}_area", order, f"{word}_area")
+    for word in ("insertion", "deletion")
+    for order, heading in ORDERS.items()
+]
+
+
+def noise_columns(results: pd.DataFrame) -> list[Column]:
+    """A column for each region and noise that networks were asked about."""
+    asked = [metric for metric in results["metric"].unique() if metric.startswith("mean_ap_lost_")]
+    columns = []
+    for metric in asked:
+        region, deviation = metric.removeprefix("mean_ap_lost_").split("_")
+        columns.append(Column(f"{region}, noise {deviation}", metric, None, metric.removeprefix("mean_")))
+    return columns
+
+
+def probe_table(
+    results: pd.DataFrame,
+    methods: Sequence[str],
+    columns: Sequence[Column],
+    population: str | None,
+    tests: PairedTests | None = None,
+) -> pd.DataFrame:
+    """Figures of teachers and of every student that was probed.
+
+    Args:
+        results: tidy results.
+        methods: in this order.
+        columns: what is shown.
+        population: of pairs; None where figures are of whole images.
+        tests: of the comparisons with Naive.
+
+    Returns:
+        One row per network: compression, student, iteration, epoch, method and for every column its mean, deviation
+        (ddof 1) and whether it differs from Naive by a paired test, corrected for the comparisons of the column.
+    """
+    levels = [level for compression in compressions(results) for level in last_levels(results, compression)]
+    networks: list[tuple[Level | None, str, pd.DataFrame]] = [(None, "teacher", select(results, compression="teacher"))]
+    for level in levels:
+        rows = level.of(results)
+        networks += [(level, method, select(rows, method=method)) for method in present(rows, methods)]
+    first = columns[0]
+    networks = [entry for entry in networks if len(_values(entry[2], first, population)) or not entry[0]]
+    found = []
+    for level, method, rows in networks:
+        where = vars(level) if level else {"compression": "teacher", "student": None, "iteration": None, "epoch": None}
+        row: dict[str, object] = {**where, "method": method}
+        for column in columns:
+            values = _values(rows, column, population)
+            row[column.heading] = values.mean()
+            row[f"{column.heading} deviation"] = values.std(ddof=1)
+        found.append(row)
+    frame = pd.DataFrame(found).astype({"iteration": "Int64", "epoch": "Int64"})
+    for column in columns:
+        p = {}
+        for place, (level, method, _) in enumerate(networks):
+            named = {"attribution": column.attribution} if column.attribution else {}
+            test = tests.find(level, method, column.tested, population or "all", **named) if tests and level else None
+            p |= {place: test.p} if test else {}
+        marked = significant(p)
+        frame[f"{column.heading} significant"] = [place in marked for place in range(len(frame))]
+    return frame
+
+
+def _values(rows: pd.DataFrame, column: Column, population: str | None) -> pd.Series:
+    where = {"attribution": column.attribution, "population": population}
+    return select(rows, metric=column.metric, **where)["value"].dropna()
+
+
+def probe_markdown(frame: pd.DataFrame, columns: Sequence[Column], title: str, note: str, seeds: int) -> str:
+    """`probe_table` as people read it, with its caption above."""
+    rows = []
+    for _, row in frame.iterrows():
+        shown = {
+            "compression": "" if row["compression"] == "teacher" else display_name(row["compression"]),
+            "student": "" if pd.isna(row["student"]) else row["student"].replace("_", " "),
+            "method": display_name(row["method"]),
+        }
+        for column in columns:
+            mean, deviation = row[column.heading], row[f"{column.heading} deviation"]
+            text = "" if pd.isna(mean) else f"{mean:.1f}"
+            text += "" if pd.isna(deviation) else f" ± {deviation:.1f}"
+            shown[column.heading] = text + (MARK if row[f"{column.heading} significant"] else "")
+        rows.append(shown)
+    over = f"Mean ± sample deviation over {seeds} seeds" if seeds > 1 else "One seed, no deviation"
+    text = f"{title}. {over}. {MARK}: differs from Naive by a paired test over images and seeds, p < {ALPHA} after "
+    text += f"Holm's correction for the comparisons of the column; under 3 seeds nothing is tested. {note}"
+    return f"{text}\n\n{pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)}\n"
+
+
+def removals(results: pd.DataFrame) -> list[Level]:
+    """Students whose images lost pixels."""
+    levels = [level for compression in compressions(results) for level in last_levels(results, compression)]
+    return [level for level in levels if (level.of(results)["attribution"] == OWN).any()]
+
+
+def draw_removal(results: pd.DataFrame, level: Level, methods: Sequence[str], population: str, path: Path) -> None:
+    """Class score and decisions while the least important pixels go, and the score while the most important ones do."""
+    over = over_seeds(results["seed"].nunique(), "band")
+    title = f"{display_name(level.compression)}, {level.student.replace('_', ' ')}; pixels removed by each network's "
+    title += f"own Grad-CAM; pairs: {population}; {over}"
+    draw_panels([removal_panels(results, level, methods, population)], title[0].upper() + title[1:], path)
+
+
+def removal_panels(results: pd.DataFrame, level: Level, methods: Sequence[str], population: str) -> list[Panel]:
+    """What `draw_removal` draws; for chance the networks of Naive, or of the first method."""
+    rows = select(level.of(results), population=population)
+    named = present(rows, methods)
+    chance = named[:1] if "naive" not in named else ["naive"]
+    panels = []
+    for metric, label, x_label in (
+        ("least_score", "probability of the class [%]", "least important pixels removed [%]"),
+        ("least_kept", "pairs still predicted [%]", "least important pixels removed [%]"),
+        ("most_score", "probability of the class [%]", "most important pixels removed [%]"),
+    ):
+        lines = [
+            _curve(display_name(method), select(rows, method=method, attribution=OWN), metric, methods.index(method))
+            for method in named
+        ]
+        lines += [
+            _curve(
+                f"{display_name(method)}, random order",
+                select(rows, method=method, attribution=CHANCE),
+                metric,
+                len(methods),
+            )
+            for method in chance
+        ]
+        panels.append(Panel(label, lines, x_label))
+    return panels
+
+
+def _curve(name: str, rows: pd.DataFrame, metric: str, style: int) -> Line:
+    percents = sorted({int(found.rsplit("_", 1)[1]) for found in rows["metric"] if found.startswith(f"{metric}_")})
+    values = [select(rows, metric=f"{metric}_{percent}")["value"] for percent in percents]
+    return Line(name, percents, [v.mean() for v in values], [v.std(ddof=1) for v in values], style)
+
+
+def draw_untrained(results: pd.DataFrame, path: Path) -> None:
+    """Are maps of a network whose layers were untrained still those of the trained one?"""
+    over = over_seeds(results["seed"].nunique(), "band")
+    title = "Sanity check: layers of the teacher untrained, from the logits down"
+    draw_panels([[untrained_panel(results)]], f"{title}\n{over}", path, width=6.5)
+
+
+def untrained_panel(results: pd.DataFrame) -> Panel:
+    """Rank correlation of maps without sign, by attribution method, against the layers that are untrained."""
+    rows = results[(results["compression"] == "teacher") & results["metric"].str.startswith("untrained_")]
+    layers = list(dict.fromkeys(metric.removeprefix("untrained_") for metric in rows["metric"]))
+    lines = []
+    for number, attribution in enumerate(rows["attribution"].dropna().unique()):
+        of_layer = [select(rows, attribution=attribution, metric=f"untrained_{name}")["value"] for name in layers]
+        x = list(range(len(layers)))
+        mean, deviation = [v.mean() for v in of_layer], [v.std(ddof=1) for v in of_layer]
+        lines.append(Line(display_name(attribution), x, mean, deviation, number))
+    words = [name if not place else f"+ {name}" for place, name in enumerate(layers)]
+    ticks = (list(range(len(layers))), words)
+    return Panel("rank correlation with the trained map", lines, "untrained layers", ticks)
+
+
+def layer_metrics(results: pd.DataFrame) -> dict[str, tuple[str, bool]]:
+    """Panels of hidden layers beside the teacher's, and of maps, for `curve_panels`."""
+    names = [metric for metric in results["metric"].unique() if metric.startswith("cka_")]
+    shown = {metric: (f"linear CKA, {metric.removeprefix('cka_')}", False) for metric in names}
+    return shown | {"cosine": ("cosine to the teacher's map", True)} if shown else {}
+
+
+def draw_robustness(results: pd.DataFrame, methods: Sequence[str], path: Path) -> None:
+    """What noise costs every network, against how far its maps are from its teacher's."""
+    title = "What noise in one region costs, against how alike maps are; one point per student and seed"
+    draw_panels(robustness_panels(results, methods), title, path)
+
+
+def robustness_panels(results: pd.DataFrame, methods: Sequence[str]) -> list[list[Panel]]:
+    """A row for each region, background first, of a panel for each noise."""
+    panels: dict[str, list[Panel]] = {}
+    keys = ["compression", "student", "method", "seed"]
+    cosines = select(results, metric="cosine", population="all", attribution="grad_cam")
+    for column in noise_columns(results):
+        lost = select(results, metric=column.metric).dropna(subset=["method"])
+        both = lost.merge(cosines, on=[*keys, "iteration", "epoch"], suffixes=("_lost", ""))
+        lines = []
+        for number, method in enumerate(methods):
+            points = select(both, method=method)
+            if len(points):
+                lines.append(
+                    Line(
+                        display_name(method),
+                        points["value"].tolist(),
+                        points["value_lost"].tolist(),
+                        [NO_LINE] * len(points),
+                        number,
+                        joined=False,
+                    )
+                )
+        panel = Panel(f"mAP points lost, {column.heading}", lines, "cosine to the teacher's map, all pairs")
+        panels.setdefault(column.heading.split(",")[0], []).append(panel)
+    return list(panels.values())

@@ -1,0 +1,146 @@
+"""Tables and figures of changed images, hidden layers and retrained classifiers, with figures worked out by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from attribution_preservation.reporting.probes import (
+    AREAS,
+    draw_removal,
+    draw_robustness,
+    draw_untrained,
+    layer_metrics,
+    noise_columns,
+    probe_markdown,
+    probe_table,
+    removal_panels,
+    removals,
+    robustness_panels,
+    untrained_panel,
+)
+from attribution_preservation.reporting.results import COLUMNS, Level
+from attribution_preservation.reporting.roar import draw_roar, roar_panel, roar_table, roars
+from attribution_preservation.reporting.significance import PairedTests
+
+METHODS = ["naive", "swa"]
+LEVEL = Level("distill", "half", None, 5)
+AREA = {"naive": (60.0, 64.0), "swa": (70.0, 72.0)}
+
+
+def rows():
+    for seed in (0, 1):
+        teacher = {"compression": "teacher", "seed": seed}
+        for order, area in (("own_grad_cam", 80.0), ("random", 20.0)):
+            yield {**teacher, "attribution": order, "population": "all", "metric": "insertion_area", "value": area}
+        yield {**teacher, "metric": "mean_ap_lost_background_40", "value": 2.0 + seed}
+        for layer, value in (("head", 0.5), ("conv1", 0.1)):
+            yield {**teacher, "attribution": "lrp", "metric": f"untrained_{layer}", "value": value + 0.2 * seed}
+        yield {**teacher, "attribution": "random", "metric": "roar_f1_0", "value": 90.0}
+        yield {**teacher, "attribution": "random", "metric": "roar_f1_50", "value": 70.0 + seed}
+        # Two classifiers were retrained for each network: their mean is the network's score.
+        for score in (48.0, 52.0):
+            yield {**teacher, "attribution": "grad_cam", "metric": "roar_f1_50", "value": score}
+        for method, area in AREA.items():
+            where = {"compression": "distill", "student": "half", "epoch": 5, "method": method, "seed": seed}
+            for population in ("common", "all"):
+                of = {**where, "attribution": "own_grad_cam", "population": population}
+                yield {**of, "metric": "insertion_area", "value": area[seed]}
+                for percent, score in ((20, 90.0), (80, 60.0)):
+                    for name in ("least_score", "least_kept", "most_score"):
+                        yield {**of, "metric": f"{name}_{percent}", "value": score + seed}
+                        yield {**of, "attribution": "random", "metric": f"{name}_{percent}", "value": 10.0}
+            yield {**where, "metric": "mean_ap_lost_background_40", "value": area[seed] / 10}
+            yield {**where, "metric": "cka_pool1", "value": 0.9}
+            cosine = {**where, "attribution": "grad_cam", "population": "all", "metric": "cosine"}
+            yield {**cosine, "value": 0.5 + 0.1 * seed}
+            yield {**where, "attribution": "grad_cam", "metric": "roar_f1_50", "value": 60.0}
+
+
+@pytest.fixture
+def results():
+    return pd.DataFrame(rows()).reindex(columns=COLUMNS)
+
+
+def outcome(p):
+    test = {"compression": "distill", "student": "half", "epoch": 5, "iteration": None, "method": "swa"}
+    test |= {"reference": "naive", "attribution": "own_grad_cam", "population": "all", "metric": "insertion_area"}
+    return PairedTests(pd.DataFrame([{**test, "difference": 9.0, "low": 1.0, "high": 17.0, "p": p, "seeds": 3}]))
+
+
+def test_a_cell_is_mean_and_deviation_and_marked_by_its_test(results):
+    for p, mark in ((0.01, True), (0.2, False)):
+        table = probe_table(results, METHODS, AREAS, "all", outcome(p)).set_index("method")
+        assert table.at["swa", "insertion area %, own map"] == pytest.approx(71)
+        assert table.at["swa", "insertion area %, own map deviation"] == pytest.approx(2**0.5)
+        assert table.at["swa", "insertion area %, own map significant"] == mark
+        assert not table.at["naive", "insertion area %, own map significant"]
+    assert list(table.index) == ["teacher", "naive", "swa"]
+    text = probe_markdown(table.reset_index(), AREAS, "Title", "Note.", 2)
+    assert "| 71.0 ± 1.4 " in text
+    assert "| 80.0 ± 0.0 " in text
+
+
+def test_over_common_pairs_the_teacher_has_no_figure_of_its_own(results):
+    table = probe_table(results, METHODS, AREAS, "common").set_index("method")
+    assert np.isnan(table.at["teacher", "insertion area %, own map"])
+    assert table.at["naive", "insertion area %, own map"] == pytest.approx(62)
+
+
+def test_noise_has_a_column_for_each_region_and_deviation(results):
+    (column,) = noise_columns(results)
+    assert (column.heading, column.tested) == ("background, noise 40", "ap_lost_background_40")
+    table = probe_table(results, METHODS, [column], None).set_index("method")
+    assert table[column.heading].tolist() == pytest.approx([2.5, 6.2, 7.1])
+
+
+def test_pixels_go_by_each_networks_own_map_and_by_chance(results, tmp_path):
+    assert removals(results) == [LEVEL]
+    score, kept, most = removal_panels(results, LEVEL, METHODS, "common")
+    for panel in (score, kept, most):
+        assert [line.name for line in panel.lines] == ["Naive", "SWA", "Naive, random order"]
+        assert [list(line.x) for line in panel.lines] == [[20, 80]] * 3
+        assert panel.lines[0].mean == [90.5, 60.5]
+        assert panel.lines[2].mean == [10, 10]
+    draw_removal(results, LEVEL, METHODS, "common", tmp_path / "removal.png")
+    numbers = pd.read_csv(tmp_path / "removal.csv")
+    assert len(numbers) == 3 * 3 * 2
+    assert numbers["mean"][0] == 90.5
+
+
+def test_the_sanity_check_goes_from_the_logits_down(results, tmp_path):
+    panel = untrained_panel(results)
+    assert panel.ticks == ([0, 1], ["head", "+ conv1"])
+    assert panel.lines[0].mean == pytest.approx([0.6, 0.2])
+    draw_untrained(results, tmp_path / "untrained.png")
+    assert (tmp_path / "untrained.csv").exists()
+
+
+def test_every_network_is_a_point_of_robustness(results, tmp_path):
+    ((panel,),) = robustness_panels(results, METHODS)
+    naive, swa = panel.lines
+    assert list(zip(naive.x, naive.mean, strict=True)) == [(0.5, 6.0), (0.6, 6.4)]
+    assert list(swa.mean) == pytest.approx([7.0, 7.2])
+    assert not naive.joined
+    draw_robustness(results, METHODS, tmp_path / "robustness.png")
+    assert (tmp_path / "robustness.csv").exists()
+
+
+def test_hidden_layers_have_a_panel_each_beside_that_of_maps(results):
+    assert list(layer_metrics(results)) == ["cka_pool1", "cosine"]
+    assert layer_metrics(results[~results["metric"].str.startswith("cka")]) == {}
+
+
+def test_every_order_of_removal_starts_at_the_classifier_that_saw_everything(results, tmp_path):
+    assert roars(results) == [LEVEL]
+    panel = roar_panel(results, LEVEL, METHODS)
+    found = {line.name: dict(zip(line.x, line.mean, strict=True)) for line in panel.lines}
+    assert list(found) == ["Full network", "Naive", "SWA", "Random"]
+    assert {scores[0] for scores in found.values()} == {90.0}
+    assert found["Full network"][50] == pytest.approx(50)  # of 48 and 52
+    assert found["Random"][50] == pytest.approx(70.5)
+    # The deviation is over networks, not over the classifiers of one.
+    assert panel.lines[0].deviation[1] == 0
+    table = roar_table(results, LEVEL, METHODS).set_index(["maps of", "removed %"])
+    assert table.at[("Full network", 50), "below random"] == pytest.approx(20.5)
+    draw_roar(results, LEVEL, METHODS, tmp_path / "roar.png")
+    assert (tmp_path / "roar.csv").exists()
