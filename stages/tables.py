@@ -90,7 +90,7 @@ def _write_probes(folder: Path, results: pd.DataFrame, methods: list[str], tests
     for name, columns, population, title in (
         ("faithfulness_common", AREAS, "common", f"{decides} {POPULATIONS['common']}"),
         ("faithfulness_all", AREAS, "all", f"{decides} {POPULATIONS['all']}"),
-        ("robustness", noise_columns(results), None, "Points of mAP lost to noise in the background or in the objects"),
+        ("robustness", noise_columns(results), None, "Points of sample AP lost to noise in background or objects"),
     ):
         table = probe_table(results, methods, columns, population, tests)
         text = probe_markdown(table, columns, title, note, results["seed"].nunique())

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from attribution_preservation.reporting.panels import Line, Panel, draw_panels, over_seeds
@@ -23,29 +24,26 @@ class Column:
     Attributes:
         heading: with its unit.
         metric, attribution: as in results.csv; None where the metric has no order of pixels.
-        tested: the metric whose test marks it.
     """
 
     heading: str
     metric: str
     attribution: str | None
-    tested: str
 
 
 AREAS = [
-    Column(f"{word} area %, {heading}", f"{word}_area", order, f"{word}_area")
+    Column(f"{word} area %, {heading}", f"{word}_area", order)
     for word in ("insertion", "deletion")
     for order, heading in ORDERS.items()
 ]
 
 
 def noise_columns(results: pd.DataFrame) -> list[Column]:
-    """A column for each region and noise that networks were asked about."""
-    asked = [metric for metric in results["metric"].unique() if metric.startswith("mean_ap_lost_")]
+    """A column for each region and noise that networks were asked about: average precision of an image's classes."""
     columns = []
-    for metric in asked:
-        region, deviation = metric.removeprefix("mean_ap_lost_").split("_")
-        columns.append(Column(f"{region}, noise {deviation}", metric, None, metric.removeprefix("mean_")))
+    for metric in [metric for metric in results["metric"].unique() if metric.startswith("ap_lost_")]:
+        region, deviation = metric.removeprefix("ap_lost_").split("_")
+        columns.append(Column(f"{region}, noise {deviation}", metric, None))
     return columns
 
 
@@ -66,8 +64,9 @@ def probe_table(
         tests: of the comparisons with Naive.
 
     Returns:
-        One row per network: compression, student, iteration, epoch, method and for every column its mean, deviation
-        (ddof 1) and whether it differs from Naive by a paired test, corrected for the comparisons of the column.
+        One row per network: compression, student, iteration, epoch, method, n (mean number of pairs or images) and for
+        every column its mean, deviation (ddof 1), whether it differs from Naive by a paired test, corrected for the
+        comparisons of the column, and whether there was a comparison that could not be tested.
     """
     levels = [level for compression in compressions(results) for level in last_levels(results, compression)]
     networks: list[tuple[Level | None, str, pd.DataFrame]] = [(None, "teacher", select(results, compression="teacher"))]
@@ -79,7 +78,8 @@ def probe_table(
     found = []
     for level, method, rows in networks:
         where = vars(level) if level else {"compression": "teacher", "student": None, "iteration": None, "epoch": None}
-        row: dict[str, object] = {**where, "method": method}
+        counts = _rows(rows, columns[0], population)["n"].astype(float)
+        row: dict[str, object] = {**where, "method": method, "n": counts.mean()}
         for column in columns:
             values = _values(rows, column, population)
             row[column.heading] = values.mean()
@@ -90,16 +90,20 @@ def probe_table(
         p = {}
         for place, (level, method, _) in enumerate(networks):
             named = {"attribution": column.attribution} if column.attribution else {}
-            test = tests.find(level, method, column.tested, population or "all", **named) if tests and level else None
+            test = tests.find(level, method, column.metric, population or "all", **named) if tests and level else None
             p |= {place: test.p} if test else {}
         marked = significant(p)
         frame[f"{column.heading} significant"] = [place in marked for place in range(len(frame))]
+        frame[f"{column.heading} untested"] = [bool(np.isnan(p.get(place, 0.0))) for place in range(len(frame))]
     return frame
 
 
+def _rows(rows: pd.DataFrame, column: Column, population: str | None) -> pd.DataFrame:
+    return select(rows, metric=column.metric, attribution=column.attribution, population=population)
+
+
 def _values(rows: pd.DataFrame, column: Column, population: str | None) -> pd.Series:
-    where = {"attribution": column.attribution, "population": population}
-    return select(rows, metric=column.metric, **where)["value"].dropna()
+    return _rows(rows, column, population)["value"].dropna()
 
 
 def probe_markdown(frame: pd.DataFrame, columns: Sequence[Column], title: str, note: str, seeds: int) -> str:
@@ -115,11 +119,13 @@ def probe_markdown(frame: pd.DataFrame, columns: Sequence[Column], title: str, n
             mean, deviation = row[column.heading], row[f"{column.heading} deviation"]
             text = "" if pd.isna(mean) else f"{mean:.1f}"
             text += "" if pd.isna(deviation) else f" ± {deviation:.1f}"
-            shown[column.heading] = text + (MARK if row[f"{column.heading} significant"] else "")
-        rows.append(shown)
+            text += MARK if row[f"{column.heading} significant"] else ""
+            shown[column.heading] = text + (" (no test)" if row[f"{column.heading} untested"] else "")
+        rows.append(shown | {"n": "" if pd.isna(row["n"]) else f"{row['n']:.0f}"})
     over = f"Mean ± sample deviation over {seeds} seeds" if seeds > 1 else "One seed, no deviation"
     text = f"{title}. {over}. {MARK}: differs from Naive by a paired test over images and seeds, p < {ALPHA} after "
-    text += f"Holm's correction for the comparisons of the column; under 3 seeds nothing is tested. {note}"
+    text += "Holm's correction for the comparisons of the column; no test: too few seeds, or pairs on too few images. "
+    text += f"n: mean number of pairs or images. {note}"
     return f"{text}\n\n{pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)}\n"
 
 
@@ -228,6 +234,6 @@ def robustness_panels(results: pd.DataFrame, methods: Sequence[str]) -> list[lis
                         joined=False,
                     )
                 )
-        panel = Panel(f"mAP points lost, {column.heading}", lines, "cosine to the teacher's map, all pairs")
+        panel = Panel(f"sample AP points lost, {column.heading}", lines, "cosine to the teacher's map, all pairs")
         panels.setdefault(column.heading.split(",")[0], []).append(panel)
     return list(panels.values())

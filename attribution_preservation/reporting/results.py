@@ -105,6 +105,9 @@ def read_results(paths: Iterable[Path], profile: str) -> pd.DataFrame:
     results = results.reindex(columns=COLUMNS)
     for column in ("iteration", "epoch", "n", "seed"):
         results[column] = results[column].astype("Int64")
+    # Scores say how much was pruned; what else is known of the same network does not.
+    network = results.groupby(["compression", "student", "iteration", "epoch", "method", "seed"], dropna=False)
+    results["sparsity"] = network["sparsity"].transform("first")
     return results
 
 

@@ -32,7 +32,7 @@ def rows():
         teacher = {"compression": "teacher", "seed": seed}
         for order, area in (("own_grad_cam", 80.0), ("random", 20.0)):
             yield {**teacher, "attribution": order, "population": "all", "metric": "insertion_area", "value": area}
-        yield {**teacher, "metric": "mean_ap_lost_background_40", "value": 2.0 + seed}
+        yield {**teacher, "metric": "ap_lost_background_40", "value": 2.0 + seed}
         for layer, value in (("head", 0.5), ("conv1", 0.1)):
             yield {**teacher, "attribution": "lrp", "metric": f"untrained_{layer}", "value": value + 0.2 * seed}
         yield {**teacher, "attribution": "random", "metric": "roar_f1_0", "value": 90.0}
@@ -49,7 +49,7 @@ def rows():
                     for name in ("least_score", "least_kept", "most_score"):
                         yield {**of, "metric": f"{name}_{percent}", "value": score + seed}
                         yield {**of, "attribution": "random", "metric": f"{name}_{percent}", "value": 10.0}
-            yield {**where, "metric": "mean_ap_lost_background_40", "value": area[seed] / 10}
+            yield {**where, "metric": "ap_lost_background_40", "value": area[seed] / 10}
             yield {**where, "metric": "cka_pool1", "value": 0.9}
             cosine = {**where, "attribution": "grad_cam", "population": "all", "metric": "cosine"}
             yield {**cosine, "value": 0.5 + 0.1 * seed}
@@ -78,6 +78,9 @@ def test_a_cell_is_mean_and_deviation_and_marked_by_its_test(results):
     text = probe_markdown(table.reset_index(), AREAS, "Title", "Note.", 2)
     assert "| 71.0 ± 1.4 " in text
     assert "| 80.0 ± 0.0 " in text
+    assert "no test)" not in text
+    few = probe_table(results, METHODS, AREAS, "all", outcome(np.nan))
+    assert "71.0 ± 1.4 (no test)" in probe_markdown(few, AREAS, "Title", "Note.", 2)
 
 
 def test_over_common_pairs_the_teacher_has_no_figure_of_its_own(results):
@@ -88,7 +91,7 @@ def test_over_common_pairs_the_teacher_has_no_figure_of_its_own(results):
 
 def test_noise_has_a_column_for_each_region_and_deviation(results):
     (column,) = noise_columns(results)
-    assert (column.heading, column.tested) == ("background, noise 40", "ap_lost_background_40")
+    assert (column.heading, column.metric) == ("background, noise 40", "ap_lost_background_40")
     table = probe_table(results, METHODS, [column], None).set_index("method")
     assert table[column.heading].tolist() == pytest.approx([2.5, 6.2, 7.1])
 

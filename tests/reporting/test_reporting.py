@@ -62,6 +62,15 @@ def test_a_missing_part_says_what_to_run(folder, stage):
         read_results([Path(folder, "nowhere", "results.csv")], "tiny")
 
 
+def test_what_is_known_of_a_network_bears_its_sparsity(tmp_path):
+    network = {"compression": "prune_weights", "student": "iterative", "iteration": 2, "method": "swa", "seed": 0}
+    pd.DataFrame([{**network, "sparsity": 0.36, "metric": "mean_ap"}]).to_csv(tmp_path / "scores.csv", index=False)
+    others = [{**network, "metric": "cka_conv1"}, {**network, "iteration": 3, "metric": "cka_conv1"}]
+    pd.DataFrame(others).to_csv(tmp_path / "probes.csv", index=False)
+    found = read_results([tmp_path / "scores.csv", tmp_path / "probes.csv"], "tiny")
+    assert found["sparsity"].fillna(-1).tolist() == [0.36, 0.36, -1]
+
+
 def test_levels_are_what_differs_in_nothing_but_seed_and_method(scores):
     results = scores()
     assert compressions(results) == ["prune_weights", "prune_channels", "scratch"]

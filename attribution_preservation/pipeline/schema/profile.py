@@ -136,8 +136,8 @@ class Profile(Section):
             for method, matching in methods_of(name, entry).items():
                 if method in methods:
                     raise ValueError(f"matching: the method {method} stands there twice")
-                if method == "teacher":
-                    raise ValueError("matching.teacher: this name stands for the teacher itself; choose another")
+                if method in ("teacher", "random"):
+                    raise ValueError(f"matching.{method}: this name stands for no method of matching; choose another")
                 if matching.maps != "none" and "strength" not in matching.model_fields_set:
                     raise ValueError(f"matching.{name}: {method} has no strength")
                 methods[method] = matching
@@ -215,6 +215,8 @@ class Profile(Section):
         trained = {m for name in self.distill.matchings for m in methods_of(name, self.matching[name])}
         if self.roar.students and (unknown := [name for name in self.roar.methods if name not in trained]):
             raise ValueError(f"roar.methods: {unknown[0]} is no method that distill trains")
+        if unknown := [name for name in self.roar.methods if name not in self.evaluate.methods]:
+            raise ValueError(f"roar.methods: {unknown[0]} is none of evaluate.methods, which figures show")
         shape = {key: getattr(self.roar.classifier, key) for key in ("architecture", "width_divisor")}
         try:
             map_sizes(_layers("roar.classifier", Shape(**shape)), self.roar.classifier.size or self.input.size)
