@@ -305,9 +305,8 @@ def test_switching_profiles_leaves_no_stray_outputs(finished, tmp_path):
     assert [p.name for p in (copy / "models/all/prune_weights/iterative").iterdir()] == ["sswa"]
     assert (copy / "maps" / "all" / "teacher").exists()
     # A profile that runs no stage of a kind leaves nothing of it.
-    write_parameters(
-        copy, TINY | {"distill.students": {}, "batches": ["teacher", "prune_weights", "prune_channels", "scratch"]}
-    )
+    batches = ["teacher", "prune_weights", "prune_channels", "scratch"]
+    write_parameters(copy, TINY | {"distill.students": {}, "roar.students": [], "batches": batches})
     assert "removed models/all/distill" in run_stage(copy, "check").stdout
 
 
