@@ -87,10 +87,10 @@ def main(stage: Stage) -> str:
             orders.clear()
             orders[source] = _order(source, place, settings.optimization.batch_size)
         colour = (255 * np.array(place.shown.mean)).round().astype(np.uint8)
-        images = RemovedPixels(place.store, orders[source], percent / 100, colour)
+        size = settings.classifier.size or place.shown.size
+        images = RemovedPixels(place.store, orders[source], percent / 100, colour, size)
         place.seed_initial()
         shape = settings.classifier.model_dump(exclude={"size"})
-        size = settings.classifier.size or place.shown.size
         classifier = build(**shape, classes=len(place.store.classes), input_size=size)
         trainer = place.trainer(TaskObjective(classifier), settings.optimization, images=images, size=size)
         trainer.fit(settings.optimization, start=place.start)

@@ -41,10 +41,14 @@ def evaluation_images(store: Images, positions: list[int], size: int) -> torch.T
 
 def resize_image(image: np.ndarray, size: int) -> torch.Tensor:
     """The whole image at size x size, bilinear with antialiasing; uint8 [H, W, 3] to uint8 [3, S, S]."""
-    resized = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    if resized.shape[1:] == (size, size):
-        return resized
-    resized = F.interpolate(resized[None].float(), size=(size, size), mode="bilinear", antialias=True)[0]
+    return resize_images(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None], size)[0]
+
+
+def resize_images(images: torch.Tensor, size: int) -> torch.Tensor:
+    """As `resize_image`, of images of one size; uint8 [B, 3, H, W] to uint8 [B, 3, S, S]."""
+    if images.shape[2:] == (size, size):
+        return images
+    resized = F.interpolate(images.float(), size=(size, size), mode="bilinear", antialias=True)
     return resized.round_().clamp_(0, 255).to(torch.uint8)
 
 

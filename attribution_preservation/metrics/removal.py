@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from scipy.special import expit
 
-from attribution_preservation.data.inputs import resize_image
+from attribution_preservation.data.inputs import evaluation_images, resize_images
 from attribution_preservation.data.store import Store
 from attribution_preservation.metrics.localization import upsample
+
+_AT_ONCE = 256  # images
 
 
 def ranks(values: np.ndarray, seed: Sequence[int]) -> np.ndarray:
@@ -63,31 +65,42 @@ def remove(images: torch.Tensor, pixels: torch.Tensor, colour: torch.Tensor) -> 
 class RemovedPixels:
     """A data set whose images have lost their most important pixels: what a classifier is retrained on.
 
+    All images are made at once and held in memory, since every epoch shows them again: 3 S^2 bytes each.
+
     Args:
         store: the data set as it is.
         places: by position the place of every pixel of that image at the network's input size, see `ranks`, [S, S];
             the data set has these images alone.
         share: of pixels that go, from 0 to 1.
         colour: of removed pixels, uint8 [3].
+        size: side to which images are reduced after the removal.
     """
 
-    def __init__(self, store: Store, places: Mapping[int, np.ndarray], share: float, colour: np.ndarray) -> None:
-        self._store, self._places, self._share = store, places, share
-        self._colour = torch.from_numpy(colour)
+    def __init__(
+        self, store: Store, places: Mapping[int, np.ndarray], share: float, colour: np.ndarray, size: int
+    ) -> None:
+        self._store = store
+        self._row = {position: row for row, position in enumerate(places)}
+        self._images = np.empty((len(places), size, size, 3), dtype=np.uint8)
+        positions = list(places)
+        for start in range(0, len(positions), _AT_ONCE):
+            part = positions[start : start + _AT_ONCE]
+            order = torch.from_numpy(np.stack([places[position] for position in part]).astype(np.int64))
+            whole = evaluation_images(store, part, order.shape[1])
+            left = resize_images(remove(whole, removed(order, share), torch.from_numpy(colour)), size)
+            self._images[start : start + len(part)] = left.permute(0, 2, 3, 1).numpy()
 
     def part(self, name: str) -> list[int]:
         """Positions of the images of a part, in the split's order."""
-        return [position for position in self._store.part(name) if position in self._places]
+        return [position for position in self._store.part(name) if position in self._row]
 
     def labels(self, positions: list[int]) -> np.ndarray:
         """Multi-label vectors, float32 [N, C]."""
         return self._store.labels(positions)
 
     def image(self, position: int) -> np.ndarray:
-        """uint8 RGB [S, S, 3] at the network's input size."""
-        places = torch.from_numpy(self._places[position].astype(np.int64))[None]
-        image = resize_image(self._store.image(position), places.shape[1])[None]
-        return remove(image, removed(places, self._share), self._colour)[0].permute(1, 2, 0).numpy()
+        """uint8 RGB [size, size, 3]."""
+        return self._images[self._row[position]]
 
 
 def map_of_image(maps: np.ndarray) -> np.ndarray:
