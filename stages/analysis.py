@@ -1,10 +1,11 @@
 """Stage analysis: a paired test of every comparison, over the seeds and images of all scores and probes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from attribution_preservation.errors import UserError
@@ -19,6 +20,8 @@ from attribution_preservation.pipeline.run.tensors import read_description, read
 from attribution_preservation.pipeline.schema.analysis import Analysis
 
 REMEDY = "run the stage evaluate first"
+# Logits [N, C] of retrained classifiers, by source of the order and seed.
+_Retrained = dict[str, dict[int, list[np.ndarray]]]
 
 
 def main(stage: Stage) -> str:
@@ -49,12 +52,35 @@ def main(stage: Stage) -> str:
             found.setdefault(identity.method, {})[identity.seed] = scored(identity)
         rows += [{**level, **row} for row in comparisons.rows(teachers, found)]
         progress.advance(sum(map(len, found.values())))
+    rows += _retrained([stage.dep(Path("roar", group)) for group in groups], comparisons)
     progress.close()
     with atomic_file(stage.out) as partial:
         frame = pd.DataFrame(rows).astype({"iteration": "Int64", "epoch": "Int64"})
         # The last bits of matrix products depend on the number of threads.
         frame.to_csv(partial, index=False, lineterminator="\n", float_format="%.10g")
     return f"{len(rows)} comparisons in {stage.out}"
+
+
+def _retrained(folders: Iterable[Path], comparisons: Comparisons) -> Iterator[Row]:
+    """Classifiers retrained in the order of every source of maps against those in Naive's, student by student."""
+    shared: dict[int, _Retrained] = {}
+    of_students: dict[int, dict[Identity, _Retrained]] = {}
+    for path in (path for folder in folders for path in network_files(folder)):
+        tensors, told = read_tensors(path, "run the stage roar first")
+        identity, logits = Identity(**told["identity"]), tensors["logits"].numpy()
+        if identity.compression == "teacher":
+            found = shared.setdefault(told["percent"], {})
+            # As the matching methods are told apart: the teacher's own maps, and orders that know nothing.
+            source = "teacher" if told["attribution"] == "grad_cam" else told["attribution"]
+        else:
+            level = replace(identity, seed=0, method="")
+            found, source = of_students.setdefault(told["percent"], {}).setdefault(level, {}), identity.method
+        found.setdefault(source, {}).setdefault(identity.seed, []).append(logits)
+    for percent, levels in sorted(of_students.items()):
+        for level, sources in levels.items():
+            if "naive" in sources:
+                for row in comparisons.predictions(sources | shared[percent], "naive"):
+                    yield {**level.level, **row, "metric": f"roar_{row['metric']}_{percent}"}
 
 
 def _files(folders: Iterable[Path], remedy: str) -> dict[Identity, Path]:

@@ -24,6 +24,7 @@ from attribution_preservation.reporting.curves import (
 )
 from attribution_preservation.reporting.heatmaps import HeatmapRow, draw_heatmaps
 from attribution_preservation.reporting.probes import (
+    company_metrics,
     draw_removal,
     draw_robustness,
     draw_untrained,
@@ -54,9 +55,7 @@ def main(stage: Stage) -> str:
     figures, plots = stage.outs
     section = stage.parameters("matching")
     methods = stage.parameters("evaluate.methods")
-    files = result_files(
-        stage.parameters("seed_groups"), stage.parameters("batches"), stage.parameters("roar.students")
-    )
+    files = result_files(stage.parameters("seed_groups"), stage.parameters("batches"))
     results = read_results([stage.dep(path) for path in files], stage.parameters("profile"))
     tests = read_tests(stage.dep(Path("analysis/significance.csv")))
     along = {
@@ -99,10 +98,11 @@ def main(stage: Stage) -> str:
             for population in SHOWN:
                 path = folder / f"removal_{level.compression}_{level.student}_{population}.png"
                 draw_removal(results, level, methods, population, path)
-        if metrics := layer_metrics(results):
+        if likeness := layer_metrics(results):
+            shown = [likeness, company_metrics(results)]
             for name, course in along.items():
-                if select(course[0].of(results), metric=next(iter(metrics))).size:
-                    draw_layers(results, course, methods, metrics, folder / f"{name}_layers.png")
+                if select(course[0].of(results), metric=next(iter(likeness))).size:
+                    draw_layers(results, course, methods, shown, folder / f"{name}_layers.png")
         draw_untrained(results, folder / "untrained.png")
         draw_robustness(results, methods, folder / "robustness.png")
         for level in roars(results):

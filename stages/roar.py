@@ -5,8 +5,9 @@ than by that of random ones. Source: Hooker et al. 2019; Park et al. 2020, suppl
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,79 +17,102 @@ from attribution_preservation.attribution.grad_cam import grad_cam
 from attribution_preservation.data.inputs import Normalize, evaluation_images
 from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.localization import upsample
-from attribution_preservation.metrics.prediction import f1
-from attribution_preservation.metrics.removal import RemovedPixels, map_of_image, ranks
+from attribution_preservation.metrics.prediction import f1, mean_ap
+from attribution_preservation.metrics.removal import RemovedPixels, map_of_image, of_other_images, ranks
 from attribution_preservation.models.files import load_network
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.vgg import build
 from attribution_preservation.pipeline.run.files import atomic_file
 from attribution_preservation.pipeline.run.layout import Identity, network_files, seed_folder
 from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.run.tensors import read_description
+from attribution_preservation.pipeline.run.tensors import read_description, write_tensors
 from attribution_preservation.pipeline.schema.roar import Roar
 from attribution_preservation.training.objective import TaskObjective
 from attribution_preservation.training.run import Run, Workplace, train_all
 
+# Orders that know nothing of the image: of the teacher's map of another one, and by chance.
+OTHERS, CHANCE = "other_images_grad_cam", "random"
 REMEDY = "run the stages that train networks first"
 
 
 @dataclass(frozen=True)
 class Source:
-    """What orders the pixels: the maps of a network, or chance.
+    """What orders the pixels.
 
     Attributes:
-        identity: of the network; of the teacher that chance is compared with.
+        name: of its folder: `teacher`, `other_images`, `random`, or a student's and a method's.
+        identity: of the network; of the teacher that controls are compared with.
         file: the network; None for chance.
+        attribution: as results.csv names what orders the pixels.
     """
 
+    name: str
     identity: Identity
     file: Path | None
+    attribution: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one classifier answers.
+
+    Attributes:
+        source: what orders the pixels.
+        percent: of them that go.
+        retraining: number of the repetition, from 0.
+    """
+
+    source: Source
+    percent: int
+    retraining: int
 
     @property
-    def name(self) -> str:
-        """Of its folder."""
-        return "random" if self.file is None else self.identity.method or self.identity.compression
+    def told(self) -> dict[str, Any]:
+        """As a file holds it."""
+        source = {"identity": self.source.identity.as_dict(), "attribution": self.source.attribution}
+        return {**source, "percent": self.percent, "retraining": self.retraining}
 
 
 def main(stage: Stage) -> str:
-    """Retrain a classifier for every network, share of pixels and repetition."""
+    """Retrain a classifier for every source of an order, share of pixels and repetition."""
     settings, group = stage.section("roar", Roar), stage.axes["group"]
-    teachers = stage.dep(Path("models", group, stage.parameters("folders.teacher")))
-    students = stage.dep(Path("models", group, stage.parameters("folders.distill"), stage.axes["student"]))
-    sources = list(_sources(teachers, students, settings.methods))
-    of_run: dict[Path, tuple[Source, int]] = {}
+    folders = {name: stage.parameters(f"folders.{name}") for name in ("teacher", "distill")}
+    models = stage.dep(Path("models", group))
+    of_run: dict[Path, Question] = {}
     runs: list[Run] = []
-    for source in sources:
+    for source in _sources(models, folders, settings):
         # An image that has lost nothing is the same for everyone.
         for percent in settings.percents if source.file else [0, *settings.percents]:
             for number in range(settings.retrainings):
                 seed = source.identity.seed
                 below = Path(source.name, seed_folder(seed), f"removed-{percent}", f"retraining-{number}")
+                question = Question(source, percent, number)
                 asked = {
-                    "source": asdict(source.identity) if source.file else None,
-                    "percent": percent,
+                    **question.told,
                     "classifier": settings.classifier.model_dump(),
                     "optimization": settings.optimization.model_dump(),
                 }
-                read = {
-                    folder: [source.file] if source.file and folder in source.file.parents else []
-                    for folder in (teachers, students)
-                }
                 # The same first weights and batches for every source and share.
-                identity = Identity("roar", seed + 1000 * number, stage.axes["student"], source.name)
+                identity = Identity("roar", seed + 1000 * number, source.identity.student, source.name)
+                read = {models: [source.file] if source.file else []}
                 runs.append(Run(identity, below, settings={"roar": asked}, inputs=read))
-                of_run[below] = source, percent
+                of_run[below] = question
 
-    orders: dict[Source, dict[int, np.ndarray]] = {}
+    orders: dict[tuple[Path | None, int], dict[int, np.ndarray]] = {}
 
     def train(place: Workplace) -> None:
-        source, percent = of_run[place.run.below]
-        if source not in orders:  # of the latest one: several runs in a row remove different shares in one order
+        question = of_run[place.run.below]
+        source = question.source
+        network = source.file, source.identity.seed
+        if network not in orders:  # of the latest one: several runs in a row remove different shares in one order
             orders.clear()
-            orders[source] = _order(source, place, settings.optimization.batch_size)
+            orders[network] = _order(source, place, settings.optimization.batch_size)
+        order = orders[network]
+        if source.attribution == OTHERS:
+            order = of_other_images(order, [place.store.part("train"), place.store.part("val")])
         colour = (255 * np.array(place.shown.mean)).round().astype(np.uint8)
         size = settings.classifier.size or place.shown.size
-        images = RemovedPixels(place.store, orders[source], percent / 100, colour, size)
+        images = RemovedPixels(place.store, order, question.percent / 100, colour, size)
         place.seed_initial()
         shape = settings.classifier.model_dump(exclude={"size"})
         classifier = build(**shape, classes=len(place.store.classes), input_size=size)
@@ -96,41 +120,57 @@ def main(stage: Stage) -> str:
         trainer.fit(settings.optimization, start=place.start)
         positions = images.part("val")
         shown = evaluation_images(images, positions, size)
-        score = f1(_logits(classifier, shown, place, settings.optimization.batch_size), images.labels(positions))
-        row = {
-            **source.identity.level,
-            "method": source.identity.method or None,
-            "seed": source.identity.seed,
-            "attribution": "grad_cam" if source.file else "random",
-            "metric": f"roar_f1_{percent}",
-            "value": score,
-            "n": len(positions),
-        }
+        logits = _logits(classifier, shown, place, settings.optimization.batch_size)
+        write_tensors(place.folder.work / "logits.safetensors", {"logits": torch.from_numpy(logits)}, question.told)
+        rows = [
+            {
+                **source.identity.level,
+                "method": source.identity.method or None,
+                "seed": source.identity.seed,
+                "attribution": source.attribution,
+                "metric": f"roar_{name}_{question.percent}",
+                "value": score(logits, images.labels(positions)),
+                "n": len(positions),
+            }
+            for name, score in (("f1", f1), ("mean_ap", mean_ap))
+        ]
         with atomic_file(place.folder.work / "results.csv") as partial:
-            pd.DataFrame([row]).to_csv(partial, index=False, lineterminator="\n")
+            pd.DataFrame(rows).to_csv(partial, index=False, lineterminator="\n")
         place.finish(trainer)
 
     train_all(stage, runs, train)
     return f"{len(runs)} classifiers retrained, scores in {stage.out}"
 
 
-def _sources(teachers: Path, students: Path, methods: list[str]) -> Iterator[Source]:
-    """Teachers, chance, and the last network of every method, with every seed."""
-    found = {
-        Identity(**read_description(path, REMEDY)["identity"]): path
-        for folder in (teachers, students)
-        for path in network_files(folder)
-    }
+def _sources(models: Path, folders: dict[str, str], settings: Roar) -> Iterator[Source]:
+    """With every seed: teachers, their maps of other images, chance; of every student the last network of each method.
+
+    No student, no source: there is nothing to compare with.
+    """
+    if not settings.students:
+        return
+    teachers = _last(models / folders["teacher"])
+    for identity, file in teachers.items():
+        yield Source("teacher", identity, file, "grad_cam")
+        yield Source("other_images", identity, file, OTHERS)
+        yield Source("random", identity, None, CHANCE)
+    for student in settings.students:
+        networks = _last(models / folders["distill"] / student)
+        for method in settings.methods:
+            of_method = {identity: file for identity, file in networks.items() if identity.method == method}
+            if not of_method:
+                raise UserError(f"{models} holds no network of {student} with the method {method}; {REMEDY}")
+            for identity, file in of_method.items():
+                yield Source(f"{student}/{method}", identity, file, "grad_cam")
+
+
+def _last(folder: Path) -> dict[Identity, Path]:
+    """The last network of every run, by method and seed."""
+    found = {Identity(**read_description(path, REMEDY)["identity"]): path for path in network_files(folder)}
     last: dict[tuple[str, int], Identity] = {}
     for identity in sorted(found, key=lambda identity: identity.step):
         last[identity.method, identity.seed] = identity
-    for method in ("", *methods):
-        of_method = [identity for (name, _), identity in sorted(last.items()) if name == method]
-        if not of_method:
-            raise UserError(f"{students} holds no network of the method {method}; {REMEDY}")
-        yield from (Source(identity, found[identity]) for identity in of_method)
-        if not method:
-            yield from (Source(identity, None) for identity in of_method)
+    return {identity: found[identity] for _, identity in sorted(last.items())}
 
 
 def _order(source: Source, place: Workplace, batch_size: int) -> dict[int, np.ndarray]:

@@ -9,7 +9,7 @@ from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.schema.reports import Tables
 from attribution_preservation.reporting.deformation import deformation_markdown, deformations
 from attribution_preservation.reporting.formats import csv_table, latex_table, markdown_table
-from attribution_preservation.reporting.probes import AREAS, noise_columns, probe_markdown, probe_table
+from attribution_preservation.reporting.probes import AREAS, noise_columns, probe_markdown, probe_table, shares
 from attribution_preservation.reporting.results import (
     compressions,
     display_name,
@@ -18,7 +18,7 @@ from attribution_preservation.reporting.results import (
     read_results,
     result_files,
 )
-from attribution_preservation.reporting.roar import roar_table, roars
+from attribution_preservation.reporting.roar import roar_markdown, roar_table, roars
 from attribution_preservation.reporting.significance import (
     PairedTests,
     read_tests,
@@ -29,13 +29,16 @@ from attribution_preservation.reporting.tables import POPULATIONS, plans, summar
 from attribution_preservation.reporting.transfer import METRICS as TRANSFERRED
 from attribution_preservation.reporting.transfer import SHOWN, transfer, transfer_csv, transfer_markdown, transferred
 
+_ROBUSTNESS = (
+    "Points of sample AP lost to noise in background or objects, and the rank correlation over a network's images of "
+    "that loss with the cosine of their maps to the teacher's (negative: images whose maps moved lose more)"
+)
+
 
 def main(stage: Stage) -> str:
     """Write results.csv, metrics.json and the tables; print the one that holds every compression."""
     settings, methods = stage.section("tables", Tables), stage.parameters("evaluate.methods")
-    files = result_files(
-        stage.parameters("seed_groups"), stage.parameters("batches"), stage.parameters("roar.students")
-    )
+    files = result_files(stage.parameters("seed_groups"), stage.parameters("batches"))
     results = read_results([stage.dep(path) for path in files], stage.parameters("profile"))
     tests, seeds = read_tests(stage.dep(Path("analysis/significance.csv"))), results["seed"].nunique()
     csv, metrics, tables = stage.outs
@@ -64,8 +67,10 @@ def main(stage: Stage) -> str:
             write_text(folder / f"{table.name}.csv", table.frame.to_csv(index=False, lineterminator="\n"))
         _write_probes(folder, results, methods, tests, settings.note)
         for level in roars(results):
-            table = roar_table(results, level, methods)
-            write_text(folder / f"roar_{level.student}.csv", table.to_csv(index=False, lineterminator="\n"))
+            retrained = roar_table(results, level, methods, tests)
+            text = roar_markdown(retrained, seeds, settings.note)
+            write_text(folder / f"roar_{level.student}.md", text)
+            write_text(folder / f"roar_{level.student}.csv", retrained.to_csv(index=False, lineterminator="\n"))
         for level, matched, attributions in transferred(results, methods):
             found = {
                 (population, metric): transfer(results, level, matched, attributions, metric, population, tests)
@@ -86,11 +91,12 @@ def main(stage: Stage) -> str:
 
 def _write_probes(folder: Path, results: pd.DataFrame, methods: list[str], tests: PairedTests, note: str) -> None:
     """Tables of what networks made of changed images."""
-    decides = "Does a map tell by what its network decides, over"
+    decides = "Does a map tell by what its network decides? Areas over shares of "
+    decides += f"{', '.join(map(str, shares(results)))} % of the pixels, over"
     for name, columns, population, title in (
         ("faithfulness_common", AREAS, "common", f"{decides} {POPULATIONS['common']}"),
         ("faithfulness_all", AREAS, "all", f"{decides} {POPULATIONS['all']}"),
-        ("robustness", noise_columns(results), None, "Points of sample AP lost to noise in background or objects"),
+        ("robustness", noise_columns(results), None, _ROBUSTNESS),
     ):
         table = probe_table(results, methods, columns, population, tests)
         text = probe_markdown(table, columns, title, note, results["seed"].nunique())

@@ -130,7 +130,9 @@ TINY = {
     },
     "evaluate.methods": ["naive", "sswa"],
     "probe.removal": {"pairs": 12, "percents": [20, 80], "seed": 0},
-    "probe.randomization": {"methods": ["grad_cam", "lrp"], "pairs": 4, "seed": 0},
+    "probe.randomization": {
+        "methods": ["grad_cam", "lrp"], "of_students": ["grad_cam"], "pairs": 4, "draws": 2, "seed": 0,
+    },
     "probe.corruption": {"deviations": [40.0], "seed": 0},
     "probe.layers": {"names": ["conv4", "pool3"], "images": 10},
     "roar.methods": ["naive", "sswa"],

@@ -12,7 +12,8 @@ from attribution_preservation.models.network import Network
 def cascade(network: Network, seed: int) -> Iterator[tuple[str, Network]]:
     """The network with more and more of its layers untrained, from the linear layer down to the first convolution.
 
-    A convolution goes together with its batch normalisation. The given network is left as it was.
+    A convolution goes together with its batch normalisation; of a residual network, only the first of each block is
+    replaced. The given network is left as it was.
 
     Args:
         network: in eval mode.
@@ -24,7 +25,9 @@ def cascade(network: Network, seed: int) -> Iterator[tuple[str, Network]]:
 
     Source: cascading randomisation, Adebayo et al. 2018, Sanity checks for saliency maps, section 3.1.
     """
-    untrained = copy.deepcopy(network)
+    # On the CPU, whose generator draws the same for every device.
+    device = next(network.parameters()).device
+    untrained = copy.deepcopy(network).cpu()
     layers: list[tuple[str, list[nn.Module]]] = [("head", [untrained.head.linear])]
     for name, group in reversed(list(untrained.filter_groups())):
         layers.append((name, [group.convolution, group.normalization]))
@@ -34,4 +37,4 @@ def cascade(network: Network, seed: int) -> Iterator[tuple[str, Network]]:
             torch.default_generator.manual_seed(seed + number)
             for module in modules:
                 module.reset_parameters()
-        yield name, copy.deepcopy(untrained)
+        yield name, copy.deepcopy(untrained).to(device)

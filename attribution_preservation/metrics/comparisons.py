@@ -1,7 +1,7 @@
 """Every comparison of two networks that one student allows, tested: each method with Naive, Naive with the teacher."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from attribution_preservation.metrics.significance import (
 )
 
 REFERENCE = "naive"
+# What is a difference within one network already, and is compared with none at all.
+CONTRASTS = ("insertion_over_", "deletion_under_")
 # Attribution method and population, both empty for predictions; metric.
 Key = tuple[str, str, str]
 # A mean over its own share of the pairs, or no score of a map.
@@ -59,6 +61,35 @@ class Comparisons:
         self._truth, self._seed = truth, seed
         self._weights = image_weights(len(truth.labels), resamples, seed)
 
+    def predictions(self, logits: Mapping[str, Mapping[int, Sequence[np.ndarray]]], reference: str) -> Iterator[Row]:
+        """Predictions of networks of which each seed may have several, whose figures are averaged, against one source.
+
+        Args:
+            logits: by source and seed, each [N, C].
+            reference: the source that all others are compared with.
+
+        Yields:
+            As `rows`, with the source as method.
+        """
+        labels, images = self._truth.labels, len(self._truth.labels)
+        scores = {"f1": resampled_f1, "mean_ap": resampled_mean_ap}
+        figures = {
+            source: {
+                seed: {
+                    ("", "", metric): _Figure(
+                        np.mean([score(found, labels, self._weights) for found in of_seed], axis=0), images
+                    )
+                    for metric, score in scores.items()
+                }
+                for seed, of_seed in of_source.items()
+            }
+            for source, of_source in logits.items()
+        }
+        for source in figures:
+            if source != reference:
+                for row in self._tests(figures[source], figures[reference]):
+                    yield {"method": source, "reference": reference, **row}
+
     def rows(self, teachers: Mapping[int, Scored], students: Mapping[str, Mapping[int, Scored]]) -> Iterator[Row]:
         """Every comparison of one student's networks.
 
@@ -67,13 +98,23 @@ class Comparisons:
             students: by method and seed; the method is empty for a student that was trained without one.
 
         Yields:
-            Method and the reference that it is compared with, `naive` or `teacher`; attribution, population and metric
-            as in results.csv; the fields of PairedTest.
+            Method and the reference that it is compared with, `naive`, `teacher`, or `zero` for a metric that is a
+            difference already; attribution, population and metric as in results.csv; the fields of PairedTest.
         """
         figures = {
             method: {seed: self._figures(network, network) for seed, network in of_method.items()}
             for method, of_method in students.items()
         }
+        for method, found in figures.items():
+            of_contrasts = {
+                seed: {key: figure for key, figure in of_seed.items() if key[2].startswith(CONTRASTS)}
+                for seed, of_seed in found.items()
+            }
+            none = {
+                seed: {key: replace(figure, values=np.zeros_like(figure.values)) for key, figure in of_seed.items()}
+                for seed, of_seed in of_contrasts.items()
+            }
+            yield from self._tests(of_contrasts, none, method=method, reference="zero")
         against_teacher = [REFERENCE] if REFERENCE in students else list(students)
         for method in against_teacher:
             found = {seed: self._figures(teachers[seed], network) for seed, network in students[method].items()}
@@ -94,9 +135,10 @@ class Comparisons:
             "mean_ap": resampled_mean_ap(network.logits, labels, weights),
             "f1": resampled_f1(network.logits, labels, weights),
         }
-        by_image = {"sample_ap": image_ap(network.logits, labels)} | network.images
-        of_images |= _by_metric(by_image, images, weights)
         found = {("", "", metric): _Figure(values, len(images)) for metric, values in of_images.items()}
+        by_image = {"sample_ap": image_ap(network.logits, labels)} | network.images
+        for metric, values in _by_metric(by_image, images, weights).items():
+            found["", "", metric] = _Figure(values, int(np.count_nonzero(~np.isnan(by_image[metric]))))
         for attribution, scores in network.scores.items():
             if attribution not in beside.explained:
                 continue

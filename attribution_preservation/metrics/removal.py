@@ -4,7 +4,7 @@ A removed pixel takes the mean colour of the data set, which says nothing of the
 for interpretability methods in deep neural networks, supplement).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -103,6 +103,22 @@ class RemovedPixels:
         return self._images[self._row[position]]
 
 
+def of_other_images(places: Mapping[int, np.ndarray], parts: Iterable[list[int]]) -> dict[int, np.ndarray]:
+    """Every image with the order of the one that is half of its part away: regions of the same shapes, elsewhere.
+
+    A control: what is lost in an order of smooth regions, and by what their edges tell, whatever they lie on.
+
+    Args:
+        places: by position, see `ranks`.
+        parts: positions of training images, and of those for evaluation.
+    """
+    found = {}
+    for part in parts:
+        others = part[len(part) // 2 :] + part[: len(part) // 2]
+        found |= {position: places[other] for position, other in zip(part, others, strict=True)}
+    return found
+
+
 def map_of_image(maps: np.ndarray) -> np.ndarray:
     """One map for an image with several classes: in every pixel the largest value, each class's map scaled to 1.
 
@@ -171,10 +187,10 @@ def removal_scores(
 
     Returns:
         By metric, each [B] and in percent. `least_score_K`: probability of the class with the K % least important
-        pixels gone; `least_kept_K`: whether it is still predicted (100 or 0); `most_...`: with the most important
-        gone. `insertion_area`, `deletion_area`: mean probability while pixels appear, or go, from the most important
-        on, over all shares (trapezoidal rule): a map that names what the network decides by has a large first and a
-        small second one.
+        pixels gone (0: of the whole image); `least_kept_K`: whether it is still predicted (100 or 0); `most_...`: with
+        the most important gone. `insertion_area`, `deletion_area`: mean probability while pixels appear, or go, from
+        the most important on, over all shares (trapezoidal rule): a map that names what the network decides by has a
+        large first and a small second one. Both grow with the network's confidence; see `contrasts`.
     """
     size = images.shape[-1]
     places = torch.from_numpy(np.stack([ranks(values, [seed, n]) for n, values in enumerate(upsample(maps, size))]))
@@ -183,8 +199,26 @@ def removal_scores(
     for least, word, area in ((True, "least", "insertion_area"), (False, "most", "deletion_area")):
         logits = removal_curve(predict, images, labels, places, [k / 100 for k in steps], colour, least).numpy()
         probability = 100.0 * expit(logits.astype(np.float64))
-        for column, percent in enumerate(steps[1:-1], start=1):
+        for column, percent in enumerate(steps[:-1]):
             found[f"{word}_score_{percent}"] = probability[:, column]
             found[f"{word}_kept_{percent}"] = 100.0 * (logits[:, column] > 0)
         found[area] = np.trapezoid(probability, steps, axis=1) / 100
+    return found
+
+
+def contrasts(own: Mapping[str, np.ndarray], others: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Is one order better than others for the same network and pairs, whatever the network's confidence?
+
+    Args:
+        own: areas of that order, as `removal_scores` gives them.
+        others: those of the others, by name.
+
+    Returns:
+        `insertion_over_NAME` and `deletion_under_NAME`, each [B], in points of probability; positive where `own` is
+        better.
+    """
+    found = {}
+    for name, other in others.items():
+        found[f"insertion_over_{name}"] = own["insertion_area"] - other["insertion_area"]
+        found[f"deletion_under_{name}"] = other["deletion_area"] - own["deletion_area"]
     return found

@@ -304,11 +304,18 @@ def _associations(scores: dict[str, np.ndarray], populations: dict[str, np.ndarr
     """Pair by pair, do maps move where predictions do? Rank correlation (Spearman) of cosine and divergence.
 
     -1: the further the prediction of a pair's class is from the teacher's, the less its map is like the teacher's; 0:
-    one tells nothing about the other. Empty where all pairs have one value, or there are too few: the standard error
-    of a rank correlation of 30 pairs is 0.19 already.
+    one tells nothing about the other.
     """
     for population, member in populations.items():
         alike, apart = scores["cosine"][member], scores["pair_divergence"][member]
-        known = len(alike) >= MINIMUM_ASSOCIATED and np.ptp(alike) > 0 and np.ptp(apart) > 0
-        value = float(spearmanr(alike, apart).statistic) if known else None
+        value = association(alike, apart)
         yield {**where, "population": population, "metric": "association", "value": value, "n": len(alike)}
+
+
+def association(first: np.ndarray, second: np.ndarray) -> float | None:
+    """Rank correlation (Spearman) of two scores of the same pairs, [n] each; None where they are too few, or all alike.
+
+    The standard error of a rank correlation of 30 pairs is 0.19 already.
+    """
+    known = len(first) >= MINIMUM_ASSOCIATED and np.ptp(first) > 0 and np.ptp(second) > 0
+    return float(spearmanr(first, second).statistic) if known else None

@@ -79,11 +79,12 @@ def draw_layers(
     results: pd.DataFrame,
     course: Sequence[Level],
     methods: Sequence[str],
-    metrics: Mapping[str, tuple[str, bool]],
+    rows: Sequence[Mapping[str, tuple[str, bool]]],
     path: Path,
 ) -> None:
     """Do hidden layers stay the teacher's where maps do not? Their likeness layer by layer, beside that of maps."""
-    draw_panels([curve_panels(results, course, methods, "all", metrics)], _title(results, course, "all"), path, 3.6)
+    panels = [curve_panels(results, course, methods, "all", metrics) for metrics in rows]
+    draw_panels(panels, _title(results, course, "all"), path, 3.6)
 
 
 def _title(results: pd.DataFrame, course: Sequence[Level], population: str) -> str:
@@ -111,7 +112,11 @@ def curve_panels(
             for number, method in enumerate(methods)
             if method in table
         ]
-        if metric not in BESIDE_TEACHER and not metric.startswith("cka_"):
+        if metric.startswith("cka_") and len(strangers := select(results, compression="teacher", metric=metric)):
+            # What two networks share that have only the data in common.
+            alike = [float(strangers["value"].mean())] * len(shown)
+            lines.append(Line("Two teachers", shown, alike, [float("nan")] * len(shown)))
+        if metric not in BESIDE_TEACHER and not metric.startswith(("cka_", "association_")):
             teacher = _teacher(results, course, metric, counted)
             lines.append(Line("Teacher", shown, teacher, [float("nan")] * len(shown)))
         ends = finished(course)

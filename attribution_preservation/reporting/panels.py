@@ -13,7 +13,10 @@ import numpy as np
 import pandas as pd
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; markers tell the lines apart in print.
-STYLES = (("#000000", "o"), ("#E69F00", "s"), ("#0072B2", "^"), ("#009E73", "D"), ("#CC79A7", "v"), ("#56B4E9", "P"))
+STYLES = (
+    ("#000000", "o"), ("#E69F00", "s"), ("#0072B2", "^"), ("#009E73", "D"), ("#CC79A7", "v"), ("#56B4E9", "P"),
+    ("#D55E00", "X"),
+)  # fmt: skip
 # metric: axis label, whether it is a score of pairs
 SCORES = {
     "mean_ap": ("mAP [%]", False),

@@ -8,12 +8,20 @@ import numpy as np
 import pandas as pd
 
 from attribution_preservation.reporting.panels import Line, Panel, draw_panels, over_seeds
-from attribution_preservation.reporting.results import Level, compressions, display_name, last_levels, present, select
-from attribution_preservation.reporting.significance import ALPHA, MARK, PairedTests, significant
+from attribution_preservation.reporting.results import (
+    Level,
+    compressions,
+    display_name,
+    last_levels,
+    present,
+    select,
+    shared_seeds,
+)
+from attribution_preservation.reporting.significance import ALPHA, MARK, PairedTests, corrected
 
-# what orders the pixels, as results.csv names it: heading
-ORDERS = {"own_grad_cam": "own map", "teachers_grad_cam": "teacher's map", "random": "random"}
-OWN, CHANCE = "own_grad_cam", "random"
+OWN, OTHERS, CHANCE = "own_grad_cam", "other_images_grad_cam", "random"  # what orders the pixels
+# what a network's own map is contrasted with: heading
+_CONTRASTED = {"teachers_grad_cam": "teacher's map", OTHERS: "another image's map", CHANCE: "random order"}
 NO_LINE = float("nan")
 
 
@@ -24,26 +32,47 @@ class Column:
     Attributes:
         heading: with its unit.
         metric, attribution: as in results.csv; None where the metric has no order of pixels.
+        reference: what a test compares with, `naive`, or `zero` where the metric is a difference already.
+        digits: decimals.
     """
 
     heading: str
     metric: str
     attribution: str | None
+    reference: str = "naive"
+    digits: int = 1
 
 
 AREAS = [
-    Column(f"{word} area %, {heading}", f"{word}_area", order)
-    for word in ("insertion", "deletion")
-    for order, heading in ORDERS.items()
+    Column("insertion area [%]", "insertion_area", OWN),
+    Column("deletion area [%]", "deletion_area", OWN),
+    *(
+        Column(f"{word} {heading} [points]", f"{metric}_{order}", OWN, "zero")
+        for word, metric in (("insertion over", "insertion_over"), ("deletion under", "deletion_under"))
+        for order, heading in _CONTRASTED.items()
+    ),
 ]
 
 
+def shares(results: pd.DataFrame) -> list[int]:
+    """Shares of pixels that were removed, in percent, between none and all: what areas are sums over."""
+    begins = "least_score_"
+    names = [metric for metric in results["metric"].unique() if metric.startswith(begins)]
+    return [*sorted(int(metric.removeprefix(begins)) for metric in names), 100]
+
+
 def noise_columns(results: pd.DataFrame) -> list[Column]:
-    """A column for each region and noise that networks were asked about: average precision of an image's classes."""
+    """Two columns for each region and noise: what images lose in average precision, and whether moved maps go with it.
+
+    The second is the rank correlation, over the images of one network, of that loss with the cosine of the image's maps
+    to the teacher's: negative where images whose maps moved lose more.
+    """
     columns = []
     for metric in [metric for metric in results["metric"].unique() if metric.startswith("ap_lost_")]:
         region, deviation = metric.removeprefix("ap_lost_").split("_")
-        columns.append(Column(f"{region}, noise {deviation}", metric, None))
+        heading = f"{region}, noise {deviation}"
+        columns.append(Column(heading, metric, None))
+        columns.append(Column(f"{heading}: loss with cosine", f"association_{metric}", None, digits=2))
     return columns
 
 
@@ -65,16 +94,21 @@ def probe_table(
 
     Returns:
         One row per network: compression, student, iteration, epoch, method, n (mean number of pairs or images) and for
-        every column its mean, deviation (ddof 1), whether it differs from Naive by a paired test, corrected for the
-        comparisons of the column, and whether there was a comparison that could not be tested.
+        every column its mean and deviation (ddof 1); of a comparison the difference, its confidence interval and p,
+        corrected for the comparisons of the column; whether that is significant, and whether there was a comparison
+        that could not be tested.
     """
     levels = [level for compression in compressions(results) for level in last_levels(results, compression)]
-    networks: list[tuple[Level | None, str, pd.DataFrame]] = [(None, "teacher", select(results, compression="teacher"))]
+    networks: list[tuple[Level | None, str, pd.DataFrame]] = []
+    if population != "common":
+        networks.append((None, "teacher", select(results, compression="teacher")))
     for level in levels:
         rows = level.of(results)
-        networks += [(level, method, select(rows, method=method)) for method in present(rows, methods)]
+        rows = rows[rows["seed"].isin(shared_seeds(results, [level], methods))]
+        shown = ["teacher"] if population == "common" else []
+        networks += [(level, method, select(rows, method=method)) for method in shown + present(rows, methods)]
     first = columns[0]
-    networks = [entry for entry in networks if len(_values(entry[2], first, population)) or not entry[0]]
+    networks = [entry for entry in networks if len(_rows(entry[2], first, population)) or not entry[0]]
     found = []
     for level, method, rows in networks:
         where = vars(level) if level else {"compression": "teacher", "student": None, "iteration": None, "epoch": None}
@@ -85,16 +119,23 @@ def probe_table(
             row[column.heading] = values.mean()
             row[f"{column.heading} deviation"] = values.std(ddof=1)
         found.append(row)
-    frame = pd.DataFrame(found).astype({"iteration": "Int64", "epoch": "Int64"})
+    headings = [word for column in columns for word in (column.heading, f"{column.heading} deviation")]
+    frame = pd.DataFrame(found, columns=[*Level.__annotations__, "method", "n", *headings])
+    frame = frame.astype({"iteration": "Int64", "epoch": "Int64"})
     for column in columns:
-        p = {}
+        named = {"attribution": column.attribution} if column.attribution else {}
+        made = {}
         for place, (level, method, _) in enumerate(networks):
-            named = {"attribution": column.attribution} if column.attribution else {}
-            test = tests.find(level, method, column.metric, population or "all", **named) if tests and level else None
-            p |= {place: test.p} if test else {}
-        marked = significant(p)
-        frame[f"{column.heading} significant"] = [place in marked for place in range(len(frame))]
-        frame[f"{column.heading} untested"] = [bool(np.isnan(p.get(place, 0.0))) for place in range(len(frame))]
+            where = {"population": population or "all", "reference": column.reference, **named}
+            if tests and level and (test := tests.find(level, method, column.metric, **where)):
+                made[place] = test
+        adjusted = corrected({place: test.p for place, test in made.items()})
+        for place, test in made.items():
+            for name in ("difference", "low", "high"):
+                frame.loc[place, f"{column.heading} {name}"] = getattr(test, name)
+            frame.loc[place, f"{column.heading} p"] = adjusted[place]
+        frame[f"{column.heading} significant"] = [adjusted.get(place, 1.0) < ALPHA for place in range(len(frame))]
+        frame[f"{column.heading} untested"] = [bool(np.isnan(adjusted.get(place, 0.0))) for place in range(len(frame))]
     return frame
 
 
@@ -110,21 +151,23 @@ def probe_markdown(frame: pd.DataFrame, columns: Sequence[Column], title: str, n
     """`probe_table` as people read it, with its caption above."""
     rows = []
     for _, row in frame.iterrows():
+        of_student = row["method"] == "teacher" and not pd.isna(row["student"])
         shown = {
             "compression": "" if row["compression"] == "teacher" else display_name(row["compression"]),
             "student": "" if pd.isna(row["student"]) else row["student"].replace("_", " "),
-            "method": display_name(row["method"]),
+            "method": display_name(row["method"]) + (", same pairs" if of_student else ""),
         }
         for column in columns:
             mean, deviation = row[column.heading], row[f"{column.heading} deviation"]
-            text = "" if pd.isna(mean) else f"{mean:.1f}"
-            text += "" if pd.isna(deviation) else f" ± {deviation:.1f}"
+            text = "" if pd.isna(mean) else f"{mean:.{column.digits}f}"
+            text += "" if pd.isna(deviation) else f" ± {deviation:.{column.digits}f}"
             text += MARK if row[f"{column.heading} significant"] else ""
             shown[column.heading] = text + (" (no test)" if row[f"{column.heading} untested"] else "")
         rows.append(shown | {"n": "" if pd.isna(row["n"]) else f"{row['n']:.0f}"})
     over = f"Mean ± sample deviation over {seeds} seeds" if seeds > 1 else "One seed, no deviation"
-    text = f"{title}. {over}. {MARK}: differs from Naive by a paired test over images and seeds, p < {ALPHA} after "
-    text += "Holm's correction for the comparisons of the column; no test: too few seeds, or pairs on too few images. "
+    text = f"{title}. {over}. {MARK}: differs from Naive (over and under: from 0) by a paired test over images and "
+    text += f"seeds, p < {ALPHA} after Holm's correction for the comparisons of the column; no test: too few seeds, or "
+    text += "pairs on too few images. "
     text += f"n: mean number of pairs or images. {note}"
     return f"{text}\n\n{pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)}\n"
 
@@ -144,10 +187,10 @@ def draw_removal(results: pd.DataFrame, level: Level, methods: Sequence[str], po
 
 
 def removal_panels(results: pd.DataFrame, level: Level, methods: Sequence[str], population: str) -> list[Panel]:
-    """What `draw_removal` draws; for chance the networks of Naive, or of the first method."""
+    """What `draw_removal` draws; orders that know nothing are those of Naive's networks, or of the first method's."""
     rows = select(level.of(results), population=population)
     named = present(rows, methods)
-    chance = named[:1] if "naive" not in named else ["naive"]
+    control = named[:1] if "naive" not in named else ["naive"]
     panels = []
     for metric, label, x_label in (
         ("least_score", "probability of the class [%]", "least important pixels removed [%]"),
@@ -160,12 +203,13 @@ def removal_panels(results: pd.DataFrame, level: Level, methods: Sequence[str], 
         ]
         lines += [
             _curve(
-                f"{display_name(method)}, random order",
-                select(rows, method=method, attribution=CHANCE),
+                f"{display_name(method)}, {word}",
+                select(rows, method=method, attribution=order),
                 metric,
-                len(methods),
+                len(methods) + number,
             )
-            for method in chance
+            for method in control
+            for number, (order, word) in enumerate(((CHANCE, "random order"), (OTHERS, "another image's map")))
         ]
         panels.append(Panel(label, lines, x_label))
     return panels
@@ -187,7 +231,8 @@ def draw_untrained(results: pd.DataFrame, path: Path) -> None:
 def untrained_panel(results: pd.DataFrame) -> Panel:
     """Rank correlation of maps without sign, by attribution method, against the layers that are untrained."""
     rows = results[(results["compression"] == "teacher") & results["metric"].str.startswith("untrained_")]
-    layers = list(dict.fromkeys(metric.removeprefix("untrained_") for metric in rows["metric"]))
+    layers = [found for found in dict.fromkeys(rows["metric"].str.removeprefix("untrained_")) if "_" not in found]
+    layers.sort(key=lambda found: found == "floor")  # a stable sort: what a map shares with any other comes last
     lines = []
     for number, attribution in enumerate(rows["attribution"].dropna().unique()):
         of_layer = [select(rows, attribution=attribution, metric=f"untrained_{name}")["value"] for name in layers]
@@ -195,6 +240,7 @@ def untrained_panel(results: pd.DataFrame) -> Panel:
         mean, deviation = [v.mean() for v in of_layer], [v.std(ddof=1) for v in of_layer]
         lines.append(Line(display_name(attribution), x, mean, deviation, number))
     words = [name if not place else f"+ {name}" for place, name in enumerate(layers)]
+    words = ["another\nimage" if name == "+ floor" else name for name in words]
     ticks = (list(range(len(layers))), words)
     return Panel("rank correlation with the trained map", lines, "untrained layers", ticks)
 
@@ -202,8 +248,18 @@ def untrained_panel(results: pd.DataFrame) -> Panel:
 def layer_metrics(results: pd.DataFrame) -> dict[str, tuple[str, bool]]:
     """Panels of hidden layers beside the teacher's, and of maps, for `curve_panels`."""
     names = [metric for metric in results["metric"].unique() if metric.startswith("cka_")]
-    shown = {metric: (f"linear CKA, {metric.removeprefix('cka_')}", False) for metric in names}
-    return shown | {"cosine": ("cosine to the teacher's map", True)} if shown else {}
+    likeness = {metric: (f"linear CKA, {metric.removeprefix('cka_')}", False) for metric in names}
+    return likeness | {"cosine": ("cosine to the teacher's map", True)} if likeness else {}
+
+
+def company_metrics(results: pd.DataFrame) -> dict[str, tuple[str, bool]]:
+    """Below them: do maps move where hidden layers, or predictions, do?"""
+    names = [metric.removeprefix("cka_") for metric in layer_metrics(results) if metric != "cosine"]
+    found = {
+        f"association_{name}": (f"rank correlation of cosine and\nthe image's company in {name}", False)
+        for name in names
+    }
+    return found | {"association": ("rank correlation of cosine and divergence", True)}
 
 
 def draw_robustness(results: pd.DataFrame, methods: Sequence[str], path: Path) -> None:
@@ -217,7 +273,7 @@ def robustness_panels(results: pd.DataFrame, methods: Sequence[str]) -> list[lis
     panels: dict[str, list[Panel]] = {}
     keys = ["compression", "student", "method", "seed"]
     cosines = select(results, metric="cosine", population="all", attribution="grad_cam")
-    for column in noise_columns(results):
+    for column in noise_columns(results)[::2]:
         lost = select(results, metric=column.metric).dropna(subset=["method"])
         both = lost.merge(cosines, on=[*keys, "iteration", "epoch"], suffixes=("_lost", ""))
         lines = []

@@ -1,6 +1,6 @@
 """reports/results.csv, the one tidy table of all figures, and the headlines drawn from it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,20 +66,17 @@ class Level:
         return select(results, **vars(self))
 
 
-def result_files(groups: Iterable[str], batches: Iterable[str], students: Iterable[str]) -> list[Path]:
+def result_files(groups: Iterable[str], batches: Iterable[str]) -> list[Path]:
     """Every file of results, from the project's root.
 
     Args:
         groups: groups of seeds.
         batches: batches of networks.
-        students: that classifiers were retrained for.
     """
-    groups, students = list(groups), list(students)
+    groups = list(groups)
     scores = [Path("scores", group, batch, "results.csv") for group in groups for batch in batches]
     probes = [Path("probes", group, "results.csv") for group in groups]
-    retrained = [
-        path for group in groups for student in students for path in Path("roar", group, student).rglob("results.csv")
-    ]
+    retrained = [path for group in groups for path in Path("roar", group).rglob("results.csv")]
     return [*scores, *probes, *sorted(retrained)]
 
 
@@ -186,3 +183,13 @@ def _headline(rows: pd.DataFrame) -> dict[str, Any]:
                 entry["deviation"] = round(float(values.std(ddof=1)), 6)
             figures[f"{metric}_{population}" if population else metric] = entry
     return figures
+
+
+def shared_seeds(results: pd.DataFrame, chosen: Sequence[Level], methods: Sequence[str]) -> list[int]:
+    """Seeds that every network of a table was trained with, so that no row is compared with another's seeds."""
+    shared = set(results["seed"].unique())
+    for level in chosen:
+        rows = level.of(results)
+        for method in present(rows, methods):
+            shared &= set(select(rows, method=method)["seed"].unique())
+    return sorted(int(seed) for seed in shared)

@@ -3,11 +3,22 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from attribution_preservation.reporting.panels import Line, Panel, draw_panels, over_seeds
-from attribution_preservation.reporting.results import Level, compressions, display_name, last_levels, present, select
+from attribution_preservation.reporting.results import (
+    Level,
+    compressions,
+    display_name,
+    last_levels,
+    present,
+    select,
+    shared_seeds,
+)
+from attribution_preservation.reporting.significance import ALPHA, MARK, Outcome, PairedTests, corrected
+
+_TEACHER, _OTHERS, _RANDOM = "Full network", "Full network, another image's map", "Random"
+ROAR_METRICS = {"f1": "F1 of the retrained classifier [%]", "mean_ap": "mAP of the retrained classifier [%]"}
 
 
 def roars(results: pd.DataFrame) -> list[Level]:
@@ -19,48 +30,77 @@ def roars(results: pd.DataFrame) -> list[Level]:
 def draw_roar(results: pd.DataFrame, level: Level, methods: Sequence[str], path: Path) -> None:
     """Remove and retrain, as the supplement's Figure 3."""
     over = over_seeds(results["seed"].nunique(), "band")
-    title = f"Remove and retrain; maps of the full network and of students\n({display_name(level.compression)}, "
-    title += f"{level.student.replace('_', ' ')}); {over}"
-    draw_panels([[roar_panel(results, level, methods)]], title, path, width=6.5)
+    title = "Remove and retrain; maps of the classes that an image has, of the full network and of students\n("
+    title += f"{display_name(level.compression)}, {level.student.replace('_', ' ')}); {over}"
+    draw_panels([[roar_panel(results, level, methods, metric) for metric in ROAR_METRICS]], title, path, width=5.5)
 
 
-def roar_panel(results: pd.DataFrame, level: Level, methods: Sequence[str]) -> Panel:
-    """F1 of the retrained classifier against the share of pixels that are gone, by whose maps ordered them."""
+def roar_panel(results: pd.DataFrame, level: Level, methods: Sequence[str], metric: str = "f1") -> Panel:
+    """A score of the retrained classifier against the share of pixels that are gone, by whose maps ordered them."""
+    results = results[results["seed"].isin(shared_seeds(results, [level], methods))]
     teachers, students = select(results, compression="teacher"), level.of(results)
     sources = {
-        "Full network": select(teachers, attribution="grad_cam"),
+        _TEACHER: select(teachers, attribution="grad_cam"),
         **{display_name(method): select(students, method=method) for method in present(students, methods)},
-        "Random": select(teachers, attribution="random"),
+        _OTHERS: select(teachers, attribution="other_images_grad_cam"),
+        _RANDOM: select(teachers, attribution="random"),
     }
-    styles = [5, *(methods.index(method) for method in present(students, methods)), 4]
-    intact = dict(_roar_scores(sources["Random"]))[0]
+    styles = [5, *(methods.index(method) for method in present(students, methods)), 6, 4]
+    intact = dict(_roar_scores(sources[_RANDOM], metric))[0]
     lines = []
     for style, (name, rows) in zip(styles, sources.items(), strict=True):
-        scores = {0: intact} | dict(_roar_scores(rows))
+        scores = {0: intact} | dict(_roar_scores(rows, metric))
         if len(scores) > 1:
             mean, deviation = [v.mean() for v in scores.values()], [v.std(ddof=1) for v in scores.values()]
             lines.append(Line(name, list(scores), mean, deviation, style))
-    return Panel("F1 of the retrained classifier [%]", lines, "most important pixels removed [%]")
+    return Panel(ROAR_METRICS[metric], lines, "most important pixels removed [%]")
 
 
-def _roar_scores(rows: pd.DataFrame) -> Iterator[tuple[int, pd.Series]]:
+def _roar_scores(rows: pd.DataFrame, metric: str) -> Iterator[tuple[int, pd.Series]]:
     """By share of removed pixels in percent, the scores of each seed: means over its retrainings."""
-    found = rows[rows["metric"].str.startswith("roar_f1_")]
-    for percent in sorted({int(metric.removeprefix("roar_f1_")) for metric in found["metric"]}):
-        yield percent, select(found, metric=f"roar_f1_{percent}").groupby("seed")["value"].mean()
+    begins = f"roar_{metric}_"
+    found = rows[rows["metric"].str.startswith(begins)]
+    for percent in sorted({int(name.removeprefix(begins)) for name in found["metric"]}):
+        yield percent, select(found, metric=f"{begins}{percent}").groupby("seed")["value"].mean()
 
 
-def roar_table(results: pd.DataFrame, level: Level, methods: Sequence[str]) -> pd.DataFrame:
-    """The numbers of `roar_panel`, and what each source costs beyond chance: one row per source and share."""
-    panel = roar_panel(results, level, methods)
-    chance = panel.lines[-1]
-    by_percent = dict(zip(chance.x, chance.mean, strict=True))
-    return pd.DataFrame(
-        [
-            {"maps of": line.name, "removed %": percent, "f1": mean, "deviation": deviation, "below random": gap}
-            for line in panel.lines
-            for percent, mean, deviation in zip(line.x, line.mean, line.deviation, strict=True)
-            for gap in [by_percent[percent] - mean]
-            if not np.isnan(mean)
-        ]
+def roar_table(results: pd.DataFrame, level: Level, methods: Sequence[str], tests: PairedTests) -> pd.DataFrame:
+    """One row for every source of the order and share of pixels.
+
+    Returns:
+        F1 and mAP with deviations over seeds; the difference in F1 from Naive's maps with its confidence interval, p,
+        and p after Holm's correction for their number.
+    """
+    panels = {metric: roar_panel(results, level, methods, metric) for metric in ROAR_METRICS}
+    names = {display_name(method): method for method in methods}
+    names |= {_TEACHER: "teacher", _OTHERS: "other_images_grad_cam", _RANDOM: "random"}
+    rows = []
+    for lines in zip(*(panel.lines for panel in panels.values()), strict=True):
+        for place, percent in enumerate(lines[0].x):
+            row: dict[str, object] = {"maps of": lines[0].name, "removed [%]": percent}
+            for metric, line in zip(panels, lines, strict=True):
+                row |= {metric: line.mean[place], f"{metric}_deviation": line.deviation[place]}
+            test = tests.find(level, names[lines[0].name], f"roar_f1_{percent}", "all")
+            rows.append(row | (test._asdict() if test else {}))
+    frame = pd.DataFrame(rows).reindex(columns=[*rows[0], *Outcome._fields])
+    frame["corrected"] = pd.Series(corrected(frame["p"].dropna().to_dict()), dtype=float)
+    return frame
+
+
+def roar_markdown(frame: pd.DataFrame, seeds: int, note: str) -> str:
+    """`roar_table` as people read it: a column for each share."""
+    over = f"Mean ± sample deviation over {seeds} seeds of network and classifier" if seeds > 1 else "One seed"
+    text = (
+        "Remove and retrain: F1 [%] of a classifier that is retrained on images whose most important pixels are gone, "
+        "in the order of maps of the classes that an image has (their maximum, each scaled to 1), on evaluation images "
+        "too. Another image's map: regions of the same shapes in the wrong places. "
+        f"{over}. {MARK}: differs from Naive's by a paired test over images and seeds, p < {ALPHA} after Holm's "
+        "correction for the table; under 3 seeds nothing is tested."
     )
+    shown: dict[str, dict[str, str]] = {}
+    for _, row in frame.iterrows():
+        cell = f"{row['f1']:.1f}" + ("" if pd.isna(row["f1_deviation"]) else f" ± {row['f1_deviation']:.1f}")
+        cell += MARK if row["corrected"] < ALPHA else ""
+        shown.setdefault(row["maps of"], {})[f"{row['removed [%]']} %"] = cell
+    table = pd.DataFrame(shown).T.rename_axis("maps of").reset_index()
+    return f"{text} {note}\n\n{table.to_markdown(index=False, disable_numparse=True)}\n"

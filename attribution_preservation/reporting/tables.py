@@ -17,6 +17,7 @@ from attribution_preservation.reporting.results import (
     levels,
     present,
     select,
+    shared_seeds,
 )
 from attribution_preservation.reporting.significance import PairedTests, significant
 
@@ -127,7 +128,7 @@ def plans(results: pd.DataFrame, methods: list[str], iterations: Sequence[int]) 
     last = {compression: last_levels(results, compression) for compression in compressions(results)}
 
     def plan(name: str, title: str, chosen: list[Level], shown: list[str]) -> Plan:
-        return Plan(name, title[0].upper() + title[1:], chosen, shown, _shared_seeds(results, chosen, shown))
+        return Plan(name, title[0].upper() + title[1:], chosen, shown, shared_seeds(results, chosen, shown))
 
     yield plan("compressions", "Every compression", [level for found in last.values() for level in found], methods)
     for compression, found in last.items():
@@ -141,16 +142,6 @@ def plans(results: pd.DataFrame, methods: list[str], iterations: Sequence[int]) 
         if variants := [method for method in trained if method not in (*methods, *REFERENCES)]:
             title = f"variants of matching and sweeps, {display_name(compression)}"
             yield plan(f"{compression}_variants", title, found, [*methods, *variants])
-
-
-def _shared_seeds(results: pd.DataFrame, chosen: Sequence[Level], methods: Sequence[str]) -> list[int]:
-    """Seeds that every network of a table was trained with, so that no row is compared with another's seeds."""
-    shared = set(results["seed"].unique())
-    for level in chosen:
-        rows = level.of(results)
-        for method in present(rows, methods):
-            shared &= set(select(rows, method=method)["seed"].unique())
-    return sorted(int(seed) for seed in shared)
 
 
 def summarize(

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from attribution_preservation.metrics import comparisons
 from attribution_preservation.metrics.comparisons import Comparisons, Truth
 from attribution_preservation.metrics.prediction import f1, mean_ap, sample_ap
 from attribution_preservation.metrics.scoring import Scored
+from attribution_preservation.metrics.significance import paired_test
 
 IMAGES, CLASSES = 24, 3
 GENERATOR = np.random.default_rng(0)
@@ -107,3 +109,37 @@ def test_a_method_that_the_reference_was_not_explained_by_is_not_compared():
     teachers = {seed: scored(np.ones(IMAGES)) for seed in SEEDS}
     rows = list(Comparisons(TRUTH, 100, 0).rows(teachers, students))
     assert {row["metric"] for row in rows if row["method"] == "swa"} == {"mean_ap", "sample_ap", "f1", "agreement"}
+
+
+def test_what_is_a_difference_already_is_tested_against_zero():
+    def network(gain):
+        found = scored(np.full(IMAGES, 0.9))
+        over = GENERATOR.normal(gain, 0.1, IMAGES)
+        return found.joined(Scored(found.logits, {}, {"own": EVERY}, {"own": {"insertion_over_random": over}}, {}))
+
+    students = {"naive": {seed: network(2.0) for seed in SEEDS}, "swa": {seed: network(0.0) for seed in SEEDS}}
+    rows = list(Comparisons(TRUTH, 200, 0).rows({seed: scored(np.ones(IMAGES)) for seed in SEEDS}, students))
+    of_zero = [row for row in rows if row["reference"] == "zero"]
+    assert {row["metric"] for row in of_zero} == {"insertion_over_random"}  # a cosine is no difference
+    naive = pick(of_zero, method="naive", population="all")
+    assert naive["difference"] == pytest.approx(2, abs=0.1)
+    assert naive["p"] < 0.001
+    assert pick(of_zero, method="swa", population="all")["p"] > 0.05
+    assert pick(rows, method="swa", reference="naive", metric="insertion_over_random", population="all")["p"] < 0.001
+
+
+def test_images_without_a_figure_do_not_count(monkeypatch):
+    counted = {}
+
+    def test(differences, images, seed):
+        counted[differences.shape[1], images] = True
+        return paired_test(differences, images, seed)
+
+    monkeypatch.setattr(comparisons, "paired_test", test)
+    masked = np.where(np.arange(IMAGES) < 15, 1.0, np.nan)
+    networks = {
+        seed: Scored(np.zeros((IMAGES, CLASSES)), {"ap_lost": masked}, {}, {}, {"all": np.ones(IMAGES, dtype=bool)})
+        for seed in SEEDS
+    }
+    list(Comparisons(TRUTH, 100, 0).rows(networks, {"": networks}))
+    assert {images for _, images in counted} == {IMAGES, 15}

@@ -5,11 +5,13 @@ import pytest
 import torch
 from quantus import PixelFlipping
 
-from attribution_preservation.data.inputs import evaluation_images
+from attribution_preservation.data.inputs import evaluation_images, resize_image
 from attribution_preservation.data.store import Store, pack
 from attribution_preservation.metrics.removal import (
     RemovedPixels,
+    contrasts,
     map_of_image,
+    of_other_images,
     ranks,
     removal_curve,
     removal_scores,
@@ -128,8 +130,23 @@ def test_scores_of_a_map_that_names_the_only_pixel_that_counts():
     assert (found["least_kept_75"][0], found["most_kept_25"][0]) == (100, 0)
     # 1 until the last quarter, over which it falls; and over the first quarter.
     assert (found["insertion_area"][0], found["deletion_area"][0]) == (pytest.approx(87.5), pytest.approx(12.5))
+    assert found["least_score_0"][0] == found["most_score_0"][0] == 100  # the whole image
     wrong = removal_scores(predict, image, labels, 1 - right, [25, 50, 75], colour, 0)
     assert (wrong["insertion_area"][0], wrong["deletion_area"][0]) == (pytest.approx(12.5), pytest.approx(87.5))
+
+
+def test_an_order_is_contrasted_with_others_by_its_areas():
+    own = {"insertion_area": np.array([80.0, 50.0]), "deletion_area": np.array([5.0, 20.0])}
+    chance = {"insertion_area": np.array([30.0, 60.0]), "deletion_area": np.array([25.0, 10.0])}
+    found = contrasts(own, {"random": chance})
+    assert found["insertion_over_random"].tolist() == [50, -10]
+    assert found["deletion_under_random"].tolist() == [20, -10]
+
+
+def test_another_images_order_is_from_the_same_part():
+    places = {position: np.full((2, 2), position) for position in (4, 5, 6, 9, 7)}
+    found = of_other_images(places, [[4, 6, 9], [7, 5]])
+    assert {position: order[0, 0] for position, order in found.items()} == {4: 6, 6: 9, 9: 4, 7: 5, 5: 7}
 
 
 def test_a_data_set_without_its_most_important_pixels(voc, tmp_path):
@@ -146,6 +163,7 @@ def test_a_data_set_without_its_most_important_pixels(voc, tmp_path):
     whole = RemovedPixels(store, places, 0.0, colour, 8).image(2)
     # Nothing removed is the image itself, and what is reduced is reduced after the removal.
     assert np.array_equal(whole, evaluation_images(store, [2], 8)[0].permute(1, 2, 0).numpy())
-    assert (RemovedPixels(store, places, 0.25, colour, 4).image(2)[0] == colour).all()
+    reduced = RemovedPixels(store, places, 0.25, colour, 4).image(2)
+    assert np.array_equal(reduced, resize_image(image, 4).permute(1, 2, 0).numpy())
     assert np.array_equal(image[2:], whole[2:])
     assert not (whole[:2] == colour).all(axis=2).any()

@@ -19,7 +19,7 @@ from attribution_preservation.reporting.probes import (
     untrained_panel,
 )
 from attribution_preservation.reporting.results import COLUMNS, Level
-from attribution_preservation.reporting.roar import draw_roar, roar_panel, roar_table, roars
+from attribution_preservation.reporting.roar import draw_roar, roar_markdown, roar_panel, roar_table, roars
 from attribution_preservation.reporting.significance import PairedTests
 
 METHODS = ["naive", "swa"]
@@ -33,27 +33,38 @@ def rows():
         for order, area in (("own_grad_cam", 80.0), ("random", 20.0)):
             yield {**teacher, "attribution": order, "population": "all", "metric": "insertion_area", "value": area}
         yield {**teacher, "metric": "ap_lost_background_40", "value": 2.0 + seed}
-        for layer, value in (("head", 0.5), ("conv1", 0.1)):
+        for layer, value in (("floor", 0.3), ("head", 0.5), ("flat_head", 7.0), ("conv1", 0.1)):
             yield {**teacher, "attribution": "lrp", "metric": f"untrained_{layer}", "value": value + 0.2 * seed}
         yield {**teacher, "attribution": "random", "metric": "roar_f1_0", "value": 90.0}
+        yield {**teacher, "attribution": "random", "metric": "roar_mean_ap_0", "value": 95.0}
         yield {**teacher, "attribution": "random", "metric": "roar_f1_50", "value": 70.0 + seed}
+        for attribution in ("random", "grad_cam"):
+            yield {**teacher, "attribution": attribution, "metric": "roar_mean_ap_50", "value": 80.0}
         # Two classifiers were retrained for each network: their mean is the network's score.
         for score in (48.0, 52.0):
             yield {**teacher, "attribution": "grad_cam", "metric": "roar_f1_50", "value": score}
+        # The teacher over the pairs that are common to these students.
+        same = {"compression": "distill", "student": "half", "epoch": 5, "method": "teacher", "seed": seed}
+        same |= {"population": "common", "attribution": "own_grad_cam"}
+        yield {**same, "metric": "insertion_area", "value": 85.0}
         for method, area in AREA.items():
             where = {"compression": "distill", "student": "half", "epoch": 5, "method": method, "seed": seed}
             for population in ("common", "all"):
                 of = {**where, "attribution": "own_grad_cam", "population": population}
                 yield {**of, "metric": "insertion_area", "value": area[seed]}
+                yield {**of, "metric": "insertion_over_random", "value": area[seed] - 20}
                 for percent, score in ((20, 90.0), (80, 60.0)):
                     for name in ("least_score", "least_kept", "most_score"):
                         yield {**of, "metric": f"{name}_{percent}", "value": score + seed}
                         yield {**of, "attribution": "random", "metric": f"{name}_{percent}", "value": 10.0}
+                        others = {**of, "attribution": "other_images_grad_cam"}
+                        yield {**others, "metric": f"{name}_{percent}", "value": 20.0}
             yield {**where, "metric": "ap_lost_background_40", "value": area[seed] / 10}
             yield {**where, "metric": "cka_pool1", "value": 0.9}
             cosine = {**where, "attribution": "grad_cam", "population": "all", "metric": "cosine"}
             yield {**cosine, "value": 0.5 + 0.1 * seed}
             yield {**where, "attribution": "grad_cam", "metric": "roar_f1_50", "value": 60.0}
+            yield {**where, "attribution": "grad_cam", "metric": "roar_mean_ap_50", "value": 70.0}
 
 
 @pytest.fixture
@@ -61,19 +72,22 @@ def results():
     return pd.DataFrame(rows()).reindex(columns=COLUMNS)
 
 
-def outcome(p):
+def outcome(p, **changes):
     test = {"compression": "distill", "student": "half", "epoch": 5, "iteration": None, "method": "swa"}
     test |= {"reference": "naive", "attribution": "own_grad_cam", "population": "all", "metric": "insertion_area"}
-    return PairedTests(pd.DataFrame([{**test, "difference": 9.0, "low": 1.0, "high": 17.0, "p": p, "seeds": 3}]))
+    found = {"difference": 9.0, "low": 1.0, "high": 17.0, "p": p, "seeds": 3}
+    return PairedTests(pd.DataFrame([test | found | changes]))
 
 
 def test_a_cell_is_mean_and_deviation_and_marked_by_its_test(results):
     for p, mark in ((0.01, True), (0.2, False)):
         table = probe_table(results, METHODS, AREAS, "all", outcome(p)).set_index("method")
-        assert table.at["swa", "insertion area %, own map"] == pytest.approx(71)
-        assert table.at["swa", "insertion area %, own map deviation"] == pytest.approx(2**0.5)
-        assert table.at["swa", "insertion area %, own map significant"] == mark
-        assert not table.at["naive", "insertion area %, own map significant"]
+        assert table.at["swa", "insertion area [%]"] == pytest.approx(71)
+        assert table.at["swa", "insertion area [%] deviation"] == pytest.approx(2**0.5)
+        assert table.at["swa", "insertion area [%] significant"] == mark
+        assert table.at["swa", "insertion area [%] p"] == p
+        assert table.at["swa", "insertion area [%] low"] == 1
+        assert not table.at["naive", "insertion area [%] significant"]
     assert list(table.index) == ["teacher", "naive", "swa"]
     text = probe_markdown(table.reset_index(), AREAS, "Title", "Note.", 2)
     assert "| 71.0 ± 1.4 " in text
@@ -83,15 +97,29 @@ def test_a_cell_is_mean_and_deviation_and_marked_by_its_test(results):
     assert "71.0 ± 1.4 (no test)" in probe_markdown(few, AREAS, "Title", "Note.", 2)
 
 
-def test_over_common_pairs_the_teacher_has_no_figure_of_its_own(results):
-    table = probe_table(results, METHODS, AREAS, "common").set_index("method")
-    assert np.isnan(table.at["teacher", "insertion area %, own map"])
-    assert table.at["naive", "insertion area %, own map"] == pytest.approx(62)
+def test_a_contrast_is_tested_against_nothing_and_an_area_against_naive(results):
+    heading = "insertion over random order [points]"
+    against_zero = outcome(0.01, reference="zero", metric="insertion_over_random")
+    table = probe_table(results, METHODS, AREAS, "all", against_zero).set_index("method")
+    assert table.at["swa", heading] == pytest.approx(51)
+    assert table.at["swa", f"{heading} significant"]
+    assert not table.at["swa", "insertion area [%] significant"]
+    against_naive = outcome(0.01, metric="insertion_over_random")
+    table = probe_table(results, METHODS, AREAS, "all", against_naive).set_index("method")
+    assert not table.at["swa", f"{heading} significant"]
+
+
+def test_over_common_pairs_the_teacher_is_asked_about_the_same_ones(results):
+    table = probe_table(results, METHODS, AREAS, "common")
+    assert table["method"].tolist() == ["teacher", "naive", "swa"]
+    assert table.set_index("method")["insertion area [%]"].tolist() == pytest.approx([85, 62, 71])
+    assert "Teacher, same pairs" in probe_markdown(table, AREAS, "Title", "Note.", 2)
 
 
 def test_noise_has_a_column_for_each_region_and_deviation(results):
-    (column,) = noise_columns(results)
+    column, of_moved = noise_columns(results)
     assert (column.heading, column.metric) == ("background, noise 40", "ap_lost_background_40")
+    assert of_moved.metric == "association_ap_lost_background_40"
     table = probe_table(results, METHODS, [column], None).set_index("method")
     assert table[column.heading].tolist() == pytest.approx([2.5, 6.2, 7.1])
 
@@ -100,20 +128,26 @@ def test_pixels_go_by_each_networks_own_map_and_by_chance(results, tmp_path):
     assert removals(results) == [LEVEL]
     score, kept, most = removal_panels(results, LEVEL, METHODS, "common")
     for panel in (score, kept, most):
-        assert [line.name for line in panel.lines] == ["Naive", "SWA", "Naive, random order"]
-        assert [list(line.x) for line in panel.lines] == [[20, 80]] * 3
+        assert [line.name for line in panel.lines] == [
+            "Naive",
+            "SWA",
+            "Naive, random order",
+            "Naive, another image's map",
+        ]
+        assert [list(line.x) for line in panel.lines] == [[20, 80]] * 4
         assert panel.lines[0].mean == [90.5, 60.5]
-        assert panel.lines[2].mean == [10, 10]
+        assert [line.mean for line in panel.lines[2:]] == [[10, 10], [20, 20]]
     draw_removal(results, LEVEL, METHODS, "common", tmp_path / "removal.png")
     numbers = pd.read_csv(tmp_path / "removal.csv")
-    assert len(numbers) == 3 * 3 * 2
+    assert len(numbers) == 3 * 4 * 2
     assert numbers["mean"][0] == 90.5
 
 
 def test_the_sanity_check_goes_from_the_logits_down(results, tmp_path):
     panel = untrained_panel(results)
-    assert panel.ticks == ([0, 1], ["head", "+ conv1"])
-    assert panel.lines[0].mean == pytest.approx([0.6, 0.2])
+    # What any two maps share comes last; counts of maps without a rank are no layer.
+    assert panel.ticks == ([0, 1, 2], ["head", "+ conv1", "another\nimage"])
+    assert panel.lines[0].mean == pytest.approx([0.6, 0.2, 0.4])
     draw_untrained(results, tmp_path / "untrained.png")
     assert (tmp_path / "untrained.csv").exists()
 
@@ -137,13 +171,22 @@ def test_every_order_of_removal_starts_at_the_classifier_that_saw_everything(res
     assert roars(results) == [LEVEL]
     panel = roar_panel(results, LEVEL, METHODS)
     found = {line.name: dict(zip(line.x, line.mean, strict=True)) for line in panel.lines}
-    assert list(found) == ["Full network", "Naive", "SWA", "Random"]
+    assert list(found) == ["Full network", "Naive", "SWA", "Random"]  # no classifier saw another image's map here
     assert {scores[0] for scores in found.values()} == {90.0}
     assert found["Full network"][50] == pytest.approx(50)  # of 48 and 52
     assert found["Random"][50] == pytest.approx(70.5)
     # The deviation is over networks, not over the classifiers of one.
     assert panel.lines[0].deviation[1] == 0
-    table = roar_table(results, LEVEL, METHODS).set_index(["maps of", "removed %"])
-    assert table.at[("Full network", 50), "below random"] == pytest.approx(20.5)
+    of_swa = outcome(0.01, attribution=None, population=None, metric="roar_f1_50", difference=-3.0)
+    frame = roar_table(results, LEVEL, METHODS, of_swa)
+    table = frame.set_index(["maps of", "removed [%]"])
+    assert table.at[("Full network", 50), "f1"] == pytest.approx(50)
+    assert table.at[("SWA", 50), "difference"] == -3
+    assert table.at[("SWA", 50), "corrected"] == pytest.approx(0.01)
+    assert np.isnan(table.at[("Naive", 50), "p"])
+    text = roar_markdown(frame, 2, "Note.")
+    assert "| 60.0 ± 0.0* " in text
+    assert text.count("*:") == 1
+    assert "| 90.0 ± 0.0 " in text
     draw_roar(results, LEVEL, METHODS, tmp_path / "roar.png")
     assert (tmp_path / "roar.csv").exists()

@@ -8,16 +8,21 @@ import subprocess
 import sys
 import tarfile
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
+from attribution_preservation.data.inputs import scored_pairs
+from attribution_preservation.data.store import Store
 from attribution_preservation.reporting.results import REFERENCES
 from tests.conftest import TINY, make_project, run_stage, write_parameters
 
 ORDER = (
     "check", "dataset", "teacher", "prune_weights", "prune_channels", "distill", "scratch", "attribute", "evaluate",
-    "probe", "analysis", "roar", "figures", "tables",
+    "probe", "roar", "analysis", "figures", "tables",
 )  # fmt: skip
 STEPS = ["iteration", "epoch"]
 REMOVED = ("removal_prune_weights_iterative", "removal_prune_channels_rate_70")
@@ -74,14 +79,62 @@ def test_results_cover_every_network_metric_and_population(finished):
         "roc_auc", "point_accuracy", "zero_maps", "cosine", "correlation", "l2", "mean_ap", "sample_ap", "f1",
         "parameters", "nonzero_parameters", "macs", "bytes", "absorbed", "agreement", "divergence",
         "pair_divergence", "association", "insertion_area", "deletion_area",
-        *(f"{word}_{what}_{k}" for word in ("least", "most") for what in ("score", "kept") for k in (20, 80)),
+        *(f"{word}_{what}_{k}" for word in ("least", "most") for what in ("score", "kept") for k in (0, 20, 80)),
+        *(f"{word}_{order}" for word in ("insertion_over", "deletion_under")
+          for order in ("teachers_grad_cam", "other_images_grad_cam", "random")),
         *(f"{word}ap_lost_{region}_40" for word in ("", "mean_") for region in ("background", "object")),
-        *(f"untrained_{layer}" for layer in ("head", "conv1", "conv2", "conv3", "conv4", "conv5")),
-        "cka_conv4", "cka_pool3", "roar_f1_0", "roar_f1_50",
+        *(f"association_ap_lost_{region}_40" for region in ("background", "object")),
+        *(f"untrained_{flat}{layer}" for flat in ("", "flat_")
+          for layer in ("head", "conv1", "conv2", "conv3", "conv4", "conv5")),
+        "untrained_floor",
+        *(f"{metric}_{layer}" for metric in ("cka", "company", "association") for layer in ("conv4", "pool3")),
+        *(f"roar_{metric}_{k}" for metric in ("f1", "mean_ap") for k in (0, 50)),
     }  # fmt: skip
     assert {"centre", "random", "grad_cam"} <= set(results["attribution"])
     sparsity = results[(results["student"] == "iterative") & (results["method"] == "sswa")].groupby("iteration")
     assert sparsity["sparsity"].first().astype(float).tolist() == pytest.approx([0.2, 0.36, 0.488], abs=1e-4)
+
+
+def test_probes_start_from_the_network_that_was_evaluated(finished):
+    root, _ = finished
+    store = Store(root / "data/dataset")
+    pairs = scored_pairs(store, store.part("val"), TINY["input.size"])
+    chosen = np.linspace(0, len(pairs) - 1, TINY["probe.removal"]["pairs"]).round().astype(int)
+    logits = load_file(root / "maps/all/teacher/seed-0/network.safetensors")["logits"].double()
+    expected = 100 * torch.sigmoid(logits[pairs.image[chosen], pairs.label[chosen]]).mean()
+    results = pd.read_csv(root / "reports" / "results.csv")
+    found = results[(results["compression"] == "teacher") & (results["population"] == "all")]
+    for word in ("least", "most"):
+        of_whole = found[found["metric"] == f"{word}_score_0"]
+        assert set(of_whole["attribution"]) == {"own_grad_cam", "other_images_grad_cam", "random"}
+        assert of_whole["value"].tolist() == pytest.approx([float(expected)] * 3, rel=1e-5)
+
+
+def test_every_retrained_classifier_saw_other_images(finished):
+    below = finished[0] / "roar" / "all"
+    found = {
+        (*path.relative_to(below).parts[:-4], path.parts[-3]): load_file(path)["logits"].numpy().tobytes()
+        for path in below.rglob("logits.safetensors")
+    }
+    sources = [("teacher",), ("other_images",), ("random",), ("half", "naive"), ("half", "sswa")]
+    assert set(found) == {("random", "removed-0"), *((*source, "removed-50") for source in sources)}
+    # These students' maps are zero, where pixels go by chance: that of the seed, as of `random`.
+    of_teacher = {logits for (source, *_), logits in found.items() if source != "half"}
+    assert len(of_teacher) == 4
+
+
+def test_retrained_classifiers_are_compared_with_naives(finished):
+    root, _ = finished
+    tests = pd.read_csv(root / "analysis" / "significance.csv")
+    tests = tests[tests["metric"] == "roar_mean_ap_50"].set_index("method")
+    assert set(tests.index) == {"teacher", "other_images_grad_cam", "random", "sswa"}
+    results = pd.read_csv(root / "reports" / "results.csv")
+    results = results[results["metric"] == "roar_mean_ap_50"]
+    (naive,) = results.loc[results["method"] == "naive", "value"]
+    for order, source in (("grad_cam", "teacher"), ("other_images_grad_cam",) * 2, ("random",) * 2):
+        (found,) = results.loc[(results["compression"] == "teacher") & (results["attribution"] == order), "value"]
+        assert tests.at[source, "difference"] == pytest.approx(found - naive, abs=1e-6)
+    assert tests["p"].isna().all()  # one seed
 
 
 def test_compared_networks_alone_are_explained_by_every_method(finished):
@@ -147,7 +200,7 @@ def test_reports_are_complete(finished):
         *(f"table_{number}.{form}" for number in (1, 2) for form in ("md", "csv")),
         *(f"faithfulness_{population}.{form}" for population in ("common", "all") for form in ("md", "csv")),
         "robustness.md", "robustness.csv",
-        "roar_half.csv",
+        "roar_half.md", "roar_half.csv",
     }  # fmt: skip
     metrics = json.loads((reports / "metrics.json").read_text())
     assert 0 <= metrics["prune_weights"]["iterative"]["sswa"]["cosine_all"]["mean"] <= 1
@@ -308,6 +361,11 @@ def test_switching_profiles_leaves_no_stray_outputs(finished, tmp_path):
     batches = ["teacher", "prune_weights", "prune_channels", "scratch"]
     write_parameters(copy, TINY | {"distill.students": {}, "roar.students": [], "batches": batches})
     assert "removed models/all/distill" in run_stage(copy, "check").stdout
+    for name in ("roar", "analysis", "figures", "tables"):
+        done = run_stage(copy, name)
+        assert done.returncode == 0, done.stderr
+    assert not list((copy / "roar" / "all").iterdir())  # without a student there is nothing to compare
+    assert not list((copy / "reports" / "tables").glob("roar*"))
 
 
 def test_everything_in_one_batch_gives_the_same_scores(finished, tmp_path):

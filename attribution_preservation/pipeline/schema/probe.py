@@ -30,16 +30,20 @@ class Removal(Section):
 
 
 class Randomization(Section):
-    """Layers of teachers replaced by untrained ones.
+    """Layers of networks replaced by untrained ones.
 
     Attributes:
-        methods: of attribution that are checked.
+        methods: of attribution that are checked, of teachers.
+        of_students: those of them that are checked of students as well.
         pairs: number of (image, class) pairs.
-        seed: of the untrained weights.
+        draws: how often untrained weights are drawn.
+        seed: of the first draw.
     """
 
-    methods: list[str]
+    methods: Annotated[list[str], Field(min_length=1), AfterValidator(distinct)]
+    of_students: Annotated[list[str], AfterValidator(distinct)]
     pairs: PositiveInt
+    draws: PositiveInt
     seed: NonNegativeInt
 
 

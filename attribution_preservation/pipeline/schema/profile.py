@@ -186,6 +186,7 @@ class Profile(Section):
                         f"{sides[1]}; they could not be compared"
                     )
         self._check_attribution(teacher, students)
+        self._check_compared()
         self._check_probe(teacher, students)
         self._check_roar()
         for compression in COMPRESSIONS[:-1]:
@@ -195,6 +196,11 @@ class Profile(Section):
                         where = f"matching.{method}, for {compression}.students.{student}"
                         _check_matched(where, matching, layers, teacher, size)
 
+    def _check_compared(self) -> None:
+        """`common` must mean the same pairs wherever it is counted."""
+        if missing := [name for name in self.evaluate.methods if name not in self.attribute.compared.methods]:
+            raise ValueError(f"attribute.compared.methods: {missing[0]} is missing, which is among evaluate.methods")
+
     def _check_probe(self, teacher: Layers, students: dict[str, dict[str, Layers]]) -> None:
         compared = self.attribute.compared.students
         named = [found for of in students.values() for name, found in of.items() if name in compared]
@@ -203,6 +209,8 @@ class Profile(Section):
                 raise ValueError(
                     f"probe.layers.names: {layer} is no layer of the teacher and of every compared student"
                 )
+        if missing := [m for m in self.probe.randomization.of_students if m not in self.probe.randomization.methods]:
+            raise ValueError(f"probe.randomization.of_students: {missing[0]} is not among probe.randomization.methods")
         for name in self.probe.randomization.methods:
             if name not in self.attribute.methods:
                 raise ValueError(f"probe.randomization.methods: attribute.methods has no {name}")
