@@ -117,7 +117,7 @@ def test_data_flows_one_way_through_the_rooms(room, forbidden):
         assert not rooms & forbidden, path
 
 
-@pytest.mark.parametrize(("profile", "least", "most"), [("digits", 30, 45), ("smoke", 1, 14)])
+@pytest.mark.parametrize(("profile", "least", "most"), [("digits", 30, 45), ("smoke", 1, 12)])
 def test_a_profile_has_no_more_instances_than_its_overhead_allows(tmp_path, monkeypatch, profile, least, most):
     count = sum(len(list(found)) for found in every_instance(tmp_path, monkeypatch, profile).values())
     assert least <= count <= most
@@ -126,7 +126,9 @@ def test_a_profile_has_no_more_instances_than_its_overhead_allows(tmp_path, monk
 @pytest.mark.parametrize("profile", ["digits", "smoke", "voc2012", "voc_subset"])
 def test_every_profile_takes_the_whole_path(tmp_path, monkeypatch, profile):
     found = every_instance(tmp_path, monkeypatch, profile)
-    assert all(found.values()), found
+    # Starting two more stages takes longer than what smoke would do in them.
+    left_out = {"prune_channels", "scratch"} if profile == "smoke" else set()
+    assert {name for name, instances in found.items() if not instances} == left_out
     # Whatever a training stage leaves lies in a batch of attribute and evaluate.
     batches = [stage.out.relative_to("maps") for stage in found["attribute"]]
     for name in ("teacher", "prune_weights", "prune_channels", "distill", "scratch"):
