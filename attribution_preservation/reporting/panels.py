@@ -81,8 +81,10 @@ def draw_panels(rows: list[list[Panel]], title: str, path: Path, width: float = 
     for line_of_axes, line_of_panels in zip(axes, rows, strict=True):
         for ax, panel in zip(line_of_axes, line_of_panels, strict=True):
             _draw(ax, panel)
-    for line_of_axes in axes:
-        line_of_axes[0].legend(fontsize=8)
+    # Below all panels, where it hides no line; each name once.
+    named = {label: handle for ax in axes.flat for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    columns = max(1, int(width * len(rows[0]) / 2))  # of about two inches
+    figure.legend(named.values(), named.keys(), fontsize=8, loc="outside lower center", ncols=columns)
     figure.suptitle(title, fontsize=11)
     figure.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(figure)
