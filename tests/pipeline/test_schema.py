@@ -122,7 +122,11 @@ MISTAKES = {
     "matching.variants.methods.neuron": ({"maps": "neuron"}, "neuron has no strength"),
     "matching.sswa.dropped_share": (0.999, "a dropped_share of 0.999 leaves none of 96 channels"),
     "probe.layers.names": (["conv9"], "conv9 is no layer of the teacher and of every compared student"),
-    "probe.randomization.methods": (["information_bottleneck"], "rests on statistics of the trained network"),
+    "probe.randomization.methods": (
+        ["grad_cam", "information_bottleneck"],
+        "information_bottleneck rests on statistics of the trained network",
+    ),
+    "probe.randomization.of_students": (["rise"], "rise is not among probe.randomization.methods"),
     "probe.removal.percents": ([50, 10], "the values must ascend"),
     "roar.students": (["third"], "distill has no student third"),
     "roar.methods": (["swa_right"], "swa_right is no method that distill trains"),
@@ -153,6 +157,14 @@ def test_a_mistake_is_one_line_that_names_the_parameter(key):
     assert problem in message
     assert "\n" not in message
     assert len(message) < 500
+
+
+def test_a_method_that_tables_compare_is_explained_by_every_attribution_method():
+    # Else `common` would mean other pairs in the tables of probes than in all others.
+    wrong = values()
+    wrong["attribute"]["compared"]["methods"] = ["naive", "swa", "sswa"]
+    with pytest.raises(UserError, match="methods: ewa is missing, which is among evaluate"):
+        validate(Profile, wrong)
 
 
 @pytest.mark.parametrize("asked", [{"compared": "eighth"}, {"every": "information_bottleneck"}])

@@ -110,7 +110,7 @@ def test_probes_start_from_the_network_that_was_evaluated(finished):
         assert of_whole["value"].tolist() == pytest.approx([float(expected)] * 3, rel=1e-5)
 
 
-def test_every_retrained_classifier_saw_other_images(finished):
+def test_classifiers_are_retrained_on_what_is_left(finished):
     below = finished[0] / "roar" / "all"
     found = {
         (*path.relative_to(below).parts[:-4], path.parts[-3]): load_file(path)["logits"].numpy().tobytes()
@@ -118,9 +118,9 @@ def test_every_retrained_classifier_saw_other_images(finished):
     }
     sources = [("teacher",), ("other_images",), ("random",), ("half", "naive"), ("half", "sswa")]
     assert set(found) == {("random", "removed-0"), *((*source, "removed-50") for source in sources)}
-    # These students' maps are zero, where pixels go by chance: that of the seed, as of `random`.
-    of_teacher = {logits for (source, *_), logits in found.items() if source != "half"}
-    assert len(of_teacher) == 4
+    # Maps of networks that have learnt so little are zero, and pixels go by the chance of the seed, as for `random`.
+    assert found["random", "removed-50"] != found["random", "removed-0"]
+    assert found["other_images", "removed-50"] not in (found["teacher", "removed-50"], found["random", "removed-50"])
 
 
 def test_retrained_classifiers_are_compared_with_naives(finished):
