@@ -131,11 +131,11 @@ def test_what_is_a_difference_already_is_tested_against_zero():
 def test_images_without_a_figure_do_not_count(monkeypatch):
     counted = {}
 
-    def test(differences, images, seed):
+    def spy(differences, images, seed):
         counted[differences.shape[1], images] = True
         return paired_test(differences, images, seed)
 
-    monkeypatch.setattr(comparisons, "paired_test", test)
+    monkeypatch.setattr(comparisons, "paired_test", spy)
     masked = np.where(np.arange(IMAGES) < 15, 1.0, np.nan)
     networks = {
         seed: Scored(np.zeros((IMAGES, CLASSES)), {"ap_lost": masked}, {}, {}, {"all": np.ones(IMAGES, dtype=bool)})
