@@ -113,7 +113,8 @@ def _extract(
         return workload.normalize(images.to(device))
 
     with torch.no_grad():
-        tensors = {"logits": torch.cat([network(shown(part)).cpu() for part in workload.images.split(size)])}
+        activation = torch.cat([network.last_activation(shown(part)) for part in workload.images.split(size)])
+        tensors = {"logits": torch.cat([network.logits_from_activation(part) for part in activation.split(size)]).cpu()}
     for name in methods:
         ask = Attribution(workload.settings.methods[name], network, workload.training_images)
         chosen = workload.chosen(name)
@@ -123,7 +124,11 @@ def _extract(
             image, label = (torch.from_numpy(of[part]) for of in (workload.pairs.image, workload.pairs.label))
             rows, image_of_pair = torch.unique(image, return_inverse=True)  # each image once, for all of its classes
             found, share = ask.explain(
-                network, shown(workload.images[rows]), label.to(device), image_of_pair.to(device)
+                network,
+                shown(workload.images[rows]),
+                label.to(device),
+                image_of_pair.to(device),
+                activation[rows.to(device)],
             )
             maps.append(found.cpu())
             absorbed += [share.cpu()] if share is not None else []

@@ -60,13 +60,19 @@ class Attribution:
         images: torch.Tensor,
         classes: torch.Tensor,
         image_of_pair: torch.Tensor | None = None,
+        activation: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Maps, and of a method that hands down relevance the share in percent that did not arrive, [P]."""
+        """Maps, and of a method that hands down relevance the share in percent that did not arrive, [P].
+
+        Args:
+            activation: the network's last activation of the images, [B, K, h, w], for a method that starts there.
+        """
         if walk := _RELEVANCE.get(self._maps):
             found = walk(network, images, classes, image_of_pair)
             share = quotient(100 * found.absorbed, found.start)
             return F.relu(found.maps) if self._maps == "rap" else found.maps, share
-        return _FUNCTIONS[self._maps](network, images, classes, image_of_pair, **self._options), None
+        known = {"activation": activation} if self._maps in _FROM_ACTIVATION else {}
+        return _FUNCTIONS[self._maps](network, images, classes, image_of_pair, **known, **self._options), None
 
 
 _RELEVANCE: dict[str, Callable[..., Relevance]] = {
@@ -85,3 +91,4 @@ _FUNCTIONS: dict[str, Callable[..., torch.Tensor]] = {
     "extremal_perturbation": extremal_perturbation,
     "information_bottleneck": information_bottleneck,
 }
+_FROM_ACTIVATION = ("grad_cam", "activation_gradient")

@@ -41,6 +41,16 @@ def test_grad_cam_is_captums_times_the_number_of_cells(network, centred):
     assert ours.max() > 0
 
 
+def test_a_known_activation_spares_the_trunk(network):
+    with torch.no_grad():
+        known = network.last_activation(images())
+    nothing = torch.zeros_like(images())  # of which the trunk would make another activation
+    rows = torch.tensor([4, 0, 0])
+    for method in (grad_cam, activation_gradient):
+        expected = method(network, images(), CLASSES[:3], rows)
+        torch.testing.assert_close(method(network, nothing, CLASSES[:3], rows, activation=known), expected)
+
+
 def test_positive_weights_leave_out_the_channels_that_speak_against_the_class(network):
     ours = grad_cam(network, images(), CLASSES, positive_weights=True)
     activation = network.last_activation(images()).detach().requires_grad_()
