@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy.special import expit, rel_entr
-from sklearn.metrics import average_precision_score, f1_score
+from sklearn.metrics import average_precision_score, f1_score, label_ranking_average_precision_score
 
 from attribution_preservation.metrics.prediction import (
     agreement,
@@ -55,10 +55,11 @@ def many_ties(images=40, classes=5):
     return logits, labels, generator.multinomial(images, np.full(images, 1 / images), size=6).astype(float)
 
 
-def test_image_ap_is_what_sample_ap_is_the_mean_of():
+def test_image_ap_is_label_ranking_average_precision_of_one_image():
     logits, labels, _ = many_ties()
     labels[7] = 0  # an image without any class
-    expected = [sample_ap(logit[None], label[None]) for logit, label in zip(logits, labels, strict=True)]
+    both = zip(labels, logits, strict=True)
+    expected = [100 * label_ranking_average_precision_score(label[None], logit[None]) for label, logit in both]
     assert image_ap(logits, labels) == pytest.approx(np.array(expected))
 
 
