@@ -195,9 +195,11 @@ def removal_scores(
     size = images.shape[-1]
     places = torch.from_numpy(np.stack([ranks(values, [seed, n]) for n, values in enumerate(upsample(maps, size))]))
     steps = [0, *percents, 100]
+    whole, nothing = removal_curve(predict, images, labels, places, [0, 1], colour).numpy().T[:, :, None]
     found = {}
     for least, word, area in ((True, "least", "insertion_area"), (False, "most", "deletion_area")):
-        logits = removal_curve(predict, images, labels, places, [k / 100 for k in steps], colour, least).numpy()
+        between = removal_curve(predict, images, labels, places, [k / 100 for k in percents], colour, least).numpy()
+        logits = np.concatenate([whole, between, nothing], axis=1)
         probability = 100.0 * expit(logits.astype(np.float64))
         for column, percent in enumerate(steps[:-1]):
             found[f"{word}_score_{percent}"] = probability[:, column]
