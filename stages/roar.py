@@ -93,7 +93,7 @@ def main(stage: Stage) -> str:
                     "optimization": settings.optimization.model_dump(),
                 }
                 # The same first weights and batches for every source and share.
-                identity = Identity("roar", seed + 1000 * number, source.identity.student, source.name)
+                identity = Identity("roar", seed + 1000 * number, method=source.name)
                 read = {models: [source.file] if source.file else []}
                 runs.append(Run(identity, below, settings={"roar": asked}, inputs=read))
                 of_run[below] = question
