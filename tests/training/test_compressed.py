@@ -24,8 +24,15 @@ def stage(tmp_path, monkeypatch):
     return one
 
 
+def alone(name, entry):
+    """The parameters with which one method is an entry of its own, and the only one."""
+    return {f"matching.{name}": entry, "prune_channels.matchings": [name]}
+
+
 def test_a_method_is_trained_with_every_seed_from_its_own_teacher(stage):
-    runs, matchings = compression_runs(stage("sswa"))
+    runs, matchings = compression_runs(
+        stage("sswa", alone("sswa", {"maps": "swa", "dropped_share": 0.3, "strength": 50.0}))
+    )
     assert [(run.identity.method, run.identity.seed) for run in runs] == [("sswa", 0), ("sswa", 1), ("sswa", 2)]
     assert runs[2].teacher == Path("models/all/teacher/seed-2/network.safetensors")
     assert matchings["sswa"].dropped_share == 0.3
@@ -63,4 +70,4 @@ def test_a_group_takes_as_many_seeds_as_it_says(stage, seeds, expected):
 
 def test_a_mistake_in_an_entry_is_one_line(stage):
     with pytest.raises(UserError, match=r"params.yaml: matching.swa.strength: .* \(it is 'high'\)"):
-        compression_runs(stage("swa", {"matching.swa": {"maps": "swa", "strength": "high"}}))
+        compression_runs(stage("swa", alone("swa", {"maps": "swa", "strength": "high"})))
