@@ -95,8 +95,10 @@ def roc_auc_score(positive: np.ndarray, negative: np.ndarray) -> float:
     last = np.append(np.flatnonzero(score[1:] != score[:-1]), len(score) - 1)  # of each group of equal scores
     positives = np.cumsum(label, dtype=np.int64)[last]
     negatives = last + 1 - positives
-    in_group = np.diff(positives, prepend=0)
-    twice = np.dot(in_group, negatives) + np.dot(in_group, negatives - np.diff(negatives, prepend=0))
+    in_group, below = positives.copy(), np.zeros_like(negatives)
+    in_group[1:] -= positives[:-1]
+    below[1:] = negatives[:-1]
+    twice = np.dot(in_group, negatives) + np.dot(in_group, below)
     return float(twice / (2 * len(positive) * len(negative)))
 
 

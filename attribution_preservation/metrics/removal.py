@@ -27,9 +27,9 @@ def ranks(values: np.ndarray, seed: Sequence[int]) -> np.ndarray:
         values: a map in the image's size, [S, S].
         seed: of that order; one image needs the same one for every share, so that what is removed only grows.
     """
-    chance = np.random.default_rng(seed).random(values.size)
+    shuffled = np.random.default_rng(seed).permutation(values.size)
     places = np.empty(values.size, dtype=np.int64)
-    places[np.lexsort((chance, -values.ravel()))] = np.arange(values.size)
+    places[shuffled[np.argsort(-values.ravel()[shuffled], kind="stable")]] = np.arange(values.size)
     return places.reshape(values.shape)
 
 

@@ -59,8 +59,8 @@ def test_a_sweep_of_layers_matches_one_layer_at_a_time(stage):
 @pytest.mark.parametrize(("seeds", "expected"), [(None, [0, 1, 2]), (2, [0, 1])])
 def test_a_group_takes_as_many_seeds_as_it_says(stage, seeds, expected):
     section = yaml.safe_load((PROJECT / "params" / "digits.yaml").read_text())["matching"]
-    section["variants"]["first_seeds"] = seeds
-    runs, matchings = compression_runs(stage("variants", {"matching": section}))
+    section["layer_maps"]["first_seeds"] = seeds
+    runs, matchings = compression_runs(stage("layer_maps", {"matching": section}))
     assert [run.identity.seed for run in runs if run.identity.method == "neuron"] == expected
     assert len(runs) == len(matchings) * len(expected)
     assert len({run.below for run in runs}) == len(runs)
