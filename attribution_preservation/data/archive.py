@@ -71,25 +71,29 @@ def unpack(archive: Path, target: Path, on_file: Callable[[], None] = lambda: No
 
     def wanted(member: tarfile.TarInfo, destination: str) -> tarfile.TarInfo | None:
         nonlocal total, files
-        safe = tarfile.data_filter(member, destination)
-        if not set(PurePosixPath(member.name).parts) & set(VOC_FOLDERS):
-            return None
+        # What is not wanted has to be decompressed all the same.
         total, files = total + member.size, files + 1
         if total > MAXIMUM_BYTES or files > MAXIMUM_FILES:
             raise UserError(f"{archive}: unpacks to more than {MAXIMUM_BYTES} bytes or {MAXIMUM_FILES} files; refused")
+        safe = tarfile.data_filter(member, destination)
+        if not set(PurePosixPath(member.name).parts) & set(VOC_FOLDERS):
+            return None
         on_file()
         return safe
 
     try:
         with tarfile.open(archive) as tar:
             tar.extractall(target, filter=wanted)
-            while tar.fileobj.read(_CHUNK):  # to the end of a compressed stream, where its checksum is
-                pass
+            while chunk := tar.fileobj.read(_CHUNK):  # to the end of a compressed stream, where its checksum is
+                total += len(chunk)
+                if total > MAXIMUM_BYTES:
+                    raise UserError(f"{archive}: goes on for more than {MAXIMUM_BYTES} bytes; refused")
     except FileNotFoundError:
         raise UserError(f"{archive} is missing; check data.root") from None
     except tarfile.FilterError as error:
         raise UserError(f"{archive} is not safe to unpack: {error}") from None
-    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+    # ValueError, KeyError: a name with a zero byte, a link to a member that there is not.
+    except (tarfile.TarError, EOFError, OSError, ValueError, KeyError, zlib.error, lzma.LZMAError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk, not the archive
         raise UserError(f"{archive} is truncated or no tar archive ({error}); fetch it again") from None

@@ -109,10 +109,17 @@ class Store:
             index = json.loads((folder / "index.json").read_text())
             self.classes: tuple[str, ...] = tuple(index["classes"])
             self.records = [Record(**record) for record in index["records"]]
+            sizes = _sizes(self.records, len(self.classes))
         except FileNotFoundError:
             raise UserError(f"{folder / 'index.json'} is missing; run the stage dataset first") from None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise UserError(f"{folder / 'index.json'} is damaged; run the stage dataset again") from None
+        for name, size in sizes.items():
+            path = folder / name
+            if not path.exists():
+                raise UserError(f"{path} is missing; run the stage dataset first")
+            if (found := path.stat().st_size) != size:
+                raise UserError(f"{path} has {found} bytes, its index {size}; run the stage dataset again")
 
     def __getstate__(self) -> dict:
         # A worker process maps the files itself instead of receiving a copy of them.
@@ -151,3 +158,20 @@ class Store:
     @cached_property
     def _masks(self) -> np.ndarray:
         return np.memmap(self._folder / "masks.bin", dtype=np.uint8, mode="r")
+
+
+def _sizes(records: list[Record], classes: int) -> dict[str, int]:
+    """Bytes of the files that records speak of, one behind the other as `pack` writes them.
+
+    Raises:
+        ValueError, TypeError: no store has such records.
+    """
+    images = masks = 0
+    for record in records:
+        area = record.height * record.width
+        of_mask = record.mask_offset is not None
+        placed = record.image_offset == images and (record.mask_offset == masks or not of_mask)
+        if area <= 0 or not placed or not all(0 <= label < classes for label in record.labels):
+            raise ValueError(f"{record} is out of place")
+        images, masks = images + 3 * area, masks + area * of_mask
+    return {"images.bin": images, "masks.bin": masks}

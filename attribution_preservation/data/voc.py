@@ -4,6 +4,8 @@ Labels are taken from the XML annotations, not from the per-class lists, and an 
 hold class indices from 1 in the order of the class list, 0 for background and 255 for void.
 """
 
+import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +50,7 @@ class VOCDirectory:
         if not names:
             raise UserError(f"{path} is empty; a split needs at least one image")
         for name in names:
-            if Path(name).name != name:
+            if Path(name).name != name or name in (".", "..") or not name.isprintable():
                 raise UserError(f"{path}: {name!r} is no plain image name")
         return names
 
@@ -58,7 +60,7 @@ class VOCDirectory:
         Raises:
             UserError: the file is missing, truncated or no image.
         """
-        return np.array(_open(self.root / "JPEGImages" / f"{name}.jpg").convert("RGB"))
+        return np.array(_open(self.root / "JPEGImages" / f"{name}.jpg", "JPEG").convert("RGB"))
 
     def mask(self, name: str) -> np.ndarray:
         """Class mask, uint8 [H, W]: 0 background, 1 to C classes, 255 void.
@@ -67,7 +69,7 @@ class VOCDirectory:
             UserError: the file is missing, unreadable or holds a value that is no class.
         """
         path = self.root / "SegmentationClass" / f"{name}.png"
-        picture = _open(path)
+        picture = _open(path, "PNG")
         if picture.mode not in ("P", "L"):
             raise UserError(f"{path}: a mask holds one class index per pixel, this picture's mode is {picture.mode}")
         mask = np.array(picture, dtype=np.uint8)
@@ -112,12 +114,25 @@ def find_voc_root(folder: Path) -> Path:
     raise UserError(f"{folder} holds neither JPEGImages nor VOCdevkit/VOC2012/JPEGImages; check data.root")
 
 
-def _open(path: Path) -> Image.Image:
+def _open(path: Path, form: str) -> Image.Image:
     try:
-        picture = Image.open(path)
+        # One decoder, not all that Pillow has: what else calls itself a picture is not of this layout.
+        picture = Image.open(path, formats=(form,))
         picture.load()
     except FileNotFoundError:
         raise UserError(f"{path} is missing; a split names it") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} is not readable as a picture: {error}; restore the file") from None
+    except (
+        UnidentifiedImageError,
+        Image.DecompressionBombError,
+        OSError,
+        SyntaxError,
+        ValueError,
+        IndexError,
+        EOFError,
+        OverflowError,
+        TypeError,
+        struct.error,
+        zlib.error,
+    ) as error:  # what decoders raise of bytes that are not what they claim to be
+        raise UserError(f"{path} is not readable as a {form} picture: {error}; restore the file") from None
     return picture

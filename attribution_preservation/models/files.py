@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from attribution_preservation.errors import UserError
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.vgg import VGG
@@ -32,10 +34,15 @@ def load_network(path: Path) -> tuple[Network, dict[str, Any]]:
     """
     tensors, description = read_tensors(path, "run the stage that trains it first")
     try:
-        network = _build(dict(description["structure"]))
+        structure, identity = dict(description["structure"]), dict(description["identity"])
+        # Without memory first: a structure may claim layers that no machine can hold.
+        with torch.device("meta"):
+            shapes = {name: tensor.shape for name, tensor in _build(dict(structure)).state_dict().items()}
+        if shapes != {name: tensor.shape for name, tensor in tensors.items()}:
+            raise ValueError("its weights are not those of its structure")
+        network = _build(structure)
         network.load_state_dict(tensors)
-        identity = dict(description["identity"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (AssertionError, AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise UserError(f"{path} is not a network file of this project: {error}") from None
     return network.eval(), identity
 

@@ -1,5 +1,6 @@
 """reports/results.csv, the one tidy table of all figures, and the headlines drawn from it."""
 
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ COLUMNS = [
     "profile", "compression", "method", "seed", "student", "iteration", "epoch", "sparsity",
     "attribution", "population", "metric", "value", "n",
 ]  # fmt: skip
+# What every stage that scores writes.
+_WRITTEN = ("compression", "seed", "metric", "value")
 NAMES = {
     "naive": "Naive",
     "ewa": "EWA",
@@ -80,6 +83,35 @@ def result_files(groups: Iterable[str], batches: Iterable[str]) -> list[Path]:
     return [*scores, *probes, *sorted(retrained)]
 
 
+def read_frame(path: Path, columns: Iterable[str], numbers: Iterable[str], remedy: str) -> pd.DataFrame:
+    """Read a table that a stage wrote.
+
+    Args:
+        path: of the CSV file.
+        columns: that it must have.
+        numbers: columns that hold nothing but numbers and empty cells where they are there.
+        remedy: what the user can do where it is missing or damaged, for the message.
+
+    Raises:
+        UserError: it is missing, breaks off, is no CSV or lacks a column.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        if not text.endswith("\n"):
+            raise UserError(f"{path} breaks off; {remedy}")
+        frame = pd.read_csv(io.StringIO(text))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; {remedy}") from None
+    except ValueError as error:  # pandas' and those of text that is none
+        raise UserError(f"{path} is not readable as CSV: {error}; {remedy}") from None
+    if lacking := [column for column in columns if column not in frame]:
+        raise UserError(f"{path} lacks the column {lacking[0]}; {remedy}")
+    for column in numbers:
+        if column in frame and not pd.api.types.is_numeric_dtype(frame[column]):
+            raise UserError(f"{path}: {column} holds what is no number; {remedy}")
+    return frame
+
+
 def read_results(paths: Iterable[Path], profile: str) -> pd.DataFrame:
     """Join files of results; columns and words as in README's "Results".
 
@@ -88,14 +120,14 @@ def read_results(paths: Iterable[Path], profile: str) -> pd.DataFrame:
         profile: name of the parameters that made them.
 
     Raises:
-        UserError: a file is missing.
+        UserError: a file is missing or damaged.
     """
     parts = []
     for path in paths:
-        if not path.exists():
-            stage = {"scores": "evaluate", "probes": "probe"}.get(path.parts[0], path.parts[0])
-            raise UserError(f"{path} is missing; run the stage {stage} first")
-        parts.append(pd.read_csv(path))
+        stage = {"scores": "evaluate", "probes": "probe"}.get(path.parts[0], path.parts[0])
+        parts.append(
+            read_frame(path, _WRITTEN, ("iteration", "epoch", "seed", "value", "n"), f"run the stage {stage} first")
+        )
     # A column that is empty in one part says nothing about the joined column's type.
     results = pd.concat([part.dropna(axis=1, how="all") for part in parts], ignore_index=True)
     results["profile"] = profile

@@ -7,9 +7,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 
-from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.significance import MINIMUM_SEEDS
-from attribution_preservation.reporting.results import Level, display_name, present
+from attribution_preservation.reporting.results import Level, display_name, present, read_frame
 
 ALPHA = 0.05
 MARK = "*"
@@ -20,6 +19,7 @@ METRICS = {
     "point_accuracy": ("point accuracy [points]", 1),
     "cosine": ("cosine", 3),
 }
+_WHERE = ["compression", "student", "method", "reference", "attribution", "population", "metric"]
 _OF_PAIRS = ("roc_auc", "point_accuracy", "cosine")
 Key = TypeVar("Key", bound=Hashable)
 
@@ -42,8 +42,7 @@ class PairedTests:
     """
 
     def __init__(self, frame: pd.DataFrame) -> None:
-        where = ["compression", "student", "method", "reference", "attribution", "population", "metric"]
-        names = frame.reindex(columns=where).fillna("")
+        names = frame.reindex(columns=_WHERE).fillna("")
         steps = [
             [None if pd.isna(step) else int(step) for step in row]
             for row in frame[["iteration", "epoch"]].itertuples(index=False)
@@ -81,11 +80,10 @@ def read_tests(path: Path) -> PairedTests:
     """Read what the stage analysis writes.
 
     Raises:
-        UserError: it is missing.
+        UserError: it is missing or damaged.
     """
-    if not path.exists():
-        raise UserError(f"{path} is missing; run the stage analysis first")
-    return PairedTests(pd.read_csv(path))
+    numbers = ["iteration", "epoch", *Outcome._fields]
+    return PairedTests(read_frame(path, [*_WHERE, *numbers], numbers, "run the stage analysis first"))
 
 
 def corrected(p: Mapping[Key, float]) -> dict[Key, float]:

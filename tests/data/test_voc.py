@@ -99,7 +99,7 @@ def test_a_colour_picture_is_no_mask(voc):
 def test_a_truncated_picture_is_named(voc):
     path = voc.root / "JPEGImages" / "a.jpg"
     path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(UserError, match=r"a\.jpg is not readable as a picture"):
+    with pytest.raises(UserError, match=r"a\.jpg is not readable as a JPEG picture"):
         voc.image("a")
 
 

@@ -63,7 +63,14 @@ def test_a_missing_part_says_what_to_run(folder, stage):
 
 
 def test_what_is_known_of_a_network_bears_its_sparsity(tmp_path):
-    network = {"compression": "prune_weights", "student": "iterative", "iteration": 2, "method": "swa", "seed": 0}
+    network = {
+        "compression": "prune_weights",
+        "student": "iterative",
+        "iteration": 2,
+        "method": "swa",
+        "seed": 0,
+        "value": 1.0,
+    }
     pd.DataFrame([{**network, "sparsity": 0.36, "metric": "mean_ap"}]).to_csv(tmp_path / "scores.csv", index=False)
     others = [{**network, "metric": "cka_conv1"}, {**network, "iteration": 3, "metric": "cka_conv1"}]
     pd.DataFrame(others).to_csv(tmp_path / "probes.csv", index=False)

@@ -1,5 +1,6 @@
 """What every section of params.yaml has in common, and how a mistake in one is said."""
 
+import reprlib
 from typing import Any, TypeVar, overload
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -57,7 +58,7 @@ def validate(schema: type[S] | TypeAdapter[T], value: Any, key: str = "") -> S |
             problem, got = "unknown parameter", ""
         else:
             problem = first["msg"][0].lower() + first["msg"][1:]
-            got = "" if first["type"] == "missing" else f" (it is {first['input']!r})"
+            got = "" if first["type"] == "missing" else f" (it is {reprlib.repr(first['input'])})"
         more = f"; {len(others)} more like this" if others else ""
         raise UserError(
             f"params.yaml: {where + ': ' if where else ''}{problem}{got}{more}; see the files in params/"
