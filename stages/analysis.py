@@ -12,14 +12,14 @@ from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.comparisons import Comparisons, Truth
 from attribution_preservation.metrics.scoring import Row, Scored
 from attribution_preservation.pipeline.run.files import atomic_file
-from attribution_preservation.pipeline.run.layout import Identity, network_files
-from attribution_preservation.pipeline.run.parent import Parent
+from attribution_preservation.pipeline.run.layout import Identity, network_files, networks_below, told_identity
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.run.tensors import read_description, read_tensors
+from attribution_preservation.pipeline.run.tensors import read_arrays
 from attribution_preservation.pipeline.schema.analysis import Analysis
 
 REMEDY = "run the stage evaluate first"
+RETRAIN = "run the stage roar first"
 # Logits [N, C] of retrained classifiers, by source of the order and seed.
 _Retrained = dict[str, dict[int, list[np.ndarray]]]
 
@@ -32,21 +32,23 @@ def main(stage: Stage) -> str:
     networks = _finished(_files([folder / "pairs" for folder in folders], REMEDY))
     probed = _files([stage.dep(Path("probes", group, "pairs")) for group in groups], "run the stage probe first")
 
+    truth = _truth(folders[0])
+
     def scored(identity: Identity) -> Scored:
-        found = _scored(networks[identity])
-        return found.joined(_scored(probed[identity])) if identity in probed else found
+        found = _scored(networks[identity], truth)
+        if found.logits.shape != truth.labels.shape:
+            raise UserError(f"{networks[identity]} is of another data set; {REMEDY}")
+        return found.joined(_scored(probed[identity], truth)) if identity in probed else found
 
     teachers = {identity.seed: scored(identity) for identity in networks if identity.compression == "teacher"}
     if not teachers:
-        raise UserError(f"scores holds no teacher; {REMEDY}")
-    comparisons = Comparisons(_truth(folders[0]), settings.resamples, settings.seed)
+        raise UserError(f"scores hold no teacher; {REMEDY}")
+    comparisons = Comparisons(truth, settings.resamples, settings.seed)
     students = [identity for identity in networks if identity.compression != "teacher"]
     levels = groupby(sorted(students, key=_order), key=lambda identity: identity.level)
     progress = Progress(len(students), "tests", unit="network")
-    parent = Parent()
     rows: list[Row] = []
     for level, members in levels:
-        parent.check()
         found: dict[str, dict[int, Scored]] = {}
         for identity in members:
             found.setdefault(identity.method, {})[identity.seed] = scored(identity)
@@ -66,8 +68,8 @@ def _retrained(folders: Iterable[Path], comparisons: Comparisons) -> Iterator[Ro
     shared: dict[int, _Retrained] = {}
     of_students: dict[int, dict[Identity, _Retrained]] = {}
     for path in (path for folder in folders for path in network_files(folder)):
-        tensors, told = read_tensors(path, "run the stage roar first")
-        identity, logits = Identity(**told["identity"]), tensors["logits"].numpy()
+        arrays, told = read_arrays(path, RETRAIN)
+        identity, logits = told_identity(told, path, RETRAIN), arrays["logits"]
         if identity.compression == "teacher":
             found = shared.setdefault(told["percent"], {})
             # As the matching methods are told apart: the teacher's own maps, and orders that know nothing.
@@ -79,16 +81,14 @@ def _retrained(folders: Iterable[Path], comparisons: Comparisons) -> Iterator[Ro
     for percent, levels in sorted(of_students.items()):
         for level, sources in levels.items():
             if "naive" in sources:
+                if percent not in shared:
+                    raise UserError(f"roar holds no classifier of the teacher's maps; {RETRAIN}")
                 for row in comparisons.predictions(sources | shared[percent], "naive"):
                     yield {**level.level, **row, "metric": f"roar_{row['metric']}_{percent}"}
 
 
 def _files(folders: Iterable[Path], remedy: str) -> dict[Identity, Path]:
-    return {
-        Identity(**read_description(path, remedy)["identity"]): path
-        for folder in folders
-        for path in network_files(folder)
-    }
+    return {identity: path for folder in folders for identity, path in networks_below(folder, remedy).items()}
 
 
 def _finished(networks: dict[Identity, Path]) -> dict[Identity, Path]:
@@ -104,13 +104,16 @@ def _order(identity: Identity) -> tuple[str, str, tuple[int, int]]:
 
 
 def _truth(folder: Path) -> Truth:
-    tensors, _ = read_tensors(folder / "truth.safetensors", REMEDY)
-    return Truth(tensors["image"].numpy(), tensors["labels"].numpy())
+    arrays, _ = read_arrays(folder / "truth.safetensors", REMEDY)
+    return Truth(arrays["image"], arrays["labels"])
 
 
-def _scored(path: Path) -> Scored:
-    tensors, _ = read_tensors(path, REMEDY)
-    return Scored.of_arrays({name: tensor.numpy() for name, tensor in tensors.items()})
+def _scored(path: Path, truth: Truth) -> Scored:
+    found = Scored.of_arrays(read_arrays(path, REMEDY)[0])
+    of_images = all(len(values) == len(truth.labels) for values in found.images.values())
+    if not of_images or any(pairs.max(initial=0) >= len(truth.image) for pairs in found.explained.values()):
+        raise UserError(f"{path} is of another data set; {REMEDY}")
+    return found
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Stage attribute: attribution maps and logits of every network of one batch, extracted once."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,10 @@ from attribution_preservation.metrics.size import (
 from attribution_preservation.models.files import load_network
 from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.files import atomic_directory
-from attribution_preservation.pipeline.run.layout import Identity, network_files
-from attribution_preservation.pipeline.run.parent import Parent
+from attribution_preservation.pipeline.run.layout import Identity, networks_below
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.run.tensors import read_description, write_tensors
+from attribution_preservation.pipeline.run.tensors import write_tensors
 from attribution_preservation.pipeline.schema.attribute import Attribute, Compared
 from attribution_preservation.pipeline.schema.data import Input
 from attribution_preservation.pipeline.schema.runtime import Runtime
@@ -70,20 +69,18 @@ def main(stage: Stage) -> str:
     training_images = normalize(evaluation_images(store, store.part("train")[:needed], shown.size).to(device))
     workload = _Workload(settings, pairs, images, training_images, normalize, device)
     models = stage.dep(Path("models", stage.axes["group"], stage.axes["batch"]))
-    networks = {path: Identity(**read_description(path, REMEDY)["identity"]) for path in network_files(models)}
+    networks = networks_below(models, REMEDY)
     if not networks:
         raise UserError(f"{models} holds no network; run the stages that train them first")
-    compared = _compared(networks.values(), settings.compared)
-    parent = Parent()
+    compared = _compared(networks, settings.compared)
     progress = Progress(len(networks), f"maps of {stage.axes['batch']}", unit="network")
     with atomic_directory(stage.out) as partial:
-        for path, identity in networks.items():
-            parent.check()
+        for identity, path in networks.items():
             network, _ = load_network(path)
             sizes = _sizes(network, path, identity.compression == "prune_weights")
             network.to(device, memory_format=torch.channels_last)
             methods = [name for name in settings.methods if identity in compared or name in settings.every]
-            tensors = _extract(network, methods, workload, parent.check)
+            tensors = _extract(network, methods, workload)
             description = {"identity": identity.as_dict(), "sizes": sizes, "methods": methods}
             write_tensors(partial / path.relative_to(models), tensors, description)
             progress.advance(1)
@@ -103,9 +100,7 @@ def _compared(identities: Iterable[Identity], settings: Compared) -> set[Identit
     return set(last.values())
 
 
-def _extract(
-    network: Network, methods: Iterable[str], workload: _Workload, alive: Callable[[], None]
-) -> dict[str, torch.Tensor]:
+def _extract(network: Network, methods: Iterable[str], workload: _Workload) -> dict[str, torch.Tensor]:
     """Logits of all images, and by method name the maps [n, h, w]; `.pairs` and `.absorbed` where they say anything."""
     size, device = workload.settings.batch_size, workload.device
 
@@ -120,7 +115,6 @@ def _extract(
         chosen = workload.chosen(name)
         maps, absorbed = [], []
         for part in np.array_split(chosen, -(-len(chosen) // size)):
-            alive()
             image, label = (torch.from_numpy(of[part]) for of in (workload.pairs.image, workload.pairs.label))
             rows, image_of_pair = torch.unique(image, return_inverse=True)  # each image once, for all of its classes
             found, share = ask.explain(

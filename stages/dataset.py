@@ -9,7 +9,6 @@ from attribution_preservation.data.store import pack
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory, find_voc_root
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run.files import atomic_directory
-from attribution_preservation.pipeline.run.parent import Parent
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.schema.data import Data
@@ -52,14 +51,9 @@ def main(stage: Stage) -> str:
 
 
 def _pack(source: VOCDirectory, out: Path) -> str:
-    parent, progress = Parent(), Progress(0, "packing")
-
-    def step() -> None:
-        parent.check()
-        progress.advance(1)
-
+    progress = Progress(0, "packing")
     with atomic_directory(out) as partial:
-        count = pack(source, partial, step)
+        count = pack(source, partial, lambda: progress.advance(1))
     progress.close()
     return f"{count} images of {len(source.classes)} classes in {out}"
 

@@ -23,11 +23,10 @@ from attribution_preservation.metrics.scoring import (
     teacher_rows,
 )
 from attribution_preservation.pipeline.run.files import atomic_directory
-from attribution_preservation.pipeline.run.layout import Identity, network_files
-from attribution_preservation.pipeline.run.parent import Parent
+from attribution_preservation.pipeline.run.layout import Identity, networks_below
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.run.tensors import read_description, read_tensors, write_tensors
+from attribution_preservation.pipeline.run.tensors import read_arrays, write_tensors
 from attribution_preservation.pipeline.schema.evaluate import Evaluate
 
 REMEDY = "run the stage attribute first"
@@ -48,12 +47,12 @@ def main(stage: Stage) -> str:
     baselines = baseline_scores(pairs, settings.random_seed)
     progress = Progress(len(networks), f"scores of {stage.axes['batch']}", unit="network")
     rows: list[Row] = []
-    parent = Parent()
     with atomic_directory(stage.out) as partial:
         for seed, of_seed in groupby(networks, key=lambda found: found[0].seed):
+            if seed not in teachers:
+                raise UserError(f"maps hold no teacher of seed {seed}; {REMEDY}")
             teacher = Teacher(_evidence(teachers[seed], pairs), pairs)
             for level, members in groupby(of_seed, key=lambda found: found[0].level):
-                parent.check()
                 found = list(members)
                 scored: dict[str, Scored]
                 if level["compression"] == "teacher":
@@ -76,10 +75,12 @@ def main(stage: Stage) -> str:
 
 def _networks(folder: Path) -> list[tuple[Identity, Path]]:
     """Identity and file of every network whose maps lie below a folder, by seed and level, methods in file order."""
-    found = [(Identity(**read_description(path, REMEDY)["identity"]), path) for path in network_files(folder)]
+    found = networks_below(folder, REMEDY)
     if not found:
         raise UserError(f"{folder} holds no maps; {REMEDY}")
-    return sorted(found, key=lambda entry: (entry[0].seed, entry[0].compression, entry[0].student, entry[0].step))
+    return sorted(
+        found.items(), key=lambda entry: (entry[0].seed, entry[0].compression, entry[0].student, entry[0].step)
+    )
 
 
 def _pairs(stage: Stage) -> ScoredPairs:
@@ -96,15 +97,17 @@ def _write_scored(path: Path, scored: Scored, identity: Identity) -> None:
 
 
 def _evidence(path: Path, pairs: ScoredPairs) -> Evidence:
-    tensors, description = read_tensors(path, REMEDY)
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    arrays, description = read_arrays(path, REMEDY)
     every = np.arange(len(pairs.label))
     maps = {
         name: Maps(arrays[name], arrays.get(f"{name}.pairs", every), arrays.get(f"{name}.absorbed"))
         for name in description["methods"]
     }
-    sizes = description["sizes"]
-    return Evidence(maps, arrays["logits"], sizes, sizes.pop("sparsity"))
+    of_pairs = all(len(found.values) == len(found.pairs) <= len(every) for found in maps.values())
+    if arrays["logits"].shape != pairs.labels.shape or not of_pairs:
+        raise UserError(f"{path} is of another data set; {REMEDY}")
+    sizes = dict(description["sizes"])
+    return Evidence(maps, arrays["logits"], sizes, sizes.pop("sparsity", None))
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ import numpy as np
 
 from attribution_preservation.data.inputs import evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
+from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run.files import atomic_directory
-from attribution_preservation.pipeline.run.layout import Identity, network_files
+from attribution_preservation.pipeline.run.layout import Identity, networks_below
 from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.run.tensors import read_description, read_tensors
+from attribution_preservation.pipeline.run.tensors import read_arrays
 from attribution_preservation.pipeline.schema.matching import read_entry
 from attribution_preservation.pipeline.schema.reports import Figures
 from attribution_preservation.reporting.comparison import draw_comparison
@@ -131,10 +132,10 @@ class _Heatmaps:
     def __init__(self, stage: Stage) -> None:
         group, seeds = next(iter(stage.parameters("seed_groups").items()))
         self._seed, self._methods = seeds[0], stage.parameters("evaluate.methods")
-        self._files = {
-            Identity(**read_description(file, REMEDY)["identity"]): file
-            for file in network_files(stage.dep(Path("maps", group)))
-        }
+        self._teacher = Identity("teacher", self._seed)
+        self._files = networks_below(maps := stage.dep(Path("maps", group)), REMEDY)
+        if self._teacher not in self._files:
+            raise UserError(f"{maps} holds no teacher of seed {self._seed}; {REMEDY}")
         self._store, self._size = Store(stage.dep(Path("data/dataset"))), stage.parameters("input.size")
         self._positions = self._store.part("val")
         self._pairs = scored_pairs(self._store, self._positions, self._size)
@@ -142,17 +143,17 @@ class _Heatmaps:
 
     def draw(self, level: Level, path: Path) -> None:
         """The grid of one student: its teacher, and its network under each method."""
-        wanted = {"Teacher": Identity("teacher", self._seed)} | {
+        wanted = {"Teacher": self._teacher} | {
             display_name(method or level.compression): Identity(
                 level.compression, self._seed, level.student, method, level.iteration or 0, level.epoch
             )
             for method in [*self._methods, ""]
         }
         evidence = {
-            name: read_tensors(self._files[found], REMEDY)[0] for name, found in wanted.items() if found in self._files
+            name: read_arrays(self._files[found], REMEDY)[0] for name, found in wanted.items() if found in self._files
         }
         pairs, store = self._pairs, self._store
-        predicted = {name: e["logits"].numpy()[pairs.image, pairs.label] > 0 for name, e in evidence.items()}
+        predicted = {name: e["logits"][pairs.image, pairs.label] > 0 for name, e in evidence.items()}
         everyone = np.logical_and.reduce(list(predicted.values()))
         choices = (everyone, predicted["Teacher"], np.ones(len(pairs), dtype=bool))
         candidates = next(found for choice in choices if len(found := np.flatnonzero(choice)) >= self._rows)
@@ -163,7 +164,7 @@ class _Heatmaps:
                 store.classes[pairs.label[pair]],
                 image.permute(1, 2, 0).numpy(),
                 pairs.masks[pairs.mask_row[pair]] == pairs.label[pair] + 1,
-                {name: e["grad_cam"][pair].numpy() for name, e in evidence.items()},
+                {name: e["grad_cam"][pair] for name, e in evidence.items()},
             )
             for pair, image in zip(chosen, images, strict=True)
         ]

@@ -20,16 +20,16 @@ from attribution_preservation.attribution.methods import Attribution
 from attribution_preservation.attribution.randomization import cascade
 from attribution_preservation.data.inputs import Normalize, evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
+from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.probing import Look, Prober, View
 from attribution_preservation.metrics.scoring import Row, Scored
 from attribution_preservation.models.files import load_network
 from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.files import atomic_directory
-from attribution_preservation.pipeline.run.layout import Identity, network_files
-from attribution_preservation.pipeline.run.parent import Parent
+from attribution_preservation.pipeline.run.layout import Identity, networks_below
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.run.tensors import read_description, write_tensors
+from attribution_preservation.pipeline.run.tensors import write_tensors
 from attribution_preservation.pipeline.schema.attribute import Attribute, Compared
 from attribution_preservation.pipeline.schema.data import Input
 from attribution_preservation.pipeline.schema.probe import Probe
@@ -43,9 +43,13 @@ def main(stage: Stage) -> str:
     """Ask the networks of one group of seeds."""
     probing, compared = _Probing(stage), stage.parameters("evaluate.methods")
     models = stage.dep(Path("models", stage.axes["group"]))
-    files = {Identity(**read_description(path, REMEDY)["identity"]): path for path in network_files(models)}
+    files = networks_below(models, REMEDY)
     students = _students(files, probing.compared)
     teachers = {identity.seed: identity for identity in files if identity.compression == "teacher"}
+    orphans = [files[identity] for identity in students if identity.seed not in teachers]
+    if orphans or not teachers:
+        whose = f" of {orphans[0]}" if orphans else ""
+        raise UserError(f"{models} lacks the teacher{whose}; {REMEDY}")
     progress = Progress(len(students) + len(teachers), "probes", unit="network")
     rows: list[Row] = []
     with atomic_directory(stage.out) as folder:
@@ -91,11 +95,9 @@ class _Probing:
         self._images = evaluation_images(store, positions, shown.size)
         colour = (255 * torch.tensor(shown.mean)).round().to(torch.uint8)
         self._prober = Prober(self._settings, self._pairs, self._images, store.labels(positions), colour)
-        self._alive = Parent().check
 
     def teacher(self, file: Path, stranger: Path | None, keep: Callable[[Scored], None]) -> Iterator[Row]:
         """What a teacher answers; it is the one of the students that follow."""
-        self._alive()
         network = self._load(file)
         view, prober = self._view(network), self._prober
         self._look, self._inside = prober.look(view), prober.inside(view)
@@ -126,7 +128,6 @@ class _Probing:
         """
         networks = {identity: self._load(file) for identity, file in files.items()}
         for identity, network in networks.items():
-            self._alive()
             for row in self._prober.likeness(self._prober.inside(self._view(network)), self._inside):
                 yield {"method": identity.method or None, **row}
         if not last:
@@ -137,7 +138,6 @@ class _Probing:
         common = np.logical_and.reduce([self._predicted, *(deciding or predicted.values())])
         yield from self._prober.removal_rows(self._removal, {"common": common}, method="teacher")
         for identity, look in looks.items():
-            self._alive()
             populations = {"own": predicted[identity], "common": common, "all": np.ones_like(common)}
             for row in self._student(networks[identity], look, populations, partial(keep, identity)):
                 yield {"method": identity.method or None, **row}

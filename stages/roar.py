@@ -23,9 +23,9 @@ from attribution_preservation.models.files import load_network
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.vgg import build
 from attribution_preservation.pipeline.run.files import atomic_file
-from attribution_preservation.pipeline.run.layout import Identity, network_files, seed_folder
+from attribution_preservation.pipeline.run.layout import Identity, networks_below, seed_folder
 from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.run.tensors import read_description, write_tensors
+from attribution_preservation.pipeline.run.tensors import write_tensors
 from attribution_preservation.pipeline.schema.roar import Roar
 from attribution_preservation.training.objective import TaskObjective
 from attribution_preservation.training.run import Run, Workplace, train_all
@@ -150,6 +150,8 @@ def _sources(models: Path, folders: dict[str, str], settings: Roar) -> Iterator[
     if not settings.students:
         return
     teachers = _last(models / folders["teacher"])
+    if not teachers:
+        raise UserError(f"{models / folders['teacher']} holds no teacher; {REMEDY}")
     for identity, file in teachers.items():
         yield Source("teacher", identity, file, "grad_cam")
         yield Source("other_images", identity, file, OTHERS)
@@ -166,7 +168,7 @@ def _sources(models: Path, folders: dict[str, str], settings: Roar) -> Iterator[
 
 def _last(folder: Path) -> dict[Identity, Path]:
     """The last network of every run, by method and seed."""
-    found = {Identity(**read_description(path, REMEDY)["identity"]): path for path in network_files(folder)}
+    found = networks_below(folder, REMEDY)
     last: dict[tuple[str, int], Identity] = {}
     for identity in sorted(found, key=lambda identity: identity.step):
         last[identity.method, identity.seed] = identity
@@ -181,7 +183,6 @@ def _order(source: Source, place: Workplace, batch_size: int) -> dict[int, np.nd
     positions = store.part("train") + store.part("val")
     found = {}
     for start in range(0, len(positions), batch_size):
-        place.alive()
         part = positions[start : start + batch_size]
         values = np.zeros((len(part), size, size), dtype=np.float32)  # without a network all pixels are alike
         if network is not None:

@@ -1,1 +1,0 @@
-"""Attribution methods: map = f(network, images, classes)."""

@@ -1,1 +1,0 @@
-"""Networks that leave the project: exported, with their explanation."""

@@ -31,7 +31,6 @@ class Trainer:
         device, precision: as Lightning Fabric names them.
         progress: of the whole run, counted in images; the caller closes it.
         save: called after every epoch with the state that resumes there.
-        alive: called every few steps; raises where the run must stop.
     """
 
     def __init__(
@@ -45,11 +44,10 @@ class Trainer:
         precision: str,
         progress: Progress,
         save: Callable[[Checkpoint], None],
-        alive: Callable[[], None],
     ) -> None:
         self._objective = objective.to(memory_format=torch.channels_last)
         self._batches, self._normalize, self._key = batches, normalize, key
-        self._progress, self._save, self._alive = progress, save, alive
+        self._progress, self._save = progress, save
         self._fabric = Fabric(accelerator=device, devices=1, precision=precision)
         self.student: nn.Module = objective.student
         self.log: list[dict[str, Any]] = []
@@ -128,7 +126,6 @@ class Trainer:
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0) + value.detach()
             if step % _LOOK_EVERY == 0 or step == steps:
-                self._alive()
                 mean = float(sums["loss"]) / step
                 if not torch.isfinite(sums["loss"]):
                     raise UserError(

@@ -10,12 +10,10 @@ from torch import nn
 
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.data.store import Images, Store
-from attribution_preservation.errors import UserError
 from attribution_preservation.models.files import load_network, save_network
 from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.files import atomic_directory, write_text
 from attribution_preservation.pipeline.run.layout import Identity
-from attribution_preservation.pipeline.run.parent import Parent
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.resume import ResumeFolder, fingerprint, resume_folder
 from attribution_preservation.pipeline.run.stage import Stage
@@ -59,7 +57,6 @@ class Workplace:
     folder: ResumeFolder
     runtime: Runtime
     device: Device
-    alive: Callable[[], None]
 
     def __post_init__(self) -> None:
         self.start = load_checkpoint(self.folder.state)
@@ -107,7 +104,6 @@ class Workplace:
             precision=self.runtime.precision,
             progress=self._progress,
             save=self._save,
-            alive=self.alive,
         )
 
     def fit_once(self, objective: nn.Module, schedule: Optimization) -> None:
@@ -141,19 +137,14 @@ def train_all(stage: Stage, runs: Iterable[Run], train: Callable[[Workplace], No
         train: does one run, from where it stopped; ends with `Workplace.finish` or `Workplace.fit_once`.
     """
     runtime = stage.section("runtime", Runtime)
-    device, alive = set_up(runtime), Parent().check
+    device = set_up(runtime)
     results: list[tuple[Path, ResumeFolder]] = []
     for run in runs:
         # The folder of teachers is a dependency; a run reads one of them.
         inputs = run.inputs | ({run.teacher.parents[1]: [run.teacher]} if run.teacher else {})
         with resume_folder(fingerprint(stage, run.identity.seed, run.settings, inputs, device.versions)) as folder:
             if not folder.complete:
-                try:
-                    train(Workplace(stage, run, folder, runtime, device, alive))
-                except torch.OutOfMemoryError:
-                    raise UserError(
-                        "the device's memory is full; lower optimization.batch_size, or steps of integrated_gradients"
-                    ) from None
+                train(Workplace(stage, run, folder, runtime, device))
             results.append((run.below, folder))
     with atomic_directory(stage.out) as partial:
         for below, folder in results:

@@ -5,17 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
+import torch
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run import parent as parent_module
 from attribution_preservation.pipeline.run.files import atomic_directory, atomic_file, digest, files_below, write_json
-from attribution_preservation.pipeline.run.layout import Identity, network_files
-from attribution_preservation.pipeline.run.parent import Parent
+from attribution_preservation.pipeline.run.layout import Identity, network_files, networks_below, told_identity
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.resume import fingerprint, resume_folder
 from attribution_preservation.pipeline.run.stage import instances, read_yaml, strays
+from attribution_preservation.pipeline.run.tensors import read_arrays, write_tensors
 
 DVC = """
 stages:
@@ -197,16 +196,49 @@ def test_a_killed_holder_leaves_no_lock(root):
         assert not folder.complete
 
 
-def test_a_stage_stops_when_the_dvc_that_started_it_is_gone(monkeypatch):
+WATCHED = """
+import sys, time
+import psutil
+from attribution_preservation.pipeline.run import parent
+parent._starter = lambda: psutil.Process(int(sys.argv[1])) if len(sys.argv) > 1 else None
+parent.end_with_dvc("teacher")
+print("at work", flush=True)
+time.sleep(60)
+"""
+
+
+def watched(*arguments, **variables):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **variables}
+    return subprocess.Popen(
+        [sys.executable, "-c", WATCHED, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def test_a_stage_ends_with_the_dvc_that_started_it():
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as dvc:
-        monkeypatch.setattr(parent_module, "_is_dvc", lambda process: process.pid == dvc.pid)
-        monkeypatch.setattr(psutil.Process, "parents", lambda self: [psutil.Process(dvc.pid)])
-        parent = Parent()
-        parent.check()
-        dvc.kill()
-        psutil.wait_procs([psutil.Process(dvc.pid)] if psutil.pid_exists(dvc.pid) else [])
-        with pytest.raises(UserError, match=rf"dvc \(process {dvc.pid}\) has ended"):
-            parent.check()
+        with watched(str(dvc.pid), DVC_STAGE="teacher@all") as stage_process:
+            assert stage_process.stdout.readline() == "at work\n"
+            dvc.kill()
+            _, told = stage_process.communicate()
+        assert stage_process.returncode == 2
+        assert told == "teacher: error: dvc has ended, so this stage stops; run dvc repro to go on\n"
+
+
+def test_a_stage_whose_dvc_ended_before_it_began_does_not_begin():
+    with watched(DVC_STAGE="teacher@all") as stage_process:
+        made, told = stage_process.communicate()
+    assert (stage_process.returncode, made) == (2, "")
+    assert told.startswith("teacher: error: dvc has ended")
+
+
+def test_a_stage_that_nobody_started_waits_for_nobody():
+    with watched() as stage_process:
+        assert stage_process.stdout.readline() == "at work\n"
+        stage_process.kill()
 
 
 class Broken(Exception):
@@ -269,7 +301,7 @@ def test_every_network_of_a_run_has_a_file_name_of_its_own():
     assert Identity("prune_weights", 0, "iterative", "swa", 3, 0).file_name == "iteration-03-epoch-00.safetensors"
     assert Identity("teacher", 0).file_name == "network.safetensors"
     kept = Identity("distill", 1, "half", "swa", epoch=7)
-    assert Identity(**kept.as_dict()) == kept
+    assert told_identity({"identity": kept.as_dict()}, Path("a"), "") == kept
 
 
 def test_network_files_are_found_in_one_order_without_partial_ones(tmp_path):
@@ -280,6 +312,33 @@ def test_network_files_are_found_in_one_order_without_partial_ones(tmp_path):
         "a/1.safetensors",
         "b/2.safetensors",
     ]
+
+
+@pytest.mark.parametrize(
+    "told", [None, [], {"seed": 0}, {"compression": "a", "seed": 0, "x": 1}, {"compression": [], "seed": 0},
+             {"compression": "a", "seed": True}, {"compression": "a", "seed": "0"}],
+)  # fmt: skip
+def test_an_identity_that_no_network_has_is_refused(tmp_path, told):
+    write_tensors(tmp_path / "a.safetensors", {}, {"identity": told})
+    with pytest.raises(UserError, match=r"a\.safetensors does not say which network it is of; mend it"):
+        networks_below(tmp_path, "mend it")
+
+
+def test_two_files_of_one_network_are_refused(tmp_path):
+    for name in ("a", "b"):
+        write_tensors(tmp_path / f"{name}.safetensors", {}, {"identity": Identity("teacher", 0).as_dict()})
+    with pytest.raises(UserError, match=r"b\.safetensors and .*a\.safetensors are of the same network"):
+        networks_below(tmp_path, "mend it")
+
+
+def test_what_a_file_lacks_is_named(tmp_path):
+    write_tensors(tmp_path / "a.safetensors", {"map": torch.ones(2)}, {"size": 1})
+    arrays, description = read_arrays(tmp_path / "a.safetensors", "mend it")
+    assert arrays["map"].tolist() == [1, 1]
+    assert (description["size"], description.get("other")) == (1, None)
+    for asked in (lambda: arrays["logits"], lambda: description["logits"]):
+        with pytest.raises(UserError, match=r"a\.safetensors holds no logits; mend it"):
+            asked()
 
 
 def test_progress_without_a_terminal_is_plain_lines(capsys):

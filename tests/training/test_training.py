@@ -52,7 +52,7 @@ def network():
     return VGG((4, "M", 4, "M"), classes=20, input_size=8, dropout=0.5)
 
 
-def make_trainer(student, store, optimization, *, key, save=lambda checkpoint: None, alive=lambda: None):
+def make_trainer(student, store, optimization, *, key, save=lambda checkpoint: None):
     return Trainer(
         TaskObjective(student),
         Batches(store, 8, optimization, workers=0),
@@ -62,7 +62,6 @@ def make_trainer(student, store, optimization, *, key, save=lambda checkpoint: N
         precision="32-true",
         progress=Progress(0, "test"),
         save=save,
-        alive=alive,
     )
 
 
@@ -183,16 +182,6 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_saves_nothing(store, tmp_pa
     with pytest.raises(UserError, match=r"the loss is not finite .*learning_rate"):
         train(store, broken, tmp_path / "state")
     assert not (tmp_path / "state").exists()
-
-
-def test_a_run_whose_parent_has_died_stops(store):
-    def alive():
-        raise UserError("dvc has ended")
-
-    optimization = schedule()
-    trainer = make_trainer(network(), store, optimization, key=("k",), alive=alive)
-    with pytest.raises(UserError, match="dvc has ended"):
-        trainer.fit(optimization)
 
 
 def test_a_damaged_checkpoint_is_named(store, tmp_path):

@@ -1,9 +1,12 @@
 """Which network a file holds, and the file's name; every network and map file says it in its own metadata."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.run.tensors import read_description
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Identity:
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """As files hold it; `Identity(**found)` is the way back."""
+        """As files hold it; `told_identity` is the way back."""
         return asdict(self)
 
 
@@ -61,3 +64,40 @@ def seed_folder(seed: int) -> str:
 def network_files(folder: Path) -> Iterator[Path]:
     """The network or map files below a folder, in an order that does not depend on the file system."""
     yield from sorted(path for path in folder.rglob("*.safetensors") if not path.name.startswith("."))
+
+
+def told_identity(description: Mapping[str, Any], path: Path, remedy: str) -> Identity:
+    """The identity that a file's description tells.
+
+    Raises:
+        UserError: it tells none, or one that no network has.
+    """
+    told = description["identity"]
+    try:
+        identity = Identity(**told)
+    except TypeError:
+        raise UserError(f"{path} does not say which network it is of; {remedy}") from None
+    words = (identity.compression, identity.student, identity.method)
+    numbers = (identity.seed, identity.iteration, identity.epoch or 0)
+    if not all(isinstance(word, str) for word in words) or not all(type(number) is int for number in numbers):
+        raise UserError(f"{path} does not say which network it is of; {remedy}")
+    return identity
+
+
+def networks_below(folder: Path, remedy: str) -> dict[Identity, Path]:
+    """Identity and file of every network, or of what was made of each, below a folder, in the order of the files.
+
+    Args:
+        folder: where they lie.
+        remedy: what the user can do where a file is damaged, for the message.
+
+    Raises:
+        UserError: a file is damaged, or two are of one network.
+    """
+    found: dict[Identity, Path] = {}
+    for path in network_files(folder):
+        identity = told_identity(read_description(path, remedy), path, remedy)
+        if identity in found:
+            raise UserError(f"{path} and {found[identity]} are of the same network; {remedy}")
+        found[identity] = path
+    return found

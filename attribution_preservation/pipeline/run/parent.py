@@ -1,26 +1,67 @@
-"""The DVC process above a stage: when it is gone, the stage must stop by itself."""
+"""The DVC process above a stage: when it is gone, the stage must stop by itself.
 
+When DVC is killed, its child is not told and would go on writing into outputs that the next DVC run deletes.
+"""
+
+import os
+import sys
+import threading
+import time
 from pathlib import Path
 
 import psutil
 
-from attribution_preservation.errors import UserError
+_EVERY = 0.5  # seconds between two looks
 
 
-class Parent:
-    """The DVC process that started this one, if one did.
+def end_with_dvc(name: str) -> None:
+    """End this process, at whatever it is, within a second of the end of the DVC process that started it, if one did.
 
-    When DVC is killed, its child is not told and would go on writing into outputs that the next DVC run deletes.
+    What is being written then is left as after a kill: beside its place, where the next start clears it away.
+
+    Args:
+        name: the stage's, for the message.
     """
+    if "DVC_STAGE" not in os.environ:  # set by DVC for the commands that it runs
+        return
+    dvc = _starter()
+    if dvc is None:  # it ended while this process was importing its modules
+        _end(name)
+    else:
+        threading.Thread(target=_watch, args=(name, dvc), daemon=True).start()
 
-    def __init__(self) -> None:
-        ancestors = psutil.Process().parents()
-        self._dvc = next((p for p in ancestors if _is_dvc(p)), None)
 
-    def check(self) -> None:
-        """Raise if the DVC process that started this one is gone."""
-        if self._dvc is not None and not _alive(self._dvc):
-            raise UserError(f"dvc (process {self._dvc.pid}) has ended, so this stage stops; run dvc repro to go on")
+def _watch(name: str, dvc: psutil.Process) -> None:
+    while _alive(dvc):
+        time.sleep(_EVERY)
+    _end(name)
+
+
+def _end(name: str) -> None:
+    try:
+        print(f"{name}: error: dvc has ended, so this stage stops; run dvc repro to go on", file=sys.stderr, flush=True)
+    finally:  # whoever read that may have gone with DVC
+        # The main thread may be anywhere, and must not come to the end of a write that DVC no longer knows of.
+        os._exit(2)
+
+
+def _starter() -> psutil.Process | None:
+    """The nearest ancestor that is DVC, on the command line or in a program of somebody's own."""
+    ancestors = psutil.Process().parents()
+    programs = (process for process in ancestors if _words(process)[:1] and "python" in Path(_words(process)[0]).name)
+    return next((process for process in ancestors if _is_dvc(process)), next(programs, None))
+
+
+def _is_dvc(process: psutil.Process) -> bool:
+    words = _words(process)[:3]
+    return any(Path(word).name in ("dvc", "dvc.exe") for word in words) or "-m dvc" in " ".join(words)
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def _alive(process: psutil.Process) -> bool:
@@ -28,11 +69,3 @@ def _alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
-
-
-def _is_dvc(process: psutil.Process) -> bool:
-    try:
-        words = process.cmdline()[:3]
-    except psutil.Error:
-        return False
-    return any(Path(word).name in ("dvc", "dvc.exe") for word in words) or "-m dvc" in " ".join(words)

@@ -7,7 +7,6 @@ another folder, and nothing stale can be picked up.
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,13 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run.files import atomic_directory, digest, files_below, write_text
+from attribution_preservation.pipeline.run.lock import STATE, held
 from attribution_preservation.pipeline.run.stage import Stage
-
-ROOT = Path(".resume")
 
 
 def fingerprint(
@@ -115,18 +111,7 @@ def resume_folder(key: str) -> Iterator[ResumeFolder]:
     Raises:
         UserError: another process holds the lock; the message says which.
     """
-    folder = ROOT / key
-    (folder / "work").mkdir(parents=True, exist_ok=True)
-    holder = folder / "holder"
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        who = holder.read_text() if holder.exists() else "another process"
-        raise UserError(f"{who} is working on this very run ({folder}); wait for it, or stop it first") from None
-    try:
-        holder.write_text(f"process {os.getpid()} on {platform.node()}")
+    folder = STATE / key
+    with held(folder, "this very run"):
+        (folder / "work").mkdir(exist_ok=True)
         yield ResumeFolder(folder)
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()

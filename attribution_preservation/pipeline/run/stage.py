@@ -20,6 +20,8 @@ import yaml
 from pydantic import BaseModel, TypeAdapter
 
 from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.run.lock import STATE, held
+from attribution_preservation.pipeline.run.parent import end_with_dvc
 from attribution_preservation.pipeline.schema.base import validate
 
 Section = TypeVar("Section", bound=BaseModel)
@@ -35,6 +37,11 @@ class Stage:
     axes: dict[str, str]
     declaration: dict[str, Any]
     values: dict[str, Any]
+
+    @property
+    def instance(self) -> str:
+        """Its name as DVC tells it, e.g. `distill@half-swa-all`."""
+        return "@".join(filter(None, (self.name, "-".join(self.axes.values()))))
 
     @property
     def deps(self) -> list[Path]:
@@ -103,7 +110,7 @@ class Stage:
 
 
 def lookup(values: dict[str, Any], key: str) -> Any:
-    """Value at a dotted key.
+    """Value of params.yaml at a dotted key.
 
     Raises:
         UserError: there is no such key.
@@ -116,6 +123,30 @@ def lookup(values: dict[str, Any], key: str) -> Any:
     return value
 
 
+def _declarations() -> dict[str, Any]:
+    """What dvc.yaml declares, by stage.
+
+    Raises:
+        UserError: it declares nothing.
+    """
+    stages = read_yaml(Path("dvc.yaml")).get("stages")
+    if not isinstance(stages, dict) or not all(isinstance(stage, dict) for stage in stages.values()):
+        raise UserError("dvc.yaml: stages is missing or no mapping of stages; restore the file")
+    return stages
+
+
+def _declaration(name: str) -> dict[str, Any]:
+    """What dvc.yaml declares for one stage.
+
+    Raises:
+        UserError: nothing.
+    """
+    stages = _declarations()
+    if name not in stages:
+        raise UserError(f"dvc.yaml has no stage {name}; restore the file")
+    return stages[name]
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping, without any tag that makes objects.
 
@@ -126,7 +157,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run this in the project's root folder") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    # ValueError: bytes that are no text, a date or a number that there is not.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(value, dict):
         raise UserError(f"{path} does not hold a mapping; compare with the files in params/")
@@ -136,7 +168,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def instances(name: str, chosen: dict[str, str] | None = None) -> Iterator[Stage]:
     """Every instance of a stage that dvc.yaml and params.yaml define, restricted to the chosen values of its axes."""
     values = read_yaml(Path("params.yaml"))
-    declaration = read_yaml(Path("dvc.yaml"))["stages"][name]
+    declaration = _declaration(name)
     axes = {axis: _axis_values(spec, values) for axis, spec in declaration.get("matrix", {}).items()}
     for axis, value in (chosen or {}).items():
         if value not in axes.get(axis, []):
@@ -152,7 +184,7 @@ def strays() -> list[Path]:
     An earlier profile leaves such folders behind, since DVC forgets an instance that its graph no longer has. They
     would be hashed with the folders that hold them.
     """
-    names = [name for name, stage in read_yaml(Path("dvc.yaml"))["stages"].items() if "matrix" in stage]
+    names = [name for name, declaration in _declarations().items() if "matrix" in declaration]
     owned = {out for name in names for stage in instances(name) for out in stage.outs}
     above = {parent for out in owned for parent in out.parents if parent != Path(".")}
     found = [child for folder in above if folder.is_dir() for child in folder.iterdir()]
@@ -161,7 +193,9 @@ def strays() -> list[Path]:
 
 def _axis_values(spec: Any, values: dict[str, Any]) -> list[str]:
     if isinstance(spec, str) and (match := _TEMPLATE.fullmatch(spec)):
-        spec = lookup(values, match[1].strip())
+        spec = lookup(values, key := match[1].strip())
+        if not isinstance(spec, list | dict):
+            raise UserError(f"params.yaml: {key} is neither a list nor a mapping; compare with the files in params/")
     return [str(value) for value in spec]
 
 
@@ -169,33 +203,67 @@ def run(name: str, main: Callable[[Stage], str]) -> None:
     """Run the instances of a stage that the command line asks for (all of them where it names none).
 
     `main` does one instance and returns the line that tells the user what was made. A foreseeable failure ends the
-    process with one line and exit code 2; `--debug` shows where it came from.
+    process with one line and exit code 2 (docs/errors.md); `--debug` shows where it came from. So does the end of the
+    DVC process that started the stage.
     """
     parser = argparse.ArgumentParser(prog=f"python -m stages.{name}", description=sys.modules["__main__"].__doc__)
     parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
     debug = "--debug" in sys.argv
     try:
-        for axis in read_yaml(Path("dvc.yaml"))["stages"][name].get("matrix", {}):
+        end_with_dvc(name)
+        for axis in _declaration(name).get("matrix", {}):
             parser.add_argument(f"--{axis}", help="one value of this axis of the stage's matrix (default: all)")
         arguments = vars(parser.parse_args())
         debug = arguments.pop("debug")
         for stage in instances(name, {axis: value for axis, value in arguments.items() if value is not None}):
-            print(f"{name}: {main(stage)}", flush=True)
-    except (UserError, OSError) as error:
-        if debug:
-            traceback.print_exc()
-        print(f"{name}: error: {_in_one_line(error)}", file=sys.stderr, flush=True)
-        sys.exit(2)
+            with held(STATE / "stages" / stage.instance, stage.instance):
+                print(f"{name}: {main(stage)}", flush=True)
     except KeyboardInterrupt:
         print(f"{name}: interrupted; the same command goes on where it stopped", file=sys.stderr, flush=True)
         # 128 + SIGINT, as a shell reports it. os._exit: worker threads must not delay the end.
         os._exit(130)
+    except Exception as error:
+        told = _foreseen(error)
+        if told is None:
+            raise
+        if debug:
+            traceback.print_exc()
+        print(f"{name}: error: {_in_one_line(told)}", file=sys.stderr, flush=True)
+        sys.exit(2)
 
 
-def _in_one_line(error: Exception) -> str:
-    if isinstance(error, OSError):
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REMEDIES = {
+    errno.EACCES: "give yourself the right to it, or work in a folder of your own",
+    errno.EPERM: "give yourself the right to it, or work in a folder of your own",
+    errno.EROFS: "work in a folder that can be written",
+    errno.ENOENT: "it was removed while this stage ran; run dvc repro to go on",
+    errno.EIO: "the disk fails; put the project on another one",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+
+
+def _foreseen(error: Exception) -> str | None:
+    """What to tell the user of a failure that has a known cause and remedy; None of any other."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno != errno.ENOMEM:
         where = f" ({error.filename})" if error.filename else ""
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in _FULL:
             return f"no space left for writing{where}; free some and run the same command again, finished work is kept"
-        return f"{error.strerror or error}{where}"
-    return " ".join(str(error).split())
+        remedy = _REMEDIES.get(error.errno or 0, "mend that and run the same command again")
+        return f"{error.strerror or error}{where}; {remedy}"
+    # By name: not every stage imports torch, whose processor allocator tells by its words alone.
+    if (
+        isinstance(error, MemoryError | OSError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
+    ):
+        return "memory is full; lower optimization.batch_size, steps of integrated_gradients or attribute.batch_size"
+    return None
+
+
+def _in_one_line(text: str) -> str:
+    # A file's name may hold line breaks and letters that move the cursor.
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(printable.split())

@@ -1,11 +1,13 @@
 """Tensors on disk: safetensors, written atomically, never a pickle."""
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -27,8 +29,24 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], description: 
         partial.write_bytes(save(stored, {_KEY: json.dumps(dict(description))}))
 
 
+class Content(dict[str, Any]):
+    """What a file holds by name; to ask for something that it lacks is a `UserError`.
+
+    Args:
+        values: by name.
+        path, remedy: the file, and what the user can do about it, for the message.
+    """
+
+    def __init__(self, values: Mapping[str, Any], path: Path, remedy: str) -> None:
+        super().__init__(values)
+        self._path, self._remedy = path, remedy
+
+    def __missing__(self, name: str) -> Any:
+        raise UserError(f"{self._path} holds no {name}; {self._remedy}")
+
+
 def read_tensors(path: Path, remedy: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read what `write_tensors` wrote: tensors, on the CPU, and their description.
+    """Read what `write_tensors` wrote: tensors, on the CPU, and their description, both as `Content`.
 
     Args:
         path: the file.
@@ -39,7 +57,17 @@ def read_tensors(path: Path, remedy: str) -> tuple[dict[str, torch.Tensor], dict
     """
     with _opened(path, remedy) as stored:
         tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a mapping)
-        return tensors, _description(path, stored, remedy)
+        return Content(tensors, path, remedy), _description(path, stored, remedy)
+
+
+def read_arrays(path: Path, remedy: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """As `read_tensors`, in NumPy."""
+    tensors, description = read_tensors(path, remedy)
+    try:
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    except TypeError as error:  # NumPy lacks some of torch's types
+        raise UserError(f"{path} was not written by this project ({error}); {remedy}") from None
+    return Content(arrays, path, remedy), description
 
 
 def read_description(path: Path, remedy: str) -> dict[str, Any]:
@@ -50,13 +78,15 @@ def read_description(path: Path, remedy: str) -> dict[str, Any]:
 
 def _description(path: Path, stored: Any, remedy: str) -> dict[str, Any]:
     try:
-        return dict(json.loads((stored.metadata() or {})[_KEY]))
-    except (KeyError, TypeError, ValueError):
+        return Content(json.loads((stored.metadata() or {})[_KEY]), path, remedy)
+    except (KeyError, TypeError, ValueError, RecursionError):
         raise UserError(f"{path} was not written by this project; {remedy}") from None
 
 
 @contextmanager
 def _opened(path: Path, remedy: str) -> Iterator[Any]:
+    # The library opens files without Python's doing; whoever listens to what a process opens is told here.
+    sys.audit("open", str(path), "r", 0)
     try:
         with safe_open(path, framework="pt") as stored:
             yield stored
