@@ -98,16 +98,21 @@ def _write_scored(path: Path, scored: Scored, identity: Identity) -> None:
 
 def _evidence(path: Path, pairs: ScoredPairs) -> Evidence:
     arrays, description = read_arrays(path, REMEDY)
+    methods, sizes = description["methods"], description["sizes"]
+    if not isinstance(methods, list) or not isinstance(sizes, dict):
+        raise UserError(f"{path} does not say which methods and sizes it is of; {REMEDY}")
     every = np.arange(len(pairs.label))
     maps = {
         name: Maps(arrays[name], arrays.get(f"{name}.pairs", every), arrays.get(f"{name}.absorbed"))
-        for name in description["methods"]
+        for name in map(str, methods)
     }
     of_pairs = all(len(found.values) == len(found.pairs) <= len(every) for found in maps.values())
     if arrays["logits"].shape != pairs.labels.shape or not of_pairs:
         raise UserError(f"{path} is of another data set; {REMEDY}")
-    sizes = dict(description["sizes"])
-    return Evidence(maps, arrays["logits"], sizes, sizes.pop("sparsity", None))
+    if not all(np.isfinite(values).all() for values in (arrays["logits"], *(found.values for found in maps.values()))):
+        raise UserError(f"{path} holds what is infinite or no number; {REMEDY}")
+    figures = {name: value for name, value in sizes.items() if name != "sparsity"}
+    return Evidence(maps, arrays["logits"], figures, sizes.get("sparsity"))
 
 
 if __name__ == "__main__":

@@ -59,6 +59,7 @@ def main(stage: Stage) -> str:
     files = result_files(stage.parameters("seed_groups"), stage.parameters("batches"))
     results = read_results([stage.dep(path) for path in files], stage.parameters("profile"))
     tests = read_tests(stage.dep(Path("analysis/significance.csv")))
+    heatmaps = _Heatmaps(stage)
     along = {
         f"{compression}_{student}": course
         for compression in compressions(results)
@@ -108,7 +109,6 @@ def main(stage: Stage) -> str:
         draw_robustness(results, methods, folder / "robustness.png")
         for level in roars(results):
             draw_roar(results, level, methods, folder / f"roar_{level.student}.png")
-        heatmaps = _Heatmaps(stage)
         for compression in compressions(results):
             heatmaps.draw(last_levels(results, compression)[0], folder / f"heatmaps_{compression}.png")
     with atomic_directory(plots) as folder:

@@ -104,6 +104,8 @@ def read_frame(path: Path, columns: Iterable[str], numbers: Iterable[str], remed
         raise UserError(f"{path} is missing; {remedy}") from None
     except ValueError as error:  # pandas' and those of text that is none
         raise UserError(f"{path} is not readable as CSV: {error}; {remedy}") from None
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise UserError(f"{path} has more cells than columns; {remedy}")
     if lacking := [column for column in columns if column not in frame]:
         raise UserError(f"{path} lacks the column {lacking[0]}; {remedy}")
     for column in numbers:

@@ -72,6 +72,7 @@ MISTAKES = {
     "teacher.architecture": ("vgg19", "vgg6_bn"),
     "runtime.device": ("tpu", "auto"),
     "runtime.deterministic": (1, "valid boolean"),
+    "runtime.cpu_threads": (10**30, "runtime.cpu_threads: more than 4096"),
     "data.checksum": ("abc", "pattern"),
     "runtime": (
         {"device": "mps", "precision": "32-true", "cpu_threads": 1, "workers": 0, "deterministic": True},

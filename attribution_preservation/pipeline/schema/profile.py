@@ -39,6 +39,7 @@ from attribution_preservation.pipeline.schema.teacher import Teacher
 
 Folder = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)?$")]
 COMPRESSIONS = ("prune_weights", "prune_channels", "distill", "scratch")
+_MOST_THREADS = 4096
 
 
 class Folders(Section):
@@ -88,6 +89,8 @@ class Profile(Section):
         seeds = [seed for group in self.seed_groups.values() for seed in group]
         if len(seeds) != len(set(seeds)):
             raise ValueError("seed_groups: a seed stands there twice; every seed is one run")
+        if self.runtime.cpu_threads > _MOST_THREADS:
+            raise ValueError(f"runtime.cpu_threads: more than {_MOST_THREADS}, which no machine has")
         self._check_folders()
         self._check_matchings()
         for key, schedule in self._schedules():
