@@ -11,7 +11,7 @@ import torch
 from attribution_preservation.errors import UserError
 from benchmarks.report import Report
 
-NAMES = ("pipeline", "matching", "deploy", "attribution", "localization")
+NAMES = ("pipeline", "matching", "deploy", "attribution", "localization", "faults")
 
 
 def main() -> None:

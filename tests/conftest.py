@@ -1,5 +1,8 @@
 """Toy data sets and networks, small enough to be checked by hand."""
 
+import copy
+import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +19,16 @@ from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory
 from attribution_preservation.models.vgg import VGG
 
 PROJECT = Path(__file__).parents[1]
+SITE = PROJECT / "tests" / "faults" / "site"
+ORDER = (
+    "check", "dataset", "teacher", "prune_weights", "prune_channels", "distill", "scratch", "attribute", "evaluate",
+    "probe", "roar", "analysis", "figures", "tables",
+)  # fmt: skip
+# What differs between two machines, and may change nothing.
+ELSEWHERE = {
+    "OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "3", "PYTHONHASHSEED": "7",
+    "TZ": "Pacific/Auckland",
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +81,10 @@ def write_splits(root: Path, train: list[str], val: list[str]):
 @pytest.fixture
 def voc(tmp_path):
     """A VOC directory with two training images and two for evaluation, of different sizes."""
-    root = tmp_path / "VOCdevkit" / "VOC2012"
+    return make_voc(tmp_path / "VOCdevkit" / "VOC2012")
+
+
+def make_voc(root: Path) -> VOCDirectory:
     person, dog = VOC_CLASSES.index("person") + 1, VOC_CLASSES.index("dog") + 1
     first = np.zeros((12, 20), dtype=np.uint8)
     first[2:6, 3:9], first[7:11, 12:18], first[6, :] = person, dog, 255
@@ -170,12 +186,69 @@ def write_parameters(root: Path, changes: dict, profile: str = "digits"):
         section = values
         for part in above:
             section = section[part]
-        section[last] = value
+        section[last] = copy.deepcopy(value)  # a later change below it is not to reach the caller
     (root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
 
 
-def run_stage(root: Path, name: str, *arguments: str) -> subprocess.CompletedProcess:
+def run_stage(root: Path, name: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
     """Run `python -m stages.NAME` in a copy of the project."""
     return subprocess.run(
-        [sys.executable, "-m", f"stages.{name}", *arguments], cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, "-m", f"stages.{name}", *arguments],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        env=os.environ | variables,
+        check=False,
     )
+
+
+def run_all(root: Path, **variables: str) -> dict[str, str]:
+    """Run every stage, without DVC; what each printed."""
+    output = {}
+    for name in ORDER:
+        done = run_stage(root, name, **variables)
+        assert done.returncode == 0, done.stderr
+        output[name] = done.stdout
+    return output
+
+
+def dvc(root: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
+    """Run DVC in a copy of the project."""
+    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+    return subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"DVC_NO_ANALYTICS": "1", "PATH": path} | variables,
+        check=False,
+    )
+
+
+def hashes(root: Path, *folders: str) -> dict[str, str]:
+    """MD5 of every file below some folders, by path."""
+    return {
+        str(path.relative_to(root)): hashlib.md5(path.read_bytes()).hexdigest()
+        for folder in folders
+        for path in sorted((root / folder).rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A project in which every stage ran, by itself, without DVC; what each accessed is in `accesses/NAME`."""
+    root = make_project(tmp_path_factory.mktemp("finished") / "project")
+    accesses = root.parent / "accesses"
+    accesses.mkdir()
+    return root, run_all(root, PYTHONPATH=str(SITE), FAULT_STAGE="*", FAULT_LOG=str(accesses))
+
+
+@pytest.fixture(scope="session")
+def finished_by_dvc(tmp_path_factory):
+    """The same by `dvc repro`, in another order, on what looks like another machine."""
+    root = make_project(tmp_path_factory.mktemp("finished_by_dvc") / "project")
+    for arguments in (("init", "-q", "--no-scm"), ("repro",)):
+        done = dvc(root, *arguments, **ELSEWHERE)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return root

@@ -1,6 +1,7 @@
 """Archives from elsewhere, against a server on this machine: broken off, wrong, hostile."""
 
 import functools
+import gzip
 import hashlib
 import http.server
 import io
@@ -158,6 +159,22 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("attribution_preservation.data.archive.MAXIMUM_BYTES", 10)
     with pytest.raises(UserError, match="unpacks to more than 10 bytes"):
         unpack(archive(tmp_path / "a.tar", {"JPEGImages/a.jpg": b"x" * 11}), tmp_path)
+
+
+def test_a_stream_that_goes_on_for_too_long_is_refused(tmp_path, monkeypatch):
+    path = archive(tmp_path / "a.tgz", {"JPEGImages/a.jpg": b"x"}, "w:gz")
+    with gzip.open(path, "ab") as behind:  # what comes after the archive's end
+        behind.write(bytes(10**6))
+    monkeypatch.setattr("attribution_preservation.data.archive.MAXIMUM_BYTES", 10**5)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match="goes on for more than 100000 bytes; refused"):
+        unpack(path, tmp_path / "out")
+
+
+def test_what_is_not_wanted_of_an_archive_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr("attribution_preservation.data.archive.MAXIMUM_FILES", 3)
+    with pytest.raises(UserError, match="or 3 files; refused"):
+        unpack(archive(tmp_path / "a.tar", {f"other/{k}": b"" for k in range(4)}), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.tgz"])

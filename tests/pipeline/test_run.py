@@ -1,5 +1,6 @@
 """What a stage may see, what it leaves behind, and what it may pick up again."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from attribution_preservation.pipeline.run.files import atomic_directory, atomic
 from attribution_preservation.pipeline.run.layout import Identity, network_files, networks_below, told_identity
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.resume import fingerprint, resume_folder
-from attribution_preservation.pipeline.run.stage import instances, read_yaml, strays
+from attribution_preservation.pipeline.run.stage import instances, read_yaml, run, strays
 from attribution_preservation.pipeline.run.tensors import read_arrays, write_tensors
 
 DVC = """
@@ -339,6 +340,54 @@ def test_what_a_file_lacks_is_named(tmp_path):
     for asked in (lambda: arrays["logits"], lambda: description["logits"]):
         with pytest.raises(UserError, match=r"a\.safetensors holds no logits; mend it"):
             asked()
+
+
+def test_tensors_that_numpy_lacks_are_refused(tmp_path):
+    write_tensors(tmp_path / "a.safetensors", {"map": torch.ones(2, dtype=torch.bfloat16)}, {})
+    with pytest.raises(UserError, match=r"a\.safetensors was not written by this project \(.*BFloat16\); mend it"):
+        read_arrays(tmp_path / "a.safetensors", "mend it")
+
+
+def run_failing(monkeypatch, capsys, error):
+    """What a stage prints, and its exit code, where its work ends with this error."""
+
+    def fail(_stage):
+        raise error
+
+    monkeypatch.setattr(sys, "argv", ["stages.train", "--method", "swa"])
+    with pytest.raises(SystemExit) as ended:
+        run("train", fail)
+    (line,) = capsys.readouterr().err.splitlines()
+    return line, ended.value.code
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_full_memory_is_told_in_a_line(root, monkeypatch, capsys, error):
+    line, code = run_failing(monkeypatch, capsys, error)
+    assert line.startswith("train: error: memory is full; lower optimization.batch_size")
+    assert code == 2
+
+
+def test_letters_that_are_no_letters_do_not_reach_the_terminal(root, monkeypatch, capsys):
+    error = FileNotFoundError(errno.ENOENT, "No such file or directory", "a\n\x1b[2Jb")
+    line, code = run_failing(monkeypatch, capsys, error)
+    assert line.startswith("train: error: No such file or directory (a [2Jb); it was removed")
+    assert code == 2
+
+
+def test_what_nobody_foresaw_keeps_its_traceback(root, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["stages.train", "--method", "swa"])
+    with pytest.raises(ZeroDivisionError):
+        run("train", lambda stage: str(1 / 0))
 
 
 def test_progress_without_a_terminal_is_plain_lines(capsys):

@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
-import sys
 import tarfile
 
 import numpy as np
@@ -18,36 +16,11 @@ from safetensors.torch import load_file
 from attribution_preservation.data.inputs import scored_pairs
 from attribution_preservation.data.store import Store
 from attribution_preservation.reporting.results import REFERENCES
-from tests.conftest import TINY, make_project, run_stage, write_parameters
+from tests.conftest import ORDER, TINY, dvc, hashes, run_stage, write_parameters
 
-ORDER = (
-    "check", "dataset", "teacher", "prune_weights", "prune_channels", "distill", "scratch", "attribute", "evaluate",
-    "probe", "roar", "analysis", "figures", "tables",
-)  # fmt: skip
 STEPS = ["iteration", "epoch"]
 REMOVED = ("removal_prune_weights_iterative", "removal_prune_channels_rate_70")
 TRANSFERRED = ("transfer_prune_weights_iterative", "transfer_prune_channels_rate_70")
-
-
-def hashes(root, *folders):
-    return {
-        str(path.relative_to(root)): hashlib.md5(path.read_bytes()).hexdigest()
-        for folder in folders
-        for path in sorted((root / folder).rglob("*"))
-        if path.is_file()
-    }
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A project in which every stage ran, by itself, without DVC."""
-    root = make_project(tmp_path_factory.mktemp("finished") / "project")
-    output = {}
-    for name in ORDER:
-        done = run_stage(root, name)
-        assert done.returncode == 0, done.stderr
-        output[name] = done.stdout
-    return root, output
 
 
 def test_every_stage_runs_without_dvc_and_says_what_it_made(finished):
@@ -221,40 +194,6 @@ def test_the_mean_of_the_table_is_that_of_the_results(finished):
     assert row["macs"] == rows.loc["macs", "value"]
 
 
-@pytest.mark.parametrize(
-    ("name", "student"), [("prune_weights", "iterative"), ("distill", "half")], ids=["iterations", "snapshots"]
-)
-def test_a_run_killed_in_the_middle_ends_with_the_same_hashes(finished, tmp_path, name, student):
-    root, _ = finished
-    copy, out = tmp_path / "project", f"models/all/{name}/{student}/sswa"
-    shutil.copytree(root, copy)
-    expected = hashes(root, out)
-    shutil.rmtree(copy / ".resume")
-    shutil.rmtree(copy / out)
-    arguments = ["--student", student, "--matching", "sswa"]
-    # The process kills itself at a checkpoint: no clock decides when.
-    code = (
-        "import os, signal, runpy, sys\n"
-        "import attribution_preservation.training.checkpoint as checkpoint\n"
-        "save, count = checkpoint.save_checkpoint, 0\n"
-        "def fatal(state, path):\n"
-        "    global count\n"
-        "    save(state, path); count += 1\n"
-        f"    if count == {3 if name == 'prune_weights' else 1}: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "checkpoint.save_checkpoint = fatal\n"
-        f"sys.argv = ['stages.{name}', *{arguments}]\n"
-        f"runpy.run_module('stages.{name}', run_name='__main__')\n"
-    )
-    killed = subprocess.run([sys.executable, "-c", code], cwd=copy, capture_output=True, check=False)
-    assert killed.returncode == -9, killed.stderr
-    (state,) = (copy / ".resume").rglob("state.safetensors")
-    assert state.exists()
-    assert not (copy / out).exists()
-    done = run_stage(copy, name, *arguments)
-    assert done.returncode == 0, done.stderr
-    assert hashes(copy, out) == expected
-
-
 def test_another_seed_trains_no_old_one_again(finished, tmp_path):
     copy = tmp_path / "project"
     shutil.copytree(finished[0], copy)
@@ -270,32 +209,19 @@ def test_another_seed_trains_no_old_one_again(finished, tmp_path):
     assert new["models/all/teacher/seed-0/network.safetensors"] != new["models/all/teacher/seed-1/network.safetensors"]
 
 
-def dvc(root, *arguments):
-    environment = os.environ | {
-        "DVC_NO_ANALYTICS": "1",
-        "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
-
-
-def test_dvc_repro_makes_the_same_files_and_then_nothing(finished, tmp_path):
-    root = make_project(tmp_path / "project")
-    assert dvc(root, "init", "-q", "--no-scm").returncode == 0
-    done = dvc(root, "repro")
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_dvc_repro_makes_the_same_files_and_then_nothing(finished, finished_by_dvc):
+    root = finished_by_dvc
     folders = ("data/dataset", "models", "maps", "scores", "probes", "roar", "reports")
     assert hashes(root, *folders) == hashes(finished[0], *folders)
     assert "Data and pipelines are up to date" in dvc(root, "status").stdout
     assert "Running stage" not in dvc(root, "repro").stdout
     lock = yaml.safe_load((root / "dvc.lock").read_text())
     assert len(lock["stages"]) == 29
+
+
+def test_dvc_sees_what_a_parameter_concerns_and_a_mistake_stops_all(finished_by_dvc, tmp_path):
+    root = tmp_path / "project"
+    shutil.copytree(finished_by_dvc, root)
     # A matching parameter concerns the students of that method alone.
     weaker = {"maps": "swa", "strength": 20.0, "dropped_share": 0.3}
     write_parameters(root, TINY | {"matching": TINY["matching"] | {"sswa": weaker}})
@@ -405,29 +331,6 @@ def test_a_source_that_is_wrong_is_one_line_and_no_output(project, changes, mess
     assert message in line
     assert not (project / "data" / "dataset").exists()
     assert [p.name for p in (project / "data" / "raw").iterdir()] == []
-
-
-@pytest.mark.parametrize("name", ["dataset", "teacher", "attribute"])
-def test_a_full_disk_is_one_line_and_leaves_what_was_good(finished, tmp_path, name):
-    copy = tmp_path / "project"
-    shutil.copytree(finished[0], copy)
-    shutil.rmtree(copy / ".resume")
-    folders = ("data/dataset", "models", "maps")
-    before = hashes(copy, *folders)
-    # No file may pass 3 kB from here on; the signal is ignored so that the write fails as on a full disk.
-    code = (
-        "import resource, runpy, signal, sys\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, 3_000))\n"
-        f"sys.argv = ['stages.{name}']\n"
-        f"runpy.run_module('stages.{name}', run_name='__main__')\n"
-    )
-    failed = subprocess.run([sys.executable, "-c", code], cwd=copy, capture_output=True, text=True, check=False)
-    assert failed.returncode == 2, failed.stderr
-    assert f"{name}: error: no space left for writing" in failed.stderr.splitlines()[-1]
-    assert "Traceback" not in failed.stderr
-    assert hashes(copy, *folders) == before
-    assert not list(copy.rglob("*.partial"))
 
 
 def test_a_loss_that_is_not_finite_names_what_to_lower(project):

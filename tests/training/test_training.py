@@ -11,6 +11,7 @@ from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory
 from attribution_preservation.errors import UserError
 from attribution_preservation.models.vgg import VGG
 from attribution_preservation.pipeline.run.progress import Progress
+from attribution_preservation.pipeline.run.tensors import write_tensors
 from attribution_preservation.pipeline.schema.optimization import Augmentation, Optimization
 from attribution_preservation.pipeline.schema.runtime import Runtime
 from attribution_preservation.training.batches import Batches
@@ -182,6 +183,12 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_saves_nothing(store, tmp_pa
     with pytest.raises(UserError, match=r"the loss is not finite .*learning_rate"):
         train(store, broken, tmp_path / "state")
     assert not (tmp_path / "state").exists()
+
+
+def test_a_file_that_is_no_state_is_named(tmp_path):
+    write_tensors(tmp_path / "state.safetensors", {"network/a": torch.zeros(1)}, {"log": []})
+    with pytest.raises(UserError, match=r"state\.safetensors (is no state of a run|holds no phase); delete it"):
+        load_checkpoint(tmp_path / "state.safetensors")
 
 
 def test_a_damaged_checkpoint_is_named(store, tmp_path):

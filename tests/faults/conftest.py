@@ -1,0 +1,17 @@
+"""One undisturbed run for all faults to be compared with."""
+
+import pytest
+
+from tests.faults.harness import Project
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory):
+    """The project after one undisturbed `dvc repro`; not to be changed."""
+    return Project.made(tmp_path_factory.mktemp("reference") / "project")
+
+
+@pytest.fixture
+def project(reference, tmp_path):
+    """A copy of it."""
+    return reference.copy(tmp_path / "project")

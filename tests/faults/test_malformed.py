@@ -1,0 +1,62 @@
+"""Malformed inputs: each is refused in a line, or does no harm; `python -m benchmarks faults` tries all of them."""
+
+import pytest
+
+from tests.faults.malformed import DAMAGE, READERS, Case, cases, outcome
+
+ALL = list(cases())
+# A different kind of damage for every file, and every fifth of those that were made for one.
+OF_FILES = len(READERS) * (len(DAMAGE) + 2)
+SHORT = [*ALL[: OF_FILES : len(DAMAGE) + 3], *ALL[OF_FILES::5]]
+
+
+@pytest.mark.parametrize("case", SHORT, ids=lambda case: case.name)
+def test_a_malformed_input_is_refused_in_a_line_or_does_no_harm(finished, tmp_path, case: Case):
+    found = outcome(case, finished[0], tmp_path)
+    assert found.kind in ("refused", "accepted"), found.told
+
+
+# What stands in the line; docs/errors.md has the whole of it.
+NAMED = {
+    "params.yaml: missing": "params.yaml is missing; run this in the project's root folder",
+    "params.yaml: seed_groups is a number before teacher": "seed_groups is neither a list nor a mapping",
+    "dvc.yaml: an empty mapping": "dvc.yaml: stages is missing or no mapping of stages",
+    "dvc.yaml: no tables": "dvc.yaml has no stage tables",
+    "data/dataset/index.json: noise": "index.json is damaged; run the stage dataset again",
+    "data/dataset/images.bin: missing": "images.bin is missing; run the stage dataset first",
+    "data/dataset/masks.bin: its first half": "bytes, its index",
+    "a VOC folder with no ImageSets/Main": "data.root must lead to a folder in the VOC layout",
+    "a VOC folder with no Annotations": "is missing; every image of a split needs its annotation",
+    "a VOC folder with a split of bytes that are no text": "train.txt is not readable as text",
+    "models/all/teacher/seed-0/network.safetensors: an unknown family": "is not a network file of this project",
+    "models/all/teacher/seed-0: gone": "models/all/teacher holds no network; run the stages that train them first",
+    "models/all/teacher: missing before probe": "models/all lacks the teacher",
+    "models/all/teacher: missing before roar": "models/all/teacher holds no teacher",
+    "models/all/distill/half/sswa: gone": "holds no network of half with the method sswa",
+    "maps/all/teacher: missing before evaluate": "maps/all/teacher holds no maps; run the stage attribute first",
+    "maps/all/teacher: missing before figures": "maps/all holds no teacher of seed 0",
+    "maps/all/teacher/seed-0/network.safetensors: another seed than its students": "maps hold no teacher of seed 0",
+    "maps/all/teacher/seed-0/network.safetensors: of half of the data": "is of another data set",
+    "maps/all/teacher/seed-0/network.safetensors: methods that are a number": "which methods and sizes it is of",
+    "maps/all/teacher/seed-0/network.safetensors: its middle overwritten": "holds what is infinite or no number",
+    "scores/all/teacher/pairs/seed-0: missing before analysis": "scores hold no teacher",
+    "scores/all/teacher/pairs/seed-0/network.safetensors: of half of the data": "is of another data set",
+    "roar/all: no classifier of the teacher's": "roar holds no classifier of the teacher's maps",
+    "scores/all/teacher/results.csv: its first half": "results.csv breaks off; run the stage evaluate first",
+    "scores/all/teacher/results.csv: no header": "lacks the column compression",
+    "scores/all/teacher/results.csv: words for numbers": "holds what is no number",
+    "scores/all/teacher/results.csv: a column too many": "has more cells than columns",
+    "scores/all/teacher/results.csv: Latin letters that are no UTF-8": "is not readable as CSV",
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_what_is_wrong_is_named(finished, tmp_path, name):
+    (case,) = (case for case in ALL if case.name == name)
+    found = outcome(case, finished[0], tmp_path)
+    assert found.kind == "refused", found.told
+    assert NAMED[name] in found.told
+
+
+def test_there_are_enough_of_them_and_no_two_alike():
+    assert len({case.name for case in ALL}) == len(ALL) >= 200
