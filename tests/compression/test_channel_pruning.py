@@ -150,4 +150,6 @@ def test_a_layer_without_filters_is_refused_before_anything_changes(network):
         prune_channels(network, {"conv1": 0.5, "conv2": 0.9})
     with pytest.raises(UserError, match="conv7: no filters can be removed there; there are conv1, conv2"):
         prune_channels(network, {"conv7": 0.5})
+    with pytest.raises(UserError, match=r"conv1: a rate is a share from 0 to 1, not 1\.5"):
+        prune_channels(network, {"conv1": 1.5})
     assert network.structure() == before
