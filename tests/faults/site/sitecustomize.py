@@ -11,7 +11,8 @@ It acts on `python -m stages.NAME` alone, so a DVC process and its other stages 
         cut:BYTES     killed in the middle of the first write that brings a file to more than BYTES
         full:N        no file grows from the Nth change on: the disk is full
         stop:N        SIGSTOP before the Nth change, until somebody sends SIGCONT
-        orphan:N      the DVC process above is killed before the Nth change; with 0 before anything else
+        orphan:N      the DVC process above is killed before the Nth change, which then takes a minute, so that a
+                      short stage is not at its end before it looks; with 0 before anything else
         user:N        before the Nth change root becomes nobody
         remove:PATH   PATH is removed when it is opened for reading
     FAULT_LOG     a folder outside the project, where the file NAME gets a line for every access to the project's
@@ -85,6 +86,8 @@ class _Fault:
                 self._kill()
             if self._kind in ("kill", "full", "stop", "orphan", "user") and self._changes == int(self._value):
                 getattr(self, f"_{self._kind}")()
+                if self._kind == "orphan":
+                    threading.Event().wait(60)
 
     def _kill(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
