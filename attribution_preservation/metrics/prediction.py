@@ -81,15 +81,18 @@ def resampled_mean_ap(logits: np.ndarray, labels: np.ndarray, weights: np.ndarra
         Percent, [R]: the mean over the classes that occur in the row's images; NaN where none does.
     """
     precision, occurs = np.zeros(len(weights)), np.zeros(len(weights))
+    # float32 counts exactly up to 2^24 images.
+    weights = weights.astype(np.float32)
     for scores, truth in zip(logits.T, labels.T, strict=True):
-        order = np.argsort(-scores, kind="stable")
-        ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # of each group of equal scores
-        counted = weights[:, order]
-        predicted = np.cumsum(counted, axis=1)[:, ends]
-        right = np.cumsum(counted * truth[order], axis=1)[:, ends]
+        # Precision is asked for where recall rises: at every score that an image with the class has, the highest first.
+        thresholds = np.unique(scores[truth > 0])[::-1]
+        above = (scores[:, None] >= thresholds).astype(np.float32)
+        counted = weights @ np.concatenate([above, above * truth[:, None].astype(np.float32)], axis=1)
+        predicted, right = np.split(counted.astype(np.float64), 2, axis=1)
         area = (np.diff(right, axis=1, prepend=0) * right / np.maximum(predicted, 1)).sum(axis=1)
-        precision += np.divide(area, right[:, -1], out=np.zeros(len(weights)), where=right[:, -1] > 0)
-        occurs += right[:, -1] > 0
+        everyone = right[:, -1] if len(thresholds) else np.zeros(len(weights))
+        precision += np.divide(area, everyone, out=np.zeros(len(weights)), where=everyone > 0)
+        occurs += everyone > 0
     return 100.0 * np.divide(precision, occurs, out=np.full(len(weights), np.nan), where=occurs > 0)
 
 
