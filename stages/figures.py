@@ -1,7 +1,10 @@
 """Stage figures: scores of every compression, along iterations and sweeps, with the numbers; grids of heat maps."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import joblib
 import numpy as np
 
 from attribution_preservation.data.inputs import evaluation_images, scored_pairs
@@ -73,18 +76,23 @@ def main(stage: Stage) -> str:
         if len(history) > len(finished(history)) > 1
     }
     with atomic_directory(figures) as folder:
+        draws: list[Callable[[], None]] = []
         for population in POPULATIONS:
-            draw_comparison(results, methods, population, folder / f"compressions_{population}.png")
+            path = folder / f"compressions_{population}.png"
+            draws.append(partial(draw_comparison, results, methods, population, path))
             for name, course in along.items():
-                draw_curves(results, course, methods, population, folder / f"{name}_{population}.png")
-                draw_origin(results, course, methods, population, folder / f"{name}_origin_{population}.png")
+                path, origin = folder / f"{name}_{population}.png", folder / f"{name}_origin_{population}.png"
+                draws.append(partial(draw_curves, results, course, methods, population, path))
+                draws.append(partial(draw_origin, results, course, methods, population, origin))
             for name, history in repairs.items():
-                draw_curves(results, history, methods, population, folder / f"{name}_repair_{population}.png")
+                path = folder / f"{name}_repair_{population}.png"
+                draws.append(partial(draw_curves, results, history, methods, population, path))
         entries = {name: read_entry(name, section[name]) for name in stage.parameters("prune_channels.matchings")}
         if sweeps := find_sweeps(entries, methods):
             for level in last_levels(results, "prune_channels"):
                 for population in POPULATIONS:
-                    draw_sweeps(results, level, sweeps, population, folder / f"sweeps_{level.student}_{population}.png")
+                    path = folder / f"sweeps_{level.student}_{population}.png"
+                    draws.append(partial(draw_sweeps, results, level, sweeps, population, path))
         for level, matched, attributions in transferred(results, methods):
             for population in SHOWN:
                 matrices = {
@@ -95,22 +103,24 @@ def main(stage: Stage) -> str:
                 marks = f"†: ahead of Naive by a deviation; {MARK}: differs from Naive, p < {ALPHA}"
                 title = f"Every attribution method, {name}; pairs: {population}; {marks}"
                 path = folder / f"transfer_{level.compression}_{level.student}_{population}.png"
-                draw_transfer(matrices, title, path)
+                draws.append(partial(draw_transfer, matrices, title, path))
         for level in removals(results):
             for population in SHOWN:
                 path = folder / f"removal_{level.compression}_{level.student}_{population}.png"
-                draw_removal(results, level, methods, population, path)
+                draws.append(partial(draw_removal, results, level, methods, population, path))
         if likeness := layer_metrics(results):
             shown = [likeness, company_metrics(results)]
             for name, course in along.items():
                 if select(course[0].of(results), metric=next(iter(likeness))).size:
-                    draw_layers(results, course, methods, shown, folder / f"{name}_layers.png")
-        draw_untrained(results, folder / "untrained.png")
-        draw_robustness(results, methods, folder / "robustness.png")
+                    draws.append(partial(draw_layers, results, course, methods, shown, folder / f"{name}_layers.png"))
+        draws.append(partial(draw_untrained, results, folder / "untrained.png"))
+        draws.append(partial(draw_robustness, results, methods, folder / "robustness.png"))
         for level in roars(results):
-            draw_roar(results, level, methods, folder / f"roar_{level.student}.png")
+            draws.append(partial(draw_roar, results, level, methods, folder / f"roar_{level.student}.png"))
         for compression in compressions(results):
-            heatmaps.draw(last_levels(results, compression)[0], folder / f"heatmaps_{compression}.png")
+            rows = heatmaps.rows(last_levels(results, compression)[0])
+            draws.append(partial(draw_heatmaps, rows, folder / f"heatmaps_{compression}.png"))
+        _draw_all(draws)
     with atomic_directory(plots) as folder:
         for metric, population in PLOTTED.items():
             for name, course in along.items():
@@ -120,6 +130,18 @@ def main(stage: Stage) -> str:
                 table = curve_table(results, history, methods, metric, population)
                 table.to_csv(folder / f"{name}_repair_{metric}.csv", index=False, lineterminator="\n")
     return f"figures in {figures}, the curves' numbers in {plots}"
+
+
+def _draw_all(draws: list[Callable[[], None]]) -> None:
+    """Draw every figure, in as many processes as there are cores: matplotlib spends its time in Python."""
+    count = min(joblib.cpu_count(), len(draws))
+    # One task per process, so that the results that all figures share travel to each process once.
+    joblib.Parallel(n_jobs=count)(joblib.delayed(_draw)(draws[start::count]) for start in range(count))
+
+
+def _draw(draws: list[Callable[[], None]]) -> None:
+    for draw in draws:
+        draw()
 
 
 class _Heatmaps:
@@ -141,7 +163,7 @@ class _Heatmaps:
         self._pairs = scored_pairs(self._store, self._positions, self._size)
         self._rows = min(stage.section("figures", Figures).heatmap_rows, len(self._pairs))
 
-    def draw(self, level: Level, path: Path) -> None:
+    def rows(self, level: Level) -> list[HeatmapRow]:
         """The grid of one student: its teacher, and its network under each method."""
         wanted = {"Teacher": self._teacher} | {
             display_name(method or level.compression): Identity(
@@ -159,7 +181,7 @@ class _Heatmaps:
         candidates = next(found for choice in choices if len(found := np.flatnonzero(choice)) >= self._rows)
         chosen = candidates[np.linspace(0, len(candidates) - 1, self._rows).round().astype(int)]
         images = evaluation_images(store, [self._positions[pairs.image[pair]] for pair in chosen], self._size)
-        rows = [
+        return [
             HeatmapRow(
                 store.classes[pairs.label[pair]],
                 image.permute(1, 2, 0).numpy(),
@@ -168,7 +190,6 @@ class _Heatmaps:
             )
             for pair, image in zip(chosen, images, strict=True)
         ]
-        draw_heatmaps(rows, path)
 
 
 if __name__ == "__main__":
