@@ -35,13 +35,17 @@ def load_network(path: Path) -> tuple[Network, dict[str, Any]]:
     tensors, description = read_tensors(path, "run the stage that trains it first")
     try:
         structure, identity = dict(description["structure"]), dict(description["identity"])
-        # Without memory first: a structure may claim layers that no machine can hold.
+        # Without memory: a structure may claim layers that no machine can hold, and initial weights take time.
         with torch.device("meta"):
-            shapes = {name: tensor.shape for name, tensor in _build(dict(structure)).state_dict().items()}
-        if shapes != {name: tensor.shape for name, tensor in tensors.items()}:
+            network = _build(structure)
+        expected = network.state_dict()
+        if {name: tensor.shape for name, tensor in expected.items()} != {
+            name: tensor.shape for name, tensor in tensors.items()
+        }:
             raise ValueError("its weights are not those of its structure")
-        network = _build(structure)
-        network.load_state_dict(tensors)
+        # Copies: safetensors' own are windows into the file.
+        loaded = {name: tensor.to(expected[name].dtype, copy=True) for name, tensor in tensors.items()}
+        network.load_state_dict(loaded, assign=True)
     except (AssertionError, AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise UserError(f"{path} is not a network file of this project: {error}") from None
     return network.eval(), identity
