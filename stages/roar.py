@@ -118,24 +118,8 @@ def main(stage: Stage) -> str:
         classifier = build(**shape, classes=len(place.store.classes), input_size=size)
         trainer = place.trainer(TaskObjective(classifier), settings.optimization, images=images, size=size)
         trainer.fit(settings.optimization, start=place.start)
-        positions = images.part("val")
-        shown = evaluation_images(images, positions, size)
-        logits = _logits(classifier, shown, place, settings.optimization.batch_size)
-        write_tensors(place.folder.work / "logits.safetensors", {"logits": torch.from_numpy(logits)}, question.told)
-        rows = [
-            {
-                **source.identity.level,
-                "method": source.identity.method or None,
-                "seed": source.identity.seed,
-                "attribution": source.attribution,
-                "metric": f"roar_{name}_{question.percent}",
-                "value": score(logits, images.labels(positions)),
-                "n": len(positions),
-            }
-            for name, score in (("f1", f1), ("mean_ap", mean_ap))
-        ]
-        with atomic_file(place.folder.work / "results.csv") as partial:
-            pd.DataFrame(rows).to_csv(partial, index=False, lineterminator="\n")
+        if place.writes:
+            _score(question, classifier, images, place, settings.optimization.batch_size)
         place.finish(trainer)
 
     train_all(stage, runs, train)
@@ -196,6 +180,28 @@ def _order(source: Source, place: Workplace, batch_size: int) -> dict[int, np.nd
             places = ranks(values[row], [source.identity.seed, position])
             found[position] = places.astype(np.min_scalar_type(size * size))
     return found
+
+
+def _score(question: Question, classifier: Network, images: RemovedPixels, place: Workplace, batch_size: int) -> None:
+    """Write what a classifier makes of the evaluation images: its logits, and their scores."""
+    source, positions = question.source, images.part("val")
+    shown = evaluation_images(images, positions, classifier.input_size)
+    logits = _logits(classifier, shown, place, batch_size)
+    write_tensors(place.folder.work / "logits.safetensors", {"logits": torch.from_numpy(logits)}, question.told)
+    rows = [
+        {
+            **source.identity.level,
+            "method": source.identity.method or None,
+            "seed": source.identity.seed,
+            "attribution": source.attribution,
+            "metric": f"roar_{name}_{question.percent}",
+            "value": score(logits, images.labels(positions)),
+            "n": len(positions),
+        }
+        for name, score in (("f1", f1), ("mean_ap", mean_ap))
+    ]
+    with atomic_file(place.folder.work / "results.csv") as partial:
+        pd.DataFrame(rows).to_csv(partial, index=False, lineterminator="\n")
 
 
 def _logits(classifier: Network, images: torch.Tensor, place: Workplace, batch_size: int) -> np.ndarray:

@@ -32,6 +32,11 @@ class CompressionObjective(nn.Module):
         self._strength, self._distillation = matching.strength, distillation
         self._matcher = None if matching.maps == "none" else Matcher(matching, student, teacher)
 
+    @property
+    def differentiates_trunk_twice(self) -> bool:
+        """Whether the loss holds a gradient through the student's trunk, so that its own gradient is one of that."""
+        return self._matcher is not None and self._matcher.differentiates_trunk
+
     def start_epoch(self, seed: int) -> None:
         """Seed the method's own draws."""
         if self._matcher:

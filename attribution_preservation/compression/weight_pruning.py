@@ -21,6 +21,7 @@ class WeightMasks:
     def __init__(self, layers: Mapping[str, nn.Module]) -> None:
         self._layers = dict(layers)
         self._masks = {name: torch.ones_like(m.weight, dtype=torch.bool) for name, m in self._layers.items()}
+        self._factors: list[torch.Tensor] = []  # the same as numbers, made when they are needed
 
     @property
     def sparsity(self) -> float:
@@ -50,19 +51,25 @@ class WeightMasks:
         sizes = [mask.numel() for mask in self._masks.values()]
         for (name, mask), part in zip(self._masks.items(), left.split(sizes), strict=True):
             self._masks[name] = part.view_as(mask)
+        self._factors = []
         self.apply()
 
     @torch.no_grad()
     def apply(self) -> None:
         """Set pruned weights to 0; called after every optimiser step, whose momentum and decay would move them."""
         self._follow()
-        for name, module in self._layers.items():
-            module.weight.mul_(self._masks[name])
+        weights = [module.weight for module in self._layers.values()]
+        if not self._factors:
+            # In the weights' own type and order in memory: a step multiplies all of them in one call, without a copy.
+            masks = self._masks.values()
+            self._factors = [torch.empty_like(weight).copy_(mask) for weight, mask in zip(weights, masks, strict=True)]
+        torch._foreach_mul_(weights, self._factors)
 
     def _follow(self) -> None:
         """Move the masks to where the layers are; a trainer may have moved those since."""
         for name, module in self._layers.items():
-            self._masks[name] = self._masks[name].to(module.weight.device)
+            if (mask := self._masks[name]).device != module.weight.device:
+                self._masks[name], self._factors = mask.to(module.weight.device), []
 
     def state(self) -> dict[str, torch.Tensor]:
         """The masks by layer name, bool, True where a weight is left."""
@@ -72,4 +79,5 @@ class WeightMasks:
         """Take over masks from `state`."""
         for name, mask in self._masks.items():
             self._masks[name] = masks[name].to(mask.device)
+        self._factors = []
         self.apply()

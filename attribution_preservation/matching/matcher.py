@@ -44,6 +44,10 @@ class Matcher:
         settings: the method's parameters.
         student, teacher: the networks; only their layers' names are looked at.
 
+    Attributes:
+        differentiates_trunk: whether the student's maps are gradients through its trunk; at the last layer they are
+            known in closed form.
+
     Raises:
         UserError: a layer to match does not exist.
     """
@@ -59,6 +63,8 @@ class Matcher:
             if unknown := [name for name in self._layers if name not in network.layer_index]:
                 there = ", ".join(network.layer_index)
                 raise UserError(f"matching: the {whose} has no layer {unknown[0]}; it has {there}")
+        before_last = any(name != student.last_layer for name in self._layers)
+        self.differentiates_trunk = on_input or (settings.maps in ("swa", "neuron") and before_last)
 
     def start_epoch(self, seed: int) -> None:
         """Seed the draws of channels, which so leave dropout's as they are with every other method."""

@@ -94,8 +94,10 @@ class FrozenTeacher(nn.Module):
             with torch.enable_grad():
                 features = network.features(images, layers)
         elif not differentiated:
-            with torch.no_grad():
+            # What is made of these outside is no longer under inference mode, and may enter a loss.
+            with torch.inference_mode():
                 features = network.features(images, layers)
+                return View(network, images, features, *2 * (network.head(features[network.last_layer]),), None)
         else:
             first = min(differentiated, key=network.layer_index.__getitem__)
             before = [name for name in layers if network.layer_index[name] < network.layer_index[first]]

@@ -136,7 +136,11 @@ class Network(nn.Module, ABC):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits [B, C] of normalised images [B, 3, S, S]."""
-        return self.head(self.trunk(images))
+        return self.head(self._run(images, 0, self.last_layer, {self.last_layer})[self.last_layer])
+
+    def compile_trunk(self) -> None:
+        """Compile the trunk's pass; its gradient cannot be differentiated again."""
+        self._run = torch.compile(self._run, dynamic=False)  # type: ignore[method-assign]
 
     def features(self, images: torch.Tensor, names: Iterable[str], until: str | None = None) -> dict[str, torch.Tensor]:
         """Outputs of the named layers, and of the last one, by name; one pass through the trunk, or a part of it."""

@@ -1,9 +1,7 @@
 """Training images: a random subset in random order, each changed at random, all of it from derived seeds."""
 
 from collections.abc import Iterator
-from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -11,57 +9,10 @@ from attribution_preservation.data.inputs import resize_image
 from attribution_preservation.data.store import Images
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.schema.optimization import Augmentation, Optimization
+from attribution_preservation.training.augmentation import Augmenter, Crop, Crops
 from attribution_preservation.training.randomness import derived_seed
 
-
-class TrainingImages(Dataset):
-    """Training images of one epoch.
-
-    Args:
-        store: the data set.
-        positions: the images' positions in it.
-        size: side of the network's square input.
-        augmentation: random changes.
-        key: seed, stage and epoch; with the image's position it seeds that image's changes.
-    """
-
-    def __init__(
-        self, store: Images, positions: list[int], size: int, augmentation: Augmentation, key: tuple[int | str, ...]
-    ) -> None:
-        self._store, self._positions, self._size, self._key = store, positions, size, key
-        self._labels = torch.from_numpy(store.labels(positions))
-        self._change = _change(size, augmentation)
-
-    def __len__(self) -> int:
-        return len(self._positions)
-
-    def __getitem__(self, row: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Image, uint8 [3, S, S], and multi-label vector, float32 [C]."""
-        position = self._positions[row]
-        original = self._store.image(position)
-        if self._change is None:
-            image = resize_image(original, self._size)
-        else:
-            image = torch.from_numpy(np.array(original)).permute(2, 0, 1)
-            # torchvision's transforms draw from torch's global CPU generator, which stays as it was for everyone else.
-            # (torch.manual_seed would also seed the GPU's, from which dropout draws.)
-            with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(derived_seed(*self._key, position))
-                image = self._change(image)
-        return image, self._labels[row]
-
-
-def _change(size: int, augmentation: Augmentation) -> Any:
-    if not augmentation.crop_scale and not augmentation.flip:
-        return None
-    # Imported here because it takes 1.7 s, in every stage that trains, also where nothing is changed.
-    from torchvision.transforms import v2
-
-    if augmentation.crop_scale:
-        crop = v2.RandomResizedCrop(size, scale=tuple(augmentation.crop_scale), antialias=True)
-    else:
-        crop = v2.Resize((size, size), antialias=True)
-    return v2.Compose([crop, v2.RandomHorizontalFlip(augmentation.flip)])
+_KEPT = 4 * 2**30  # bytes of resized images that a run keeps, so that no epoch resizes them again
 
 
 class Batches:
@@ -71,22 +22,37 @@ class Batches:
         store: the data set.
         size: side of the network's square input.
         optimization: batch size, images per epoch and augmentation.
-        workers: processes that prepare images; 0 prepares them in this one.
+        workers: processes that read images where they are not kept; 0 reads them in this one.
+        share: number of this process among those that train together, and their count: of every batch it gets each
+            image whose number leaves that remainder.
 
     Raises:
-        UserError: an epoch would not fill one batch.
+        UserError: an epoch would not fill one batch, or a batch cannot be shared.
     """
 
-    def __init__(self, store: Images, size: int, optimization: Optimization, workers: int) -> None:
+    def __init__(
+        self, store: Images, size: int, optimization: Optimization, workers: int, share: tuple[int, int] = (0, 1)
+    ) -> None:
         self._augmentation, self._batch_size = optimization.augmentation, optimization.batch_size
         self._store, self._size, self._workers = store, size, workers
+        self._rank, self._processes = share
         self._positions = store.part("train")
+        self._labels = torch.from_numpy(store.labels(self._positions))
+        changed = bool(self._augmentation.crop_scale or self._augmentation.flip)
+        self._resized = None
+        if not changed and len(self._positions) * 3 * size * size <= _KEPT:
+            self._resized = _Resized(store, self._positions, size)
         everything = len(self._positions)
         self._per_epoch = min(optimization.images_per_epoch or everything, everything)
         if self._per_epoch < self._batch_size:
             raise UserError(
                 f"optimization.batch_size: {self._batch_size} is more than the {self._per_epoch} training images of "
                 "an epoch; lower it"
+            )
+        if self._batch_size % self._processes:
+            raise UserError(
+                f"optimization.batch_size: {self._batch_size} images cannot be shared by {self._processes} processes "
+                "(runtime.devices times runtime.nodes); take a multiple"
             )
 
     @property
@@ -96,22 +62,69 @@ class Batches:
 
     @property
     def images(self) -> int:
-        """Images per epoch that are used."""
+        """Images per epoch that are used, by all processes together."""
         return self.steps * self._batch_size
 
-    def epoch(self, *key: int | str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Batches of images, uint8 [B, 3, S, S], and labels, float32 [B, C], of the epoch that `key` identifies."""
+    def epoch(self, *key: int | str, device: torch.device | str = "cpu") -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Batches of the epoch that `key` identifies, on a device.
+
+        Yields:
+            Images, uint8 [B, 3, S, S], and multi-label vectors, float32 [B, C]; B is this process's share of a batch.
+        """
+        device = torch.device(device)
         generator = torch.Generator().manual_seed(derived_seed(*key, "order"))
         order = torch.randperm(len(self._positions), generator=generator)[: self.images]
-        images = TrainingImages(
-            self._store, [self._positions[i] for i in order.tolist()], self._size, self._augmentation, key
+        rows = [part[self._rank :: self._processes] for part in order.split(self._batch_size)]
+        if self._resized is not None:
+            for part in rows:
+                yield self._resized(part).to(device), self._labels[part].to(device)
+            return
+        loader = DataLoader(
+            _Originals(self._store, self._positions, self._augmentation, key),
+            batch_sampler=[part.tolist() for part in rows],
+            collate_fn=_collate,
+            num_workers=self._workers,
+            pin_memory=device.type == "cuda",
+            generator=generator,  # else the loader would draw from the global one
         )
-        return iter(
-            DataLoader(
-                images,
-                batch_size=self._batch_size,
-                num_workers=self._workers,
-                pin_memory=torch.cuda.is_available(),
-                generator=generator,  # else the loader would draw from the global one
-            )
-        )
+        for crops, numbers in loader:
+            labels = self._labels[numbers]
+            if device.type == "cuda":
+                labels = labels.pin_memory()
+            yield crops.to(device).resized(self._size), labels.to(device, non_blocking=True)
+
+
+class _Resized:
+    """Whole images at the network's size, each resized when it is first asked for."""
+
+    def __init__(self, store: Images, positions: list[int], size: int) -> None:
+        self._store, self._positions, self._size = store, positions, size
+        self._images = torch.empty(len(positions), 3, size, size, dtype=torch.uint8)
+        self._there = torch.zeros(len(positions), dtype=torch.bool)
+
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        for row in rows[~self._there[rows]].tolist():
+            self._images[row] = resize_image(self._store.image(self._positions[row]), self._size)
+            self._there[row] = True
+        return self._images[rows]
+
+
+class _Originals(Dataset):
+    """What of each training image is shown in one epoch, in its original size; `key` and its position seed the draw."""
+
+    def __init__(
+        self, store: Images, positions: list[int], augmentation: Augmentation, key: tuple[int | str, ...]
+    ) -> None:
+        self._store, self._positions, self._key = store, positions, key
+        self._augmenter = Augmenter(augmentation)
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, row: int) -> tuple[Crop, int]:
+        position = self._positions[row]
+        return self._augmenter(self._store.image(position), derived_seed(*self._key, position)), row
+
+
+def _collate(samples: list[tuple[Crop, int]]) -> tuple[Crops, torch.Tensor]:
+    return Crops.of([crop for crop, _ in samples]), torch.tensor([row for _, row in samples])

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run.tensors import read_tensors, write_tensors
 
 
@@ -49,7 +48,4 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
     for key, tensor in flat.items():
         group, _, name = key.partition("/")
         tensors.setdefault(group, {})[name] = tensor
-    try:
-        return Checkpoint(position["phase"], position["epoch"], position["log"], tensors)
-    except KeyError:
-        raise UserError(f"{path} is no state of a run; delete it to begin this run again") from None
+    return Checkpoint(position["phase"], position["epoch"], position["log"], tensors)

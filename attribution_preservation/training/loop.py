@@ -1,19 +1,21 @@
 """The one loop that trains everything: teachers and compressed networks."""
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.errors import UserError
+from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.schema.optimization import Optimization
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.checkpoint import Checkpoint
+from attribution_preservation.training.processes import Processes
 from attribution_preservation.training.randomness import derived_seed
 
 _LOOK_EVERY = 10  # steps between two looks at the loss; each look waits for the device
@@ -24,11 +26,13 @@ class Trainer:
 
     Args:
         objective: a module with the attribute `student`, whose forward gives the parts of the loss by name and whose
-            `start_epoch` takes a seed for its own draws.
+            `start_epoch` takes a seed for its own draws; `differentiates_trunk_twice` says whether its gradient is one
+            through a gradient of the trunk.
         batches: the training images.
         normalize: from uint8 images to the network's input.
         key: seed and stage, from which all randomness is derived.
-        device, precision: as Lightning Fabric names them.
+        processes: that train together.
+        compiled: whether the trunks are compiled.
         progress: of the whole run, counted in images; the caller closes it.
         save: called after every epoch with the state that resumes there.
     """
@@ -40,16 +44,21 @@ class Trainer:
         normalize: Normalize,
         *,
         key: tuple[int | str, ...],
-        device: str,
-        precision: str,
+        processes: Processes,
+        compiled: bool = False,
         progress: Progress,
         save: Callable[[Checkpoint], None],
     ) -> None:
+        self.student: nn.Module = objective.student
+        # Neither synchronised statistics nor a compiled trunk has a derivative of its derivative.
+        if not objective.differentiates_trunk_twice:
+            processes.join_normalization(self.student)
+            if compiled:
+                compile_trunks(objective)
         self._objective = objective.to(memory_format=torch.channels_last)
         self._batches, self._normalize, self._key = batches, normalize, key
         self._progress, self._save = progress, save
-        self._fabric = Fabric(accelerator=device, devices=1, precision=precision)
-        self.student: nn.Module = objective.student
+        self._processes, self._fabric = processes, processes.fabric
         self.log: list[dict[str, Any]] = []
 
     def fit(
@@ -82,6 +91,8 @@ class Trainer:
             lr=optimization.learning_rate,
             momentum=optimization.momentum,
             weight_decay=optimization.weight_decay,
+            # One kernel for all weights. On a CPU it gains nothing.
+            fused=self._processes.device.type == "cuda",
         )
         done = 0
         if start is not None:
@@ -111,36 +122,79 @@ class Trainer:
         shown: str,
         after_step: Callable[[], None],
     ) -> dict[str, float]:
-        torch.manual_seed(derived_seed(*key, "network"))  # dropout, the same under every method of matching
+        # Dropout, the same under every method of matching, and another in every process.
+        rank = self._processes.rank
+        torch.manual_seed(derived_seed(*key, "network", *([rank] if rank else [])))
         self._objective.start_epoch(derived_seed(*key, "matching"))
         objective.train()
         sums: dict[str, torch.Tensor] = {}
-        steps = self._batches.steps
-        for step, (images, labels) in enumerate(self._batches.epoch(*key), start=1):
-            images, labels = self._fabric.to_device((images, labels))
-            parts = objective(self._normalize(images), labels)
-            optimizer.zero_grad(set_to_none=True)
-            self._fabric.backward(parts["loss"])
-            optimizer.step()
+        steps, full = self._batches.steps, False
+        for step, (images, labels) in enumerate(self._batches.epoch(*key, device=self._processes.device), start=1):
+            try:
+                parts = objective(self._normalize(images), labels)
+                optimizer.zero_grad(set_to_none=True)
+                self._fabric.backward(parts["loss"])
+                optimizer.step()
+            except (RuntimeError, MemoryError) as error:
+                if not memory_is_full(error):
+                    raise
+                full = True  # what the failed step holds is free again only outside this clause
+            if full:
+                count, fits = len(images) * self._processes.count, self._what_fits(optimizer, images, labels)
+                raise UserError(
+                    f"memory is full with batches of {count} images; halved again and again, {fits} fit: lower "
+                    "optimization.batch_size to that, or take smaller images"
+                )
             after_step()
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0) + value.detach()
             if step % _LOOK_EVERY == 0 or step == steps:
-                mean = float(sums["loss"]) / step
-                if not torch.isfinite(sums["loss"]):
+                # Of all processes, so that all of them stop where one must.
+                mean = float(self._processes.summed(sums["loss"])) / (step * self._processes.count)
+                if not math.isfinite(mean):
                     raise UserError(
                         f"the loss is not finite ({mean}) in {'/'.join(map(str, key))}, step {step}; lower "
                         "optimization.learning_rate or the strength under matching"
                     )
                 steps_since = (step - 1) % _LOOK_EVERY + 1
-                self._progress.advance(steps_since * len(images), f"{shown}, loss {mean:.4f}")
-        return {name: float(value) / steps for name, value in sums.items()}
+                images_since = steps_since * len(images) * self._processes.count
+                self._progress.advance(images_since, f"{shown}, loss {mean:.4f}")
+        shown_in_all = steps * self._processes.count
+        return {name: float(self._processes.summed(value)) / shown_in_all for name, value in sums.items()}
+
+    def _what_fits(self, optimizer: torch.optim.Optimizer, images: torch.Tensor, labels: torch.Tensor) -> int:
+        # Halves of the batch, until the step of one finds the memory that it needs; 0 if not even one image's does.
+        optimizer.zero_grad(set_to_none=True)
+        processes, tried = self._processes.count, len(images)
+        while tried := tried // 2:
+            try:
+                with self._fabric.autocast():
+                    loss = self._objective(self._normalize(images[:tried]), labels[:tried])["loss"]
+                loss.backward()
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not memory_is_full(error):
+                    raise
+        return tried * processes
 
     def _check_weights(self) -> None:
         # The last step of an epoch has no loss after it that would show what it did.
         for name, tensor in self.student.state_dict().items():
             if not torch.isfinite(tensor).all():
                 raise UserError(f"training has made {name} infinite or NaN; lower optimization.learning_rate")
+
+
+def compile_trunks(objective: nn.Module) -> None:
+    """Compile the trunks of all networks in a module, with TorchInductor; heads are small and differ by method."""
+    for network in objective.modules():
+        if isinstance(network, Network):
+            network.compile_trunk()
+
+
+def memory_is_full(error: Exception) -> bool:
+    """Whether a failure of torch's is that of an allocation, on whatever device."""
+    # A CPU's allocator tells by its words alone.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def learning_rate(optimization: Optimization, epoch: int) -> float:

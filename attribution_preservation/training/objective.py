@@ -13,6 +13,8 @@ class TaskObjective(nn.Module):
         student: the network that is trained; a teacher too is somebody's student while it learns.
     """
 
+    differentiates_trunk_twice = False
+
     def __init__(self, student: nn.Module) -> None:
         super().__init__()
         self.student = student

@@ -24,6 +24,7 @@ from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from attribution_preservation.training.log import log_csv
 from attribution_preservation.training.loop import Trainer
+from attribution_preservation.training.processes import Processes
 from attribution_preservation.training.randomness import derived_seed
 from attribution_preservation.training.runtime import Device, set_up
 
@@ -57,6 +58,7 @@ class Workplace:
     folder: ResumeFolder
     runtime: Runtime
     device: Device
+    processes: Processes
 
     def __post_init__(self) -> None:
         self.start = load_checkpoint(self.folder.state)
@@ -89,7 +91,9 @@ class Workplace:
             images: the data set, where it is not the packed one.
             size: side of the network's square input, where it is not that of all others.
         """
-        batches = Batches(images or self.store, size or self.shown.size, schedule, self.runtime.workers)
+        batches = Batches(
+            images or self.store, size or self.shown.size, schedule, self.runtime.workers, self.processes.share
+        )
         done = (max(self.start.phase, 1) - 1) * schedule.epochs + self.start.epoch if self.start else 0
         identity = self.run.identity
         words = [self.stage.name, identity.student, identity.method, f"seed {identity.seed}"]
@@ -100,8 +104,8 @@ class Workplace:
             batches,
             Normalize(self.shown.mean, self.shown.std),
             key=(identity.seed, self.stage.name),  # without the method: all methods see the same batches
-            device=self.device.torch.type,
-            precision=self.runtime.precision,
+            processes=self.processes,
+            compiled=self.runtime.compile,
             progress=self._progress,
             save=self._save,
         )
@@ -113,19 +117,27 @@ class Workplace:
         self.keep(trainer.student)
         self.finish(trainer)
 
+    @property
+    def writes(self) -> bool:
+        """Whether this process is the one that writes the run's files."""
+        return self.processes.leads
+
     def _save(self, checkpoint: Checkpoint) -> None:
-        save_checkpoint(checkpoint, self.folder.state)
+        if self.writes:
+            save_checkpoint(checkpoint, self.folder.state)
 
     def keep(self, network: Network, iteration: int = 0, epoch: int | None = None) -> None:
         """Write a network among the run's results."""
         identity = replace(self.run.identity, iteration=iteration, epoch=epoch)
-        save_network(network, self.folder.work / identity.file_name, identity.as_dict())
+        if self.writes:
+            save_network(network, self.folder.work / identity.file_name, identity.as_dict())
 
     def finish(self, trainer: Trainer) -> None:
         """Write the record of training and mark the run as complete."""
         self._progress.close()
-        write_text(self.folder.work / "log.csv", log_csv(trainer.log))
-        self.folder.finish()
+        if self.writes:
+            write_text(self.folder.work / "log.csv", log_csv(trainer.log))
+            self.folder.finish()
 
 
 def train_all(stage: Stage, runs: Iterable[Run], train: Callable[[Workplace], None]) -> None:
@@ -138,14 +150,17 @@ def train_all(stage: Stage, runs: Iterable[Run], train: Callable[[Workplace], No
     """
     runtime = stage.section("runtime", Runtime)
     device = set_up(runtime)
+    processes = Processes(runtime, device.torch)
     results: list[tuple[Path, ResumeFolder]] = []
     for run in runs:
         # The folder of teachers is a dependency; a run reads one of them.
         inputs = run.inputs | ({run.teacher.parents[1]: [run.teacher]} if run.teacher else {})
         with resume_folder(fingerprint(stage, run.identity.seed, run.settings, inputs, device.versions)) as folder:
-            if not folder.complete:
-                train(Workplace(stage, run, folder, runtime, device))
+            if not processes.agreed(folder.complete):
+                train(Workplace(stage, run, folder, runtime, replace(device, torch=processes.device), processes))
             results.append((run.below, folder))
+    if not processes.leads:
+        return
     with atomic_directory(stage.out) as partial:
         for below, folder in results:
             folder.deliver(partial / below)

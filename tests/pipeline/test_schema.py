@@ -75,7 +75,16 @@ MISTAKES = {
     "runtime.cpu_threads": (10**30, "runtime.cpu_threads: more than 4096"),
     "data.checksum": ("abc", "pattern"),
     "runtime": (
-        {"device": "mps", "precision": "32-true", "cpu_threads": 1, "workers": 0, "deterministic": True},
+        {
+            "device": "mps",
+            "precision": "32-true",
+            "cpu_threads": 1,
+            "workers": 0,
+            "devices": 1,
+            "nodes": 1,
+            "compile": False,
+            "deterministic": True,
+        },
         "no deterministic pooling on mps",
     ),
     "teacher.init": ("imagenet", "ImageNet weights for vgg16_bn and vgg11_bn"),

@@ -19,11 +19,15 @@ from attribution_preservation.training.checkpoint import load_checkpoint, save_c
 from attribution_preservation.training.log import log_csv
 from attribution_preservation.training.loop import Trainer, learning_rate
 from attribution_preservation.training.objective import TaskObjective
+from attribution_preservation.training.processes import Processes
 from attribution_preservation.training.randomness import derived_seed
 from attribution_preservation.training.runtime import set_up
 from tests.conftest import write_splits, write_voc_image
 
 AUGMENTED = Augmentation(crop_scale=[0.3, 1.0], flip=0.5)
+RUNTIME = Runtime(
+    device="cpu", precision="32-true", cpu_threads=1, workers=0, devices=1, nodes=1, compile=False, deterministic=True
+)
 PLAIN = Augmentation(crop_scale=None, flip=0.0)
 
 
@@ -59,8 +63,7 @@ def make_trainer(student, store, optimization, *, key, save=lambda checkpoint: N
         Batches(store, 8, optimization, workers=0),
         Normalize([0.5] * 3, [0.2] * 3),
         key=key,
-        device="cpu",
-        precision="32-true",
+        processes=Processes(RUNTIME, torch.device("cpu")),
         progress=Progress(0, "test"),
         save=save,
     )
@@ -187,7 +190,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_saves_nothing(store, tmp_pa
 
 def test_a_file_that_is_no_state_is_named(tmp_path):
     write_tensors(tmp_path / "state.safetensors", {"network/a": torch.zeros(1)}, {"log": []})
-    with pytest.raises(UserError, match=r"state\.safetensors (is no state of a run|holds no phase); delete it"):
+    with pytest.raises(UserError, match=r"state\.safetensors holds no phase; delete it"):
         load_checkpoint(tmp_path / "state.safetensors")
 
 
@@ -216,9 +219,8 @@ def test_the_log_is_a_table():
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    runtime = Runtime(device="cuda", precision="32-true", cpu_threads=1, workers=0, deterministic=True)
     with pytest.raises(UserError, match=r"runtime\.device: cuda was asked for"):
-        set_up(runtime)
+        set_up(RUNTIME.model_copy(update={"device": "cuda"}))
 
 
 def test_weights_that_the_last_step_breaks_are_not_kept(store):
@@ -237,3 +239,58 @@ def test_weights_that_the_last_step_breaks_are_not_kept(store):
     with pytest.raises(UserError, match=r"has made head\.linear\.bias infinite or NaN"):
         trainer.fit(optimization, after_step=break_weights)
     assert saved == []
+
+
+class _Hungry(TaskObjective):
+    """Finds memory for a few images alone, as a device does that is too small."""
+
+    def __init__(self, student, fits, error):
+        super().__init__(student)
+        self._fits, self._error = fits, error
+
+    def forward(self, images, labels):
+        if len(images) > self._fits:
+            raise self._error
+        return super().forward(images, labels)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+)
+@pytest.mark.parametrize(("fits", "told"), [(3, 2), (1, 1), (0, 0)])
+def test_full_memory_names_the_batch_that_would_fit(store, error, fits, told):
+    trainer = make_trainer(network(), store, schedule(batch_size=8), key=("k",))
+    trainer._objective = _Hungry(trainer.student, fits, error)
+    with pytest.raises(UserError, match=rf"memory is full with batches of 8 images; .*, {told} fit: lower"):
+        trainer.fit(schedule(batch_size=8))
+
+
+def test_another_failure_of_torchs_is_no_question_of_memory(store):
+    trainer = make_trainer(network(), store, schedule(), key=("k",))
+    trainer._objective = _Hungry(trainer.student, 0, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        trainer.fit(schedule())
+
+
+def test_an_image_is_resized_once_in_a_run(store, monkeypatch):
+    asked = []
+    monkeypatch.setattr(store, "image", lambda position, image=store.image: asked.append(position) or image(position))
+    batches = Batches(store, 8, schedule(augmentation=PLAIN, batch_size=5), 0)
+    epochs = [torch.cat([images for images, _ in batches.epoch("k", epoch)]) for epoch in range(3)]
+    assert sorted(asked) == store.part("train")
+    whole = {image.numpy().tobytes() for image in evaluation_images(store, store.part("train"), 8)}
+    assert all({image.numpy().tobytes() for image in epoch} == whole for epoch in epochs)
+
+
+def test_images_that_memory_does_not_hold_are_the_same(store, monkeypatch):
+    plain = schedule(augmentation=PLAIN, batch_size=5)
+    kept = list(Batches(store, 8, plain, 0).epoch("k"))
+    monkeypatch.setattr("attribution_preservation.training.batches._KEPT", 0)
+    for (images, labels), (again, of_again) in zip(kept, Batches(store, 8, plain, 0).epoch("k"), strict=True):
+        assert (images.int() - again.int()).abs().max() <= 1  # sums in another order
+        assert torch.equal(labels, of_again)

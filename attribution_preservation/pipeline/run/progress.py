@@ -5,20 +5,22 @@ import time
 
 from tqdm import tqdm
 
+from attribution_preservation.pipeline.run.lead import leads
+
 
 class Progress:
     """Progress over a number of units (0: unknown), with the figures of the moment, rate and remaining time.
 
-    Without a terminal (a log file, CI) a bar's carriage returns would pile up, so one plain line is printed every
-    `every` seconds and one at the end.
+    Only the process that leads shows any. Without a terminal (a log file, CI) a bar's carriage returns would pile up,
+    so one plain line is printed every `every` seconds and one at the end.
     """
 
     def __init__(self, total: int, label: str, unit: str = "img", every: float = 20.0) -> None:
-        terminal = sys.stderr.isatty()
+        terminal = sys.stderr.isatty() and leads()
         self._bar = tqdm(
             total=total or None, desc=label, unit=unit, disable=not terminal, dynamic_ncols=True, leave=False
         )
-        self._plain = not terminal
+        self._plain = leads() and not terminal
         self._label, self._unit, self._total, self._every = label, unit, total, every
         self._done = 0
         self._start = self._last = time.monotonic()

@@ -10,13 +10,14 @@ import json
 import platform
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run.files import atomic_directory, digest, files_below, write_text
+from attribution_preservation.pipeline.run.lead import leads
 from attribution_preservation.pipeline.run.lock import STATE, held
 from attribution_preservation.pipeline.run.stage import Stage
 
@@ -106,12 +107,13 @@ class ResumeFolder:
 
 @contextmanager
 def resume_folder(key: str) -> Iterator[ResumeFolder]:
-    """The folder of the run with this fingerprint, locked against a second process.
+    """The folder of the run with this fingerprint, locked against a second process; those that help it take no lock.
 
     Raises:
         UserError: another process holds the lock; the message says which.
     """
     folder = STATE / key
-    with held(folder, "this very run"):
-        (folder / "work").mkdir(exist_ok=True)
+    with held(folder, "this very run") if leads() else nullcontext():
+        if leads():
+            (folder / "work").mkdir(exist_ok=True)
         yield ResumeFolder(folder)

@@ -20,6 +20,7 @@ import yaml
 from pydantic import BaseModel, TypeAdapter
 
 from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.run.lead import leads, number
 from attribution_preservation.pipeline.run.lock import STATE, held
 from attribution_preservation.pipeline.run.parent import end_with_dvc
 from attribution_preservation.pipeline.schema.base import validate
@@ -216,6 +217,9 @@ def run(name: str, main: Callable[[Stage], str]) -> None:
         arguments = vars(parser.parse_args())
         debug = arguments.pop("debug")
         for stage in instances(name, {axis: value for axis, value in arguments.items() if value is not None}):
+            if not leads():
+                main(stage)
+                continue
             with held(STATE / "stages" / stage.instance, stage.instance):
                 print(f"{name}: {main(stage)}", flush=True)
     except KeyboardInterrupt:
@@ -223,13 +227,15 @@ def run(name: str, main: Callable[[Stage], str]) -> None:
         # 128 + SIGINT, as a shell reports it. os._exit: worker threads must not delay the end.
         os._exit(130)
     except Exception as error:
-        told = _foreseen(error)
+        told = _foreseen(error) or _alone(error)
         if told is None:
             raise
         if debug:
             traceback.print_exc()
-        print(f"{name}: error: {_in_one_line(told)}", file=sys.stderr, flush=True)
-        sys.exit(2)
+        who = f"{name} ({number()})" if number() else name
+        print(f"{who}: error: {_in_one_line(told)}", file=sys.stderr, flush=True)
+        # Where several processes train together, the others' end must not wait for this one's threads, nor theirs.
+        sys.exit(2) if leads() else os._exit(2)
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -261,6 +267,18 @@ def _foreseen(error: Exception) -> str | None:
     ):
         return "memory is full; lower optimization.batch_size, steps of integrated_gradients or attribute.batch_size"
     return None
+
+
+def _alone(error: Exception) -> str | None:
+    """What to tell where another of the processes that train together has ended; None of any other failure."""
+    of_torch = type(error).__name__ in ("DistBackendError", "DistNetworkError", "DistStoreError")
+    # gloo's failures have no class of their own.
+    lost = isinstance(error, RuntimeError) and any(word in str(error) for word in ("gloo", "closed by peer"))
+    return (
+        "another of the processes that train together has ended; the first failure above is its"
+        if (of_torch or lost)
+        else None
+    )
 
 
 def _in_one_line(text: str) -> str:

@@ -15,7 +15,12 @@ class Runtime(Section):
         precision: Lightning Fabric's name of the arithmetic. (float16 is not among them: its loss scale would have
             to be part of a run's state, and bfloat16 needs none.)
         cpu_threads: fixed, because sums differ in their last bits with the number of threads.
-        workers: processes that prepare training images beside the training process; 0 prepares them in it.
+        workers: processes that read training images beside the training process, where those are not kept in
+            memory; 0 reads them in it.
+        devices: of one machine that train a network together, each on its share of every batch.
+        nodes: machines that do.
+        compile: compile the trunks before training, where the loss differentiates them once (TorchInductor; minutes
+            for every shape of network).
         deterministic: refuse GPU kernels whose results differ between runs.
     """
 
@@ -23,6 +28,9 @@ class Runtime(Section):
     precision: Literal["32-true", "bf16-mixed"]
     cpu_threads: PositiveInt
     workers: NonNegativeInt
+    devices: PositiveInt
+    nodes: PositiveInt
+    compile: bool
     deterministic: bool
 
     @model_validator(mode="after")

@@ -1,0 +1,85 @@
+"""The processes that train one network together: one per device, on one machine or several (Lightning Fabric, DDP).
+
+Every process runs the whole stage on its share of each batch. The first one leads: it alone holds locks, writes files
+and tells people. The others read what it has written, so the project's folder is one that all machines share.
+"""
+
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy, Strategy
+from torch import nn
+
+from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.run.lead import leads, number
+from attribution_preservation.pipeline.schema.runtime import Runtime
+
+
+class Processes:
+    """This process among those that train together; alone where runtime.devices and runtime.nodes are 1.
+
+    Where nobody has started the others (torchrun, SLURM), they are started here, with this one's command line.
+
+    Args:
+        runtime: device, precision and counts.
+        device: this stage's, as `set_up` has chosen it.
+
+    Raises:
+        UserError: there are fewer devices than asked for, or other processes than asked for.
+    """
+
+    def __init__(self, runtime: Runtime, device: torch.device) -> None:
+        self.count = runtime.devices * runtime.nodes
+        if self.count == 1 and not leads():
+            raise UserError(
+                f"{number()} in the environment says that this process helps another, but runtime.devices and "
+                "runtime.nodes are 1; unset it, or raise them"
+            )
+        if device.type == "cuda" and runtime.devices > (there := torch.cuda.device_count()):
+            raise UserError(f"runtime.devices: {runtime.devices} GPUs were asked for, but torch sees {there} here")
+        strategy: str | Strategy = DDPStrategy() if self.count > 1 else "auto"
+        try:
+            self.fabric = Fabric(
+                accelerator=device.type,
+                devices=runtime.devices,
+                num_nodes=runtime.nodes,
+                strategy=strategy,
+                precision=runtime.precision,
+            )
+            if self.count > 1:
+                self.fabric.launch()
+        except (ValueError, RuntimeError) as error:  # what SLURM or torchrun started is not what params.yaml says
+            raise UserError(
+                f"runtime.devices and runtime.nodes ask for {runtime.devices} processes on each of {runtime.nodes} "
+                f"machines, which cannot be had: {error}"
+            ) from None
+        self.device = self.fabric.device
+        self.rank = self.fabric.global_rank
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """Which part of every batch is this process's: its number, and how many there are."""
+        return self.rank, self.count
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes."""
+        return leads()
+
+    def agreed(self, value: Any) -> Any:
+        """The leading process's value, in every process, once all of them have come here."""
+        return self.fabric.broadcast(value) if self.count > 1 else value
+
+    def summed(self, value: torch.Tensor) -> torch.Tensor:
+        """A tensor's sum over all processes, in every process."""
+        return self.fabric.all_reduce(value.clone(), reduce_op="sum") if self.count > 1 else value
+
+    def join_normalization(self, network: nn.Module) -> None:
+        """Let batch normalisation see the whole batch where it can: on GPUs.
+
+        torch has no such layer for a CPU. There each process normalises by its own share of a batch, and the running
+        statistics are the leading process's.
+        """
+        if self.count > 1 and self.device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(network)

@@ -1,0 +1,70 @@
+"""One of several processes: the gradients of its share of a batch, joined with the others', beside the whole batch's.
+
+Started by torchrun; `python -m torch.distributed.run --nproc-per-node 2 -m tests.training.joint_gradients FILE`. The
+first process writes, by method, the largest difference of a gradient as a share of the largest gradient of its weight.
+"""
+
+import copy
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from attribution_preservation.compression.objective import CompressionObjective
+from attribution_preservation.models.vgg import VGG
+from attribution_preservation.pipeline.schema.compression import Logits
+from attribution_preservation.pipeline.schema.matching import Matching
+from attribution_preservation.pipeline.schema.runtime import Runtime
+from attribution_preservation.training.processes import Processes
+
+METHODS = {
+    "naive": Matching(maps="none"),
+    "ewa": Matching(maps="ewa", strength=100.0),
+    "swa": Matching(maps="swa", strength=50.0),
+    "sswa": Matching(maps="swa", strength=50.0, dropped_share=0.3),
+    "swa_layers": Matching(maps="swa", strength=50.0, layers=["pool1", "pool2"]),
+    "neuron": Matching(maps="neuron", strength=50.0),
+    "random_weights": Matching(maps="random_weights", strength=50.0, dropped_share=0.3),
+    "input_gradient": Matching(maps="input_gradient", strength=50.0),
+    "integrated_gradients": Matching(maps="integrated_gradients", strength=50.0, steps=2),
+    "loss_gradient": Matching(maps="loss_gradient", strength=1000.0),
+}
+BATCH = 8
+
+
+def main() -> None:
+    """Compare every method."""
+    runtime = Runtime(
+        device="cpu", precision="32-true", cpu_threads=1, workers=0, devices=2, nodes=1, compile=False,
+        deterministic=True,
+    )  # fmt: skip
+    processes = Processes(runtime, torch.device("cpu"))
+    found = {}
+    for name, matching in METHODS.items():
+        torch.manual_seed(0)
+        images, labels = torch.randn(BATCH, 3, 16, 16), torch.rand(BATCH, 3).round()
+        objective = CompressionObjective(network(), network(), matching, Logits(temperature=4.0, weight=0.5))
+        alone = copy.deepcopy(objective)
+        torch.manual_seed(processes.rank)  # nothing of the joint gradient may hang on a process's own generator
+        joint, _ = processes.fabric.setup(objective, torch.optim.SGD(objective.student.parameters(), lr=0.1))
+        joint.eval()  # batch normalisation and dropout, which look at a process's share of the batch alone
+        objective.start_epoch(7)
+        rows = slice(processes.rank, None, processes.count)
+        processes.fabric.backward(joint(images[rows], labels[rows])["loss"])
+        alone.eval().start_epoch(7)
+        alone(images, labels)["loss"].backward()
+        weights = zip(objective.student.parameters(), alone.student.parameters(), strict=True)
+        found[name] = max(float((a.grad - b.grad).abs().max() / b.grad.abs().max()) for a, b in weights)
+    if processes.leads:
+        Path(sys.argv[1]).write_text(json.dumps(found))
+
+
+def network() -> VGG:
+    """A small one, in float64, so that what differs is not rounding."""
+    return VGG((4, "M", 6, "M"), classes=3, input_size=16, dropout=0.5).double()
+
+
+if __name__ == "__main__":
+    torch.set_default_dtype(torch.float64)
+    main()
