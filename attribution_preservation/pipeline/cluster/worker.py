@@ -1,0 +1,98 @@
+"""What runs on a worker: one stage by DVC, in a folder that all machines share, with the code that the driver has.
+
+This module travels to the workers as it is, so it imports nothing of the project.
+"""
+
+import ctypes
+import hashlib
+import importlib.metadata
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+# What a stage's result depends on, beside data and parameters that DVC compares.
+_CODE = ("stages", "attribution_preservation", "dvc.yaml", "params.yaml")
+_LIBRARIES = ("dvc", "lightning-fabric", "numpy", "pandas", "ray", "scikit-learn", "torch", "torchvision")
+_PDEATHSIG = 1  # prctl(2)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a stage ended on a worker.
+
+    Attributes:
+        node: the machine's name.
+        seconds: from the start of DVC to its end.
+        error: what went wrong, in a line; empty where nothing did.
+        refused: whether the worker did not even try, because it is not one of this run.
+    """
+
+    node: str
+    seconds: float
+    error: str = ""
+    refused: bool = False
+
+
+def code_version(root: Path) -> str:
+    """Hash of the project's code and parameters, and of the libraries' versions."""
+    found = hashlib.sha256(platform.python_version().encode())
+    for name in _LIBRARIES:
+        found.update(f"{name} {_version(name)}\n".encode())
+    for top in _CODE:
+        path = root / top
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        for file in files:
+            found.update(f"{file.relative_to(root)}\n".encode())
+            found.update(file.read_bytes() if file.exists() else b"")
+    return found.hexdigest()
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"
+
+
+def work(root: str, stage: str, version: str) -> Ended:
+    """Run one stage by `dvc repro -s`.
+
+    Args:
+        root: the project's folder.
+        stage: the instance, as DVC names it.
+        version: the driver's `code_version`.
+    """
+    node, start = platform.node(), time.monotonic()
+    if not (Path(root) / "dvc.yaml").exists():
+        return Ended(node, 0.0, f"{node} has no {root}; start workers where the project's folder is shared", True)
+    if code_version(Path(root)) != version:
+        return Ended(node, 0.0, f"{node} has another version of the code or of a library than this machine", True)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # stages call `python`: this one
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", stage],
+        cwd=root,
+        env=os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=_end_with_worker,
+    )
+    return Ended(node, time.monotonic() - start, _error(done) if done.returncode else "")
+
+
+def _end_with_worker() -> None:
+    """Before DVC starts: let the system kill it when this worker dies; its stage ends with it by itself."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
+
+
+def _error(done: subprocess.CompletedProcess) -> str:
+    """The stage's own line where there is one, else DVC's last."""
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    told = [line for line in lines if ": error: " in line]
+    return (told or lines or [f"dvc ended with exit code {done.returncode}"])[-1]
