@@ -11,7 +11,11 @@ import torch
 from attribution_preservation.errors import UserError
 from benchmarks.report import Report
 
-NAMES = ("pipeline", "matching", "deploy", "attribution", "localization", "faults")
+NAMES = (
+    "pipeline", "matching", "training", "loader", "cluster", "deploy", "attribution", "localization", "faults",
+)  # fmt: skip
+# Those that use a GPU where there is one.
+ON_DEVICE = ("matching", "training", "loader")
 
 
 def main() -> None:
@@ -25,7 +29,7 @@ def main() -> None:
     except UserError as error:
         raise SystemExit(f"benchmarks {arguments.name}: {error}") from None
     report = Report(arguments.name, figures)
-    if arguments.name == "matching" and torch.cuda.is_available():
+    if arguments.name in ON_DEVICE and torch.cuda.is_available():
         report = replace(report, device=torch.cuda.get_device_name())
     print(report.text())
     if arguments.json:

@@ -2,17 +2,25 @@
 
 import json
 
+import pandas as pd
 import pytest
 import torch
+import yaml
 
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.models.files import save_network
 from attribution_preservation.pipeline.run.layout import Identity
+from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.matching import Matching
+from attribution_preservation.pipeline.schema.profile import Profile
+from attribution_preservation.training.batches import Batches
+from benchmarks import cost, readme
 from benchmarks.deploy import one_of_every_kind
 from benchmarks.matching import Released
+from benchmarks.photographs import HEIGHT, WIDTH, Photographs
 from benchmarks.report import Figure, Report
-from tests.conftest import make_network
+from benchmarks.training import flop_per_image, network, schedule
+from tests.conftest import PROJECT, make_network
 
 FAST = Figure("step", 1.02, "ratio", "lower", 1.05)
 SLOW = Figure("step", 1.07, "ratio", "lower", 1.05)
@@ -70,3 +78,58 @@ def test_one_network_of_every_kind_is_deployed(tmp_path):
     assert set(found) == {"teacher", "prune_weights_iterative"}
     assert torch.equal(found["prune_weights_iterative"].trunk[0].weight, make_network(2).float().trunk[0].weight)
     assert torch.equal(found["teacher"].trunk[0].weight, make_network(3).float().trunk[0].weight)
+
+
+def test_readme_shows_the_committed_results():
+    text = (PROJECT / "README.md").read_text()
+    assert readme.inserted(text, readme.table(readme.RESULTS)) == text
+
+
+def test_a_figure_that_nobody_measured_says_so(tmp_path):
+    Report("matching", [Figure("vgg16_bn_swa_step_over_floor", 1.03, "ratio", "lower", 1.05)]).write(
+        tmp_path / "matching-cpu.json"
+    )
+    lines = readme.table(tmp_path).splitlines()
+    assert "| matching | vgg16 bn swa step over floor | at most 1.1 ratio (GPU) | 1.03 ratio | not measured |" in lines
+    assert "| training | voc epoch | at most 5 s | not measured | not measured |" in lines
+
+
+def test_the_costs_are_those_of_the_profiles_and_of_what_was_measured(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    assert (PROJECT / "docs" / "cost.md").read_text() == cost.text()
+
+
+def test_as_many_networks_are_counted_as_a_run_has_made(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    profile = validate(Profile, yaml.safe_load((PROJECT / "params" / "digits.yaml").read_text()))
+    results = pd.read_csv(PROJECT / "reports" / "results.csv", low_memory=False)
+    scored = results[results["metric"] == "bytes"]
+    sizes = scored.groupby("compression")["value"].agg(["count", "sum"])
+    retrained = results[results["metric"].str.startswith("roar_f1")]
+    for work in cost.works(profile, "digits"):
+        if work.stage == "roar":
+            assert work.runs == len(retrained)
+        else:
+            assert work.kept == sizes.loc[work.stage, "count"]
+            # A file holds running statistics and a description besides.
+            assert work.size == pytest.approx(sizes.loc[work.stage, "sum"], rel=0.05)
+
+
+def test_the_operations_of_a_step_are_those_that_torch_counts():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    student, teacher, size = network(32).train(), network(32).eval().requires_grad_(False), 32
+    images = torch.randn(1, 3, size, size).expand(2, -1, -1, -1)
+    with FlopCounterMode(display=False) as counter:
+        teacher(images)
+        student(images).sum().backward()
+    # The first convolution has no gradient to pass on.
+    assert counter.get_total_flops() / 2 == pytest.approx(flop_per_image(size), rel=0.02)
+
+
+def test_photographs_are_trained_on_as_any_data_set():
+    photographs = Photographs(70)
+    assert photographs.image(69).shape == (HEIGHT, WIDTH, 3)
+    images, labels = next(Batches(photographs, 24, schedule(8, None), 0).epoch("k"))
+    assert images.shape == (8, 3, 24, 24)
+    assert labels.shape == (8, 20)

@@ -1,0 +1,211 @@
+"""What each profile costs, derived from its parameters and from what was measured: `python -m benchmarks.cost`.
+
+Operations are counted, not estimated: those of one image's forward pass through the network in question, times the
+passes that a step makes, times the images of all epochs of all runs. Hours follow from the rate at which the benchmark
+`training` saw a device do such operations.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from attribution_preservation.metrics.size import multiply_accumulates, parameters
+from attribution_preservation.models.vgg import VGG, build
+from attribution_preservation.pipeline.schema.base import validate
+from attribution_preservation.pipeline.schema.matching import Matching, methods_of, read_entry, seeds_of
+from attribution_preservation.pipeline.schema.profile import Profile
+
+PROFILES = ("digits", "voc_subset", "voc2012")
+# Images for training and for evaluation, classes; pairs of the official VOC are those of its Segmentation/val.
+SETS = {"digits": (6000, 300, 10), "voc_subset": (2419, 669, 20), "voc2012": (5717, 5823, 20)}
+# Passes of a step, each as long as a forward pass: a backward pass is two.
+STUDENT, TEACHER = 3, 1
+# A gradient through the trunk that is differentiated again: one more pass to the input, and both backwards of it.
+TWICE, TEACHER_TWICE = 7, 2
+_HOUR = 3600
+RESULTS = Path(__file__).parent / "results"
+OUT = Path("docs/cost.md")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the runs of one stage add up to.
+
+    Attributes:
+        stage: its name.
+        runs: networks that are trained, from their start to their end.
+        images: that pass through training, repetitions included.
+        operations: floating-point operations of training.
+        kept: network files.
+        size: bytes of these.
+    """
+
+    stage: str
+    runs: int
+    images: int
+    operations: float
+    kept: int
+    size: int
+
+
+@cache
+def _network(size: int, classes: int, architecture: str, divisor: int, rates: tuple = ()) -> tuple[int, int]:
+    """Operations of one image's forward pass, and bytes of the weights."""
+    network: VGG = build(architecture, divisor, dict(rates), classes=classes, input_size=size, dropout=0.0)
+    return 2 * multiply_accumulates(network, torch.zeros(1, 3, size, size)), 4 * parameters(network)
+
+
+def works(profile: Profile, name: str) -> Iterator[Work]:
+    """Every stage that trains."""
+    train, _, classes = SETS[name]
+    groups = list(profile.seed_groups.values())
+    seeds = sum(len(group) for group in groups)
+    size, whole = profile.input.size, profile.teacher.architecture
+    teacher, bytes_of_teacher = _network(size, classes, whole, profile.teacher.width_divisor)
+
+    def images(section: Any, epochs: int) -> int:
+        asked = section.optimization
+        each = min(asked.images_per_epoch or train, train)
+        return epochs * (each // asked.batch_size) * asked.batch_size
+
+    shown = images(profile.teacher, profile.teacher.optimization.epochs)
+    operations = float(STUDENT * teacher * shown * seeds)
+    yield Work("teacher", seeds, shown * seeds, operations, seeds, seeds * bytes_of_teacher)
+
+    def matched(stage: str, student: int, size_of_student: int, epochs: int, kept: int, teaches: bool) -> Work:
+        section, runs, cost = getattr(profile, stage), 0, 0.0
+        shown = images(section, epochs)
+        for matching in section.matchings:
+            entry = read_entry(matching, yaml.safe_load(_text(name))["matching"][matching])
+            times = sum(len(seeds_of(entry, group)) for group in groups)
+            for method in methods_of(matching, entry).values():
+                runs += times
+                cost += times * shown * _step(method, student, teacher, teaches)
+        return Work(stage, runs, runs * shown, cost, runs * kept, runs * kept * size_of_student)
+
+    found = []
+    for steps in profile.prune_weights.students.values():
+        kept = steps.iterations * (1 + len(steps.snapshots))
+        found.append(
+            matched("prune_weights", teacher, bytes_of_teacher, steps.iterations * steps.epochs, kept, teaches=False)
+        )
+    for rates in profile.prune_channels.students.values():
+        student = _network(size, classes, whole, profile.teacher.width_divisor, tuple(rates.items()))
+        found.append(matched("prune_channels", *student, profile.prune_channels.optimization.epochs, 1, teaches=False))
+    for shape in profile.distill.students.values():
+        student = _network(size, classes, shape.architecture, shape.width_divisor, tuple(shape.rates.items()))
+        epochs, kept = profile.distill.optimization.epochs, 1 + len(profile.distill.snapshots)
+        found.append(matched("distill", *student, epochs, kept, teaches=True))
+    for shape in profile.scratch.students.values():
+        student, weights = _network(size, classes, shape.architecture, shape.width_divisor, tuple(shape.rates.items()))
+        shown = seeds * images(profile.scratch, profile.scratch.optimization.epochs)
+        found.append(Work("scratch", seeds, shown, float(STUDENT * student * shown), seeds, seeds * weights))
+    for stage in ("prune_weights", "prune_channels", "distill", "scratch"):
+        of_stage = [work for work in found if work.stage == stage]
+        if of_stage:
+            yield _sum(stage, of_stage)
+    roar, classifier = profile.roar, profile.roar.classifier
+    if roar.students:
+        orders = 3 + len(roar.students) * len(roar.methods)  # the teacher's maps, another image's, chance
+        each = seeds * roar.retrainings
+        runs = each * (orders * len(roar.percents) + 1)  # and one on whole images
+        smaller, _ = _network(classifier.size or size, classes, classifier.architecture, classifier.width_divisor)
+        shown = runs * images(roar, roar.optimization.epochs)
+        yield Work("roar", runs, shown, float(STUDENT * smaller * shown), 0, 0)
+
+
+def _step(method: Matching, student: int, teacher: int, teaches: bool) -> int:
+    twice = method.maps in ("input_gradient", "integrated_gradients", "loss_gradient")
+    steps = method.steps if method.maps == "integrated_gradients" else 1
+    if twice:
+        return steps * (TWICE * student + TEACHER_TWICE * teacher)
+    return STUDENT * student + TEACHER * teacher * (method.maps != "none" or teaches)
+
+
+def _sum(stage: str, parts: list[Work]) -> Work:
+    columns = zip(*((w.runs, w.images, w.operations, w.kept, w.size) for w in parts), strict=True)
+    return Work(stage, *(sum(column) for column in columns))  # type: ignore[arg-type]
+
+
+@cache
+def _text(name: str) -> str:
+    return Path(f"params/{name}.yaml").read_text()
+
+
+def rate(device: str) -> tuple[float, str] | None:
+    """Operations per second that training reached on a device, at its best, and which figure says so."""
+    path = RESULTS / f"training-{device}.json"
+    if not path.exists():
+        return None
+    found = {figure["name"]: figure["value"] for figure in json.loads(path.read_text())["figures"]}
+    reached = {
+        name: value * found[f"{name.split('_')[0]}_matrix_rate"] * 1e12
+        for name, value in found.items()
+        if name.endswith("_share_of_matrix_rate")
+    }
+    best = max(reached, key=reached.__getitem__)
+    return reached[best], best
+
+
+def text() -> str:
+    """docs/cost.md."""
+    rates = {device: rate(device) for device in ("cpu", "gpu")}
+    lines = [
+        "# What a profile costs",
+        "",
+        "Made by `python -m benchmarks.cost` from the profiles and from what was measured. Operations are counted: a",
+        f"step takes {STUDENT} forward passes' worth of the student and {TEACHER} of the teacher (where it runs), and",
+        f"{TWICE} and {TEACHER_TWICE} where the loss differentiates the trunk twice. Hours are **derived**: operations",
+        "by the rate at which `python -m benchmarks training` saw the device do them, with VGG16; small networks reach",
+        "less. Training alone: attribution, scores and probes come on top.",
+        "",
+    ]
+    for device, found in rates.items():
+        lines.append(
+            f"- {device.upper()}: "
+            + (f"{found[0] / 1e9:.0f} GFLOP/s ({found[1].replace('_', ' ')})" if found else "not measured")
+        )
+    for name in PROFILES:
+        profile = validate(Profile, yaml.safe_load(_text(name)))
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            "| stage | networks trained | images through training | PFLOP | CPU-hours, derived | GPU-hours, derived "
+            "| files kept | GB |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        found = list(works(profile, name))
+        for work in [*found, _sum("all", found)]:
+            hours = [f"{work.operations / r[0] / _HOUR:.3g}" if r else "not measured" for r in rates.values()]
+            lines.append(
+                f"| {work.stage} | {work.runs:,} | {work.images:,} | {work.operations / 1e15:.3g} | {hours[0]} "
+                f"| {hours[1]} | {work.kept:,} | {work.size / 1e9:.3g} |"
+            )
+    lines += [
+        "",
+        "## How it grows",
+        "",
+        "- **Seeds**: everything, in proportion; a new seed trains no old one again.",
+        "- **Images**: training, attribution and probes in proportion; the data set takes 3 bytes per pixel of the",
+        "  originals on disk.",
+        "- **Classes**: the head alone, and the number of (image, class) pairs that are explained and scored.",
+        "- **Methods of matching**: training of the compressions that list them, attribution and scores in proportion;",
+        "  `first_seeds: 1` keeps variants to one seed.",
+        "- **Methods of attribution**: maps of teachers and compared students; a map file holds 4 h w bytes per pair.",
+        "- **Side of the image**: with its square.",
+        "- **DVC**: with the number of stage instances: seconds per instance, which `python -m benchmarks cluster`",
+        "  measures.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    OUT.write_text(text())

@@ -1,0 +1,32 @@
+"""Images of VOC's usual size that cost no disk: what they show does not matter to a clock."""
+
+import numpy as np
+
+_DIFFERENT = 64
+HEIGHT, WIDTH, CLASSES = 375, 500, 20
+
+
+class Photographs:
+    """A data set of random bytes, as `attribution_preservation.data.store.Images` describes one.
+
+    Args:
+        count: of training images.
+    """
+
+    def __init__(self, count: int) -> None:
+        random = np.random.default_rng(0)
+        self._count = count
+        self._images = random.integers(0, 256, (min(count, _DIFFERENT), HEIGHT, WIDTH, 3), dtype=np.uint8)
+        self._labels = random.integers(0, 2, (count, CLASSES)).astype(np.float32)
+
+    def part(self, name: str) -> list[int]:
+        """All of them are for training."""
+        return list(range(self._count)) if name == "train" else []
+
+    def labels(self, positions: list[int]) -> np.ndarray:
+        """float32 [N, C] of 0 and 1."""
+        return self._labels[positions]
+
+    def image(self, position: int) -> np.ndarray:
+        """uint8 RGB [H, W, 3]."""
+        return self._images[position % len(self._images)]

@@ -1,0 +1,169 @@
+"""The training step: images per second, share of the device's matrix rate, memory; by precision, batch and compilation.
+
+The real loop trains VGG16 under SWA on photographs of random bytes, cropped and flipped as the profile voc2012 asks.
+On a GPU at the published size, with an epoch of VOC's 5,717 images; on a CPU at one that it bears.
+"""
+
+import resource
+import statistics
+import sys
+import time
+from dataclasses import dataclass
+
+import torch
+import yaml
+
+from attribution_preservation.compression.objective import CompressionObjective
+from attribution_preservation.data.inputs import Normalize
+from attribution_preservation.metrics.size import multiply_accumulates
+from attribution_preservation.models.vgg import VGG, build
+from attribution_preservation.pipeline.run.progress import Progress
+from attribution_preservation.pipeline.schema.matching import Matching
+from attribution_preservation.pipeline.schema.optimization import Optimization
+from attribution_preservation.pipeline.schema.runtime import Runtime
+from attribution_preservation.training.batches import Batches
+from attribution_preservation.training.loop import Trainer
+from attribution_preservation.training.processes import Processes
+from attribution_preservation.training.runtime import set_up
+from benchmarks.photographs import Photographs
+from benchmarks.report import Figure
+
+CLASSES, EPOCH = 20, 5717
+TARGET = 5.0  # seconds for an epoch of VOC on one H100
+PRECISIONS = ("32-true", "bf16-mixed")
+_REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is measured on one kind of device.
+
+    Attributes:
+        size: side of the network's input.
+        batches: batch sizes.
+        images: of an epoch.
+        compiled: whether to compile, in turn.
+        matrix: side of the matrices whose product gives the device's rate.
+    """
+
+    size: int
+    batches: tuple[int, ...]
+    images: int
+    compiled: tuple[bool, ...]
+    matrix: int
+
+
+SETTINGS = {
+    "cpu": Setting(96, (8, 16), 32, (False, True), 2048),
+    "cuda": Setting(227, (32, 64, 128), EPOCH, (False, True), 8192),
+}
+
+
+def measure() -> list[Figure]:
+    """Every precision with every batch; the fastest one's epoch stands beside its target."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    setting, figures, fastest = SETTINGS[device], [], {}
+    for precision in PRECISIONS:
+        rate = matrix_rate(device, precision, setting.matrix)
+        figures.append(Figure(f"{precision}_matrix_rate", rate / 1e12, "TFLOP/s", "higher"))
+        for batch in setting.batches:
+            for compiled in setting.compiled:
+                name = f"{precision}_batch_{batch}{'_compiled' if compiled else ''}"
+                first, epochs, memory = _epochs(device, precision, batch, compiled, setting)
+                speeds = [setting.images // batch * batch / seconds for seconds in epochs]
+                speed = statistics.median(speeds)
+                spread = (min(speeds), max(speeds))
+                figures.append(Figure(f"{name}_images_per_second", speed, "img/s", "higher", None, spread))
+                share = speed * flop_per_image(setting.size) / rate
+                figures.append(Figure(f"{name}_share_of_matrix_rate", share, "share", "higher"))
+                figures.append(Figure(f"{name}_memory", memory / 2**30, "GiB", "lower"))
+                if compiled:
+                    figures.append(Figure(f"{name}_warm_up", first - min(epochs), "s", "lower"))
+                fastest[precision] = max(fastest.get(precision, 0.0), speed)
+    figures.append(Figure("bf16_over_float32", fastest["bf16-mixed"] / fastest["32-true"], "ratio", "higher"))
+    if device == "cuda":
+        figures.append(Figure("voc_epoch", EPOCH / max(fastest.values()), "s", "lower", TARGET))
+    return figures
+
+
+def network(size: int) -> VGG:
+    """VGG16 as for VOC, at another input size."""
+    return build("vgg16_bn", 1, classes=CLASSES, input_size=size, dropout=0.5)
+
+
+def flop_per_image(size: int) -> float:
+    """Of one image's SWA step: the student forward and twice backward, the teacher forward."""
+    return 4 * 2 * multiply_accumulates(network(size), torch.zeros(1, 3, size, size))
+
+
+def matrix_rate(device: str, precision: str, side: int) -> float:
+    """Floating-point operations per second of a product of large square matrices."""
+    kind = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
+    left, right = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
+    found = []
+    for _ in range(_REPEATS + 2):
+        _wait(device)
+        start = time.perf_counter()
+        left @ right
+        _wait(device)
+        found.append(2 * side**3 / (time.perf_counter() - start))
+    return statistics.median(found[2:])
+
+
+def schedule(batch: int, images: int | None) -> Optimization:
+    """The schedule of voc2012's pruning, for one epoch."""
+    with open("params/voc2012.yaml") as file:
+        section = yaml.safe_load(file)["prune_weights"]["optimization"]
+    return Optimization(**(section | {"epochs": 1, "batch_size": batch, "images_per_epoch": images}))
+
+
+def runtime(device: str, precision: str = "32-true", compiled: bool = False, workers: int = 0) -> Runtime:
+    """Section `runtime` of the default profile, with another precision."""
+    with open("params/digits.yaml") as file:
+        section = yaml.safe_load(file)["runtime"]
+    changed = {"device": device, "precision": precision, "compile": compiled, "workers": workers}
+    # Deterministic kernels are a choice about repeatability; what the hardware can do is measured without.
+    return Runtime(**(section | changed | {"deterministic": device == "cpu"}))
+
+
+def _epochs(
+    device: str, precision: str, batch: int, compiled: bool, setting: Setting
+) -> tuple[float, list[float], float]:
+    """Seconds of the first epoch, of the following ones, and bytes of memory at the most."""
+    chosen = runtime(device, precision, compiled, workers=8 if device == "cuda" else 0)
+    processes = Processes(chosen, set_up(chosen).torch)
+    torch.manual_seed(0)
+    objective = CompressionObjective(network(setting.size), network(setting.size), Matching(maps="swa", strength=50.0))
+    asked = schedule(batch, setting.images)
+    trainer = Trainer(
+        objective,
+        Batches(Photographs(setting.images), setting.size, asked, chosen.workers),
+        Normalize([0.45] * 3, [0.23] * 3),
+        key=(0, "benchmark"),
+        processes=processes,
+        compiled=compiled,
+        progress=Progress(0, "training", every=float("inf")),
+        save=lambda checkpoint: None,
+    )
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    seconds = []
+    for phase in range(_REPEATS + 1):
+        _wait(device)
+        start = time.perf_counter()
+        trainer.fit(asked, phase=phase)
+        _wait(device)
+        seconds.append(time.perf_counter() - start)
+    return seconds[0], seconds[1:], _peak(device)
+
+
+def _peak(device: str) -> float:
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
