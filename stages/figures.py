@@ -4,8 +4,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import joblib
 import numpy as np
+from joblib import Parallel, cpu_count, delayed
 
 from attribution_preservation.data.inputs import evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
@@ -134,9 +134,9 @@ def main(stage: Stage) -> str:
 
 def _draw_all(draws: list[Callable[[], None]]) -> None:
     """Draw every figure, in as many processes as there are cores: matplotlib spends its time in Python."""
-    count = min(joblib.cpu_count(), len(draws))
+    count = min(cpu_count(), len(draws))
     # One task per process, so that the results that all figures share travel to each process once.
-    joblib.Parallel(n_jobs=count)(joblib.delayed(_draw)(draws[start::count]) for start in range(count))
+    Parallel(n_jobs=count)(delayed(_draw)(draws[start::count]) for start in range(count))
 
 
 def _draw(draws: list[Callable[[], None]]) -> None:
