@@ -1,5 +1,6 @@
 """Ray works through a graph: what runs when, what a failure or a dead worker changes, and what is left at the end."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.cluster import driver
+from attribution_preservation.pipeline.cluster import driver, worker
 from attribution_preservation.pipeline.cluster.schedule import Schedule
 from attribution_preservation.pipeline.cluster.worker import code_version, work
 from tests.conftest import PROJECT, dvc
@@ -166,7 +167,7 @@ def test_a_dead_machine_s_stage_is_taken_up_by_another(toy):
         out, err = running.communicate()
     finally:
         machines.shutdown()
-    assert running.returncode == 0, err
+    assert running.returncode == 0, out + err
     assert "apart: its worker died; another one takes it up" in out
     assert "dvc repro finds nothing to do" in out
     assert (toy / "after.txt").read_text() == "after(apart(check()))"
@@ -239,6 +240,22 @@ def test_a_worker_of_another_version_runs_nothing(toy, monkeypatch):
     assert "has another version of the code" in ended.error
     assert not (toy / "check.txt").exists()
     assert "has no /nowhere/at/all" in work("/nowhere/at/all", "check", version).error
+
+
+def test_a_stage_waits_for_the_dvc_of_a_worker_that_is_dying(toy, monkeypatch):
+    dying = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    held = {"write": {str(toy / "check.txt"): {"pid": dying.pid, "cmd": "dvc repro -s check"}}}
+    (toy / ".dvc" / "tmp").mkdir(exist_ok=True)
+    (toy / ".dvc" / "tmp" / "rwlock").write_text(json.dumps(held))
+
+    def die(seconds):
+        dying.kill()
+        dying.wait()
+
+    monkeypatch.setattr(worker.time, "sleep", die)
+    assert work(str(toy), "check", code_version(toy)).error == ""
+    assert dying.returncode is not None  # it did wait
+    assert (toy / "check.txt").read_text() == "check()"
 
 
 def test_a_version_is_of_code_and_parameters_and_of_nothing_else(toy):

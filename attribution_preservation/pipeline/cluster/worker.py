@@ -19,6 +19,7 @@ from pathlib import Path
 _CODE = ("stages", "attribution_preservation", "dvc.yaml", "params.yaml")
 _LIBRARIES = ("dvc", "lightning-fabric", "numpy", "pandas", "ray", "scikit-learn", "torch", "torchvision")
 _PDEATHSIG = 1  # prctl(2)
+_BLOCKED, _PATIENCE = "it is being blocked by", 60.0  # as DVC says it; seconds
 
 
 @dataclass(frozen=True)
@@ -73,15 +74,20 @@ def work(root: str, stage: str, version: str) -> Ended:
     if code_version(Path(root)) != version:
         return Ended(node, 0.0, f"{node} has another version of the code or of a library than this machine", True)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # stages call `python`: this one
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", stage],
-        cwd=root,
-        env=os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=_end_with_worker,
-    )
+    while True:
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", stage],
+            cwd=root,
+            env=os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=_end_with_worker,
+        )
+        # The option does not wait for locks of single files, and the DVC of a worker that is dying may hold some.
+        if not done.returncode or _BLOCKED not in done.stderr or time.monotonic() - start > _PATIENCE:
+            break
+        time.sleep(1)
     return Ended(node, time.monotonic() - start, _error(done) if done.returncode else "")
 
 
