@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from attribution_preservation.metrics.size import (
 from attribution_preservation.models.files import load_network
 from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.files import atomic_directory
+from attribution_preservation.pipeline.run.jobs import each
 from attribution_preservation.pipeline.run.layout import Identity, networks_below
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
@@ -59,31 +61,34 @@ class _Workload:
 def main(stage: Stage) -> str:
     """Extract maps of one batch of networks and group of seeds."""
     settings, shown = stage.section("attribute", Attribute), stage.section("input", Input)
-    device = set_up(stage.section("runtime", Runtime)).torch
+    device = set_up(stage.section("runtime", Runtime))
     store = Store(stage.dep(Path("data/dataset")))
     positions = store.part("val")
     pairs = scored_pairs(store, positions, shown.size)
     images = evaluation_images(store, positions, shown.size)
     normalize = Normalize(shown.mean, shown.std)
     needed = max((getattr(method, "references", 0) for method in settings.methods.values()), default=0)
-    training_images = normalize(evaluation_images(store, store.part("train")[:needed], shown.size).to(device))
-    workload = _Workload(settings, pairs, images, training_images, normalize, device)
+    training_images = normalize(evaluation_images(store, store.part("train")[:needed], shown.size).to(device.torch))
+    workload = _Workload(settings, pairs, images, training_images, normalize, device.torch)
     models = stage.dep(Path("models", stage.axes["group"], stage.axes["batch"]))
     networks = networks_below(models, REMEDY)
     if not networks:
         raise UserError(f"{models} holds no network; run the stages that train them first")
     compared = _compared(networks, settings.compared)
     progress = Progress(len(networks), f"maps of {stage.axes['batch']}", unit="network")
-    with atomic_directory(stage.out) as partial:
-        for identity, path in networks.items():
+    with atomic_directory(stage.out) as folder:
+
+        def explain(identity: Identity, path: Path) -> None:
             network, _ = load_network(path)
             sizes = _sizes(network, path, identity.compression == "prune_weights")
-            network.to(device, memory_format=torch.channels_last)
+            network.to(device.torch, memory_format=torch.channels_last)
             methods = [name for name in settings.methods if identity in compared or name in settings.every]
             tensors = _extract(network, methods, workload)
             description = {"identity": identity.as_dict(), "sizes": sizes, "methods": methods}
-            write_tensors(partial / path.relative_to(models), tensors, description)
-            progress.advance(1)
+            write_tensors(folder / path.relative_to(models), tensors, description)
+
+        pieces = [partial(explain, identity, path) for identity, path in networks.items()]
+        each(pieces, device.jobs, done=lambda _: progress.advance(1))
     progress.close()
     return f"maps of {len(networks)} networks for {len(pairs)} (image, class) pairs in {stage.out}"
 

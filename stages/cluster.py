@@ -57,7 +57,7 @@ def _run(address: str | None, gpus: float | None) -> None:
         if gpus is None:
             there = runtime.device in ("auto", "cuda") and ray.cluster_resources().get("GPU", 0)
             gpus = float(runtime.devices) if there or runtime.device == "cuda" else 0.0
-        of_computing, of_others = Needs(runtime.cpu_threads, gpus), Needs(1, 0)
+        of_computing, of_others = Needs(runtime.cpu_threads * (runtime.jobs or 1), gpus), Needs(1, 0)
 
         def tell(event: str) -> None:
             done = f"{len(schedule.done)}/{schedule.total}"

@@ -1,11 +1,14 @@
 """Stage evaluate: every score of one batch of networks, from their maps and logits alone; means, and pair by pair."""
 
+from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from joblib import cpu_count
 
 from attribution_preservation.data.inputs import scored_pairs
 from attribution_preservation.data.store import Store
@@ -23,6 +26,7 @@ from attribution_preservation.metrics.scoring import (
     teacher_rows,
 )
 from attribution_preservation.pipeline.run.files import atomic_directory
+from attribution_preservation.pipeline.run.jobs import each
 from attribution_preservation.pipeline.run.layout import Identity, networks_below
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
@@ -37,39 +41,42 @@ def main(stage: Stage) -> str:
     # Upsampling is the only arithmetic of torch here; one thread gives the same bits everywhere.
     torch.set_num_threads(1)
     settings = stage.section("evaluate", Evaluate)
-    folder = Path("maps", stage.axes["group"])
-    maps = stage.dep(folder / stage.axes["batch"])
+    of_group = Path("maps", stage.axes["group"])
+    maps = stage.dep(of_group / stage.axes["batch"])
     networks = _networks(maps)
     teachers = {
-        identity.seed: path for identity, path in _networks(stage.dep(folder / stage.parameters("folders.teacher")))
+        identity.seed: path for identity, path in _networks(stage.dep(of_group / stage.parameters("folders.teacher")))
     }
     pairs = _pairs(stage)
     baselines = baseline_scores(pairs, settings.random_seed)
-    progress = Progress(len(networks), f"scores of {stage.axes['batch']}", unit="network")
-    rows: list[Row] = []
-    with atomic_directory(stage.out) as partial:
+    with atomic_directory(stage.out) as folder:
+
+        def score(teacher: Teacher, level: dict[str, Any], found: list[tuple[Identity, Path]]) -> list[Row]:
+            scored: dict[str, Scored]
+            if level["compression"] == "teacher":
+                scored = {"": teacher.scored(pairs)}
+                scores = teacher_rows(teacher, pairs, baselines)
+            else:
+                students = {identity.method: _evidence(path, pairs) for identity, path in found}
+                scored = score_students(teacher, students, settings.methods, pairs)
+                scores = student_rows(teacher, students, scored, pairs, baselines)
+            for identity, path in found:
+                _write_scored(folder / "pairs" / path.relative_to(maps), scored[identity.method], identity)
+            return [{**level, "seed": found[0][0].seed, **row} for row in scores]
+
+        pieces = []
         for seed, of_seed in groupby(networks, key=lambda found: found[0].seed):
             if seed not in teachers:
                 raise UserError(f"maps hold no teacher of seed {seed}; {REMEDY}")
             teacher = Teacher(_evidence(teachers[seed], pairs), pairs)
             for level, members in groupby(of_seed, key=lambda found: found[0].level):
-                found = list(members)
-                scored: dict[str, Scored]
-                if level["compression"] == "teacher":
-                    scored = {"": teacher.scored(pairs)}
-                    scores = teacher_rows(teacher, pairs, baselines)
-                else:
-                    students = {identity.method: _evidence(path, pairs) for identity, path in found}
-                    scored = score_students(teacher, students, settings.methods, pairs)
-                    scores = student_rows(teacher, students, scored, pairs, baselines)
-                rows += [{**level, "seed": seed, **row} for row in scores]
-                for identity, path in found:
-                    _write_scored(partial / "pairs" / path.relative_to(maps), scored[identity.method], identity)
-                progress.advance(len(found))
-        pd.DataFrame(rows).to_csv(partial / "results.csv", index=False, lineterminator="\n")
+                pieces.append(partial(score, teacher, level, list(members)))
+        progress = Progress(len(pieces), f"scores of {stage.axes['batch']}", unit="level")
+        rows = [row for found in each(pieces, cpu_count(), done=lambda _: progress.advance(1)) for row in found]
+        pd.DataFrame(rows).to_csv(folder / "results.csv", index=False, lineterminator="\n")
         truth = {"image": torch.from_numpy(pairs.image), "labels": torch.from_numpy(pairs.labels)}
-        write_tensors(partial / "truth.safetensors", truth, {})
-    progress.close()
+        write_tensors(folder / "truth.safetensors", truth, {})
+        progress.close()
     return f"{len(rows)} figures over {len(pairs.label)} (image, class) pairs in {stage.out}"
 
 

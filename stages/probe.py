@@ -6,10 +6,11 @@ background and objects; maps after layers were untrained; of every pruning itera
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,11 +22,12 @@ from attribution_preservation.attribution.randomization import cascade
 from attribution_preservation.data.inputs import Normalize, evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError
-from attribution_preservation.metrics.probing import Look, Prober, View
+from attribution_preservation.metrics.probing import Inside, Look, Prober, View
 from attribution_preservation.metrics.scoring import Row, Scored
 from attribution_preservation.models.files import load_network
 from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.files import atomic_directory
+from attribution_preservation.pipeline.run.jobs import each
 from attribution_preservation.pipeline.run.layout import Identity, networks_below
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
@@ -50,8 +52,6 @@ def main(stage: Stage) -> str:
     if orphans or not teachers:
         whose = f" of {orphans[0]}" if orphans else ""
         raise UserError(f"{models} lacks the teacher{whose}; {REMEDY}")
-    progress = Progress(len(students) + len(teachers), "probes", unit="network")
-    rows: list[Row] = []
     with atomic_directory(stage.out) as folder:
 
         def keep(identity: Identity, scored: Scored) -> None:
@@ -59,35 +59,61 @@ def main(stage: Stage) -> str:
             arrays = {name: torch.tensor(values) for name, values in scored.arrays().items()}
             write_tensors(file, arrays, {"identity": identity.as_dict()})
 
+        def ask_teacher(teacher: Identity, known: Known, stranger: Identity) -> list[Row]:
+            strange = files[stranger] if stranger != teacher else None
+            asked = probing.teacher(files[teacher], known, strange, partial(keep, teacher))
+            return [{**teacher.level, "seed": teacher.seed, **row} for row in asked]
+
+        def ask_students(level: dict[str, Any], seed: int, known: Known, found: dict[Identity, Path]) -> list[Row]:
+            last = [identity for identity in found if students[identity]]
+            asked = probing.students(found, last, known, compared, keep)
+            return [{**level, "seed": seed, **row} for row in asked]
+
         seeds = sorted(teachers)
+        pieces: list[Callable[[], list[Row]]] = []
         for seed in seeds:
-            teacher = teachers[seed]
-            networks = {identity: files[identity] for identity in students if identity.seed == seed}
+            teacher, known = teachers[seed], probing.known(files[teachers[seed]])
             # Networks that share nothing but the data: what likeness comes to by that alone.
             stranger = teachers[seeds[(seeds.index(seed) + 1) % len(seeds)]]
-            strange = files[stranger] if stranger != teacher else None
-            asked = probing.teacher(files[teacher], strange, partial(keep, teacher))
-            rows += [{**teacher.level, "seed": seed, **row} for row in asked]
-            progress.advance(1)
-            ordered = sorted(networks, key=lambda found: (found.compression, found.student, found.step, found.method))
+            pieces.append(partial(ask_teacher, teacher, known, stranger))
+            of_seed = [identity for identity in students if identity.seed == seed]
+            ordered = sorted(of_seed, key=lambda found: (found.compression, found.student, found.step, found.method))
             for level, members in groupby(ordered, key=lambda identity: identity.level):
-                of_level = {identity: networks[identity] for identity in members}
-                last = [identity for identity in of_level if students[identity]]
-                rows += [{**level, "seed": seed, **row} for row in probing.students(of_level, last, compared, keep)]
-                progress.advance(len(of_level))
+                found = {identity: files[identity] for identity in members}
+                pieces.append(partial(ask_students, level, seed, known, found))
+        progress = Progress(len(pieces), "probes", unit="level")
+        rows = [row for found in each(pieces, probing.jobs, done=lambda _: progress.advance(1)) for row in found]
         pd.DataFrame(rows).to_csv(folder / "results.csv", index=False, lineterminator="\n", float_format="%.10g")
-    progress.close()
+        progress.close()
     return f"{len(rows)} figures of {len(students) + len(teachers)} networks in {stage.out}"
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of a teacher before its students are asked.
+
+    Attributes:
+        look: it as it is.
+        inside: its layers.
+        predicted: which of the pairs whose pixels go it predicts, bool [n].
+        removal: its scores by what orders the pixels.
+    """
+
+    look: Look
+    inside: Inside
+    predicted: np.ndarray
+    removal: dict[str, dict[str, np.ndarray]]
+
+
 class _Probing:
-    """Networks brought to the questions, and each seed's teacher kept beside its students."""
+    """Networks brought to the questions."""
 
     def __init__(self, stage: Stage) -> None:
         self._settings, attribute = stage.section("probe", Probe), stage.section("attribute", Attribute)
         self.compared, self._methods = attribute.compared, attribute.methods
         shown = stage.section("input", Input)
-        self._device = set_up(stage.section("runtime", Runtime)).torch
+        device = set_up(stage.section("runtime", Runtime))
+        self._device, self.jobs = device.torch, device.jobs
         self._normalize = Normalize(shown.mean, shown.std)
         store = Store(stage.dep(Path("data/dataset")))
         positions = store.part("val")
@@ -96,25 +122,30 @@ class _Probing:
         colour = (255 * torch.tensor(shown.mean)).round().to(torch.uint8)
         self._prober = Prober(self._settings, self._pairs, self._images, store.labels(positions), colour)
 
-    def teacher(self, file: Path, stranger: Path | None, keep: Callable[[Scored], None]) -> Iterator[Row]:
-        """What a teacher answers; it is the one of the students that follow."""
+    def known(self, file: Path) -> Known:
+        """What its students' questions need of a teacher."""
+        view, prober = self._view(self._load(file)), self._prober
+        look = prober.look(view)
+        return Known(look, prober.inside(view), prober.predicted(look), prober.removal(view, look))
+
+    def teacher(self, file: Path, known: Known, stranger: Path | None, keep: Callable[[Scored], None]) -> Iterator[Row]:
+        """What a teacher answers, of itself and beside one that shares nothing with it but the data."""
         network = self._load(file)
         view, prober = self._view(network), self._prober
-        self._look, self._inside = prober.look(view), prober.inside(view)
-        self._predicted, self._removal = prober.predicted(self._look), prober.removal(view, self._look)
-        populations = {"own": self._predicted, "all": np.ones_like(self._predicted)}
-        yield from prober.removal_rows(self._removal, populations)
+        populations = {"own": known.predicted, "all": np.ones_like(known.predicted)}
+        yield from prober.removal_rows(known.removal, populations)
         noise, of_images = prober.noise(view)
         yield from noise
-        keep(prober.scored(self._removal, of_images))
+        keep(prober.scored(known.removal, of_images))
         yield from prober.untrained(view, partial(self._untrained, network), self._settings.randomization.methods)
         if stranger:
-            yield from prober.likeness(prober.inside(self._view(self._load(stranger))), self._inside)
+            yield from prober.likeness(prober.inside(self._view(self._load(stranger))), known.inside)
 
     def students(
         self,
         files: Mapping[Identity, Path],
         last: list[Identity],
+        known: Known,
         compared: list[str],
         keep: Callable[[Identity, Scored], None],
     ) -> Iterator[Row]:
@@ -123,34 +154,40 @@ class _Probing:
         Args:
             files: by identity.
             last: which of them are asked everything.
+            known: of their teacher.
             compared: methods whose networks all have to predict a pair that is `common`.
             keep: keeps what is tested.
         """
         networks = {identity: self._load(file) for identity, file in files.items()}
         for identity, network in networks.items():
-            for row in self._prober.likeness(self._prober.inside(self._view(network)), self._inside):
+            for row in self._prober.likeness(self._prober.inside(self._view(network)), known.inside):
                 yield {"method": identity.method or None, **row}
         if not last:
             return
         looks = {identity: self._prober.look(self._view(networks[identity])) for identity in last}
         predicted = {identity: self._prober.predicted(look) for identity, look in looks.items()}
         deciding = [found for identity, found in predicted.items() if identity.method in compared]
-        common = np.logical_and.reduce([self._predicted, *(deciding or predicted.values())])
-        yield from self._prober.removal_rows(self._removal, {"common": common}, method="teacher")
+        common = np.logical_and.reduce([known.predicted, *(deciding or predicted.values())])
+        yield from self._prober.removal_rows(known.removal, {"common": common}, method="teacher")
         for identity, look in looks.items():
             populations = {"own": predicted[identity], "common": common, "all": np.ones_like(common)}
-            for row in self._student(networks[identity], look, populations, partial(keep, identity)):
+            for row in self._student(networks[identity], look, known.look, populations, partial(keep, identity)):
                 yield {"method": identity.method or None, **row}
 
     def _student(
-        self, network: Network, look: Look, populations: dict[str, np.ndarray], keep: Callable[[Scored], None]
+        self,
+        network: Network,
+        look: Look,
+        teacher: Look,
+        populations: dict[str, np.ndarray],
+        keep: Callable[[Scored], None],
     ) -> Iterator[Row]:
         view, prober = self._view(network), self._prober
-        removal = prober.removal(view, look, self._look)
+        removal = prober.removal(view, look, teacher)
         yield from prober.removal_rows(removal, populations)
         noise, of_images = prober.noise(view)
         yield from noise
-        yield from prober.lost_where_moved(of_images, look, self._look)
+        yield from prober.lost_where_moved(of_images, look, teacher)
         keep(prober.scored(removal, of_images))
         yield from prober.untrained(view, partial(self._untrained, network), self._settings.randomization.of_students)
 

@@ -98,12 +98,16 @@ def main(stage: Stage) -> str:
                 runs.append(Run(identity, below, settings={"roar": asked}, inputs=read))
                 of_run[below] = question
 
+    def ordered_by(run: Run) -> tuple[Path | None, int]:
+        source = of_run[run.below].source
+        return source.file, source.identity.seed
+
     orders: dict[tuple[Path | None, int], dict[int, np.ndarray]] = {}
 
     def train(place: Workplace) -> None:
         question = of_run[place.run.below]
         source = question.source
-        network = source.file, source.identity.seed
+        network = ordered_by(place.run)
         if network not in orders:  # of the latest one: several runs in a row remove different shares in one order
             orders.clear()
             orders[network] = _order(source, place, settings.optimization.batch_size)
@@ -122,7 +126,7 @@ def main(stage: Stage) -> str:
             _score(question, classifier, images, place, settings.optimization.batch_size)
         place.finish(trainer)
 
-    train_all(stage, runs, train)
+    train_all(stage, runs, train, together=ordered_by)
     return f"{len(runs)} classifiers retrained, scores in {stage.out}"
 
 

@@ -156,7 +156,7 @@ TINY = {
     "roar.classifier": {"architecture": "vgg6_bn", "width_divisor": 4, "dropout": 0.0, "size": 16},
     "roar.optimization.epochs": 1,
     "roar.optimization.milestones": [],
-    "runtime.cpu_threads": 1,
+    "runtime.jobs": 1,
     "tables.iterations": [1, 3],
     "figures.heatmap_rows": 2,
 }  # fmt: skip
@@ -237,17 +237,19 @@ def hashes(root: Path, *folders: str) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A project in which every stage ran, by itself, without DVC; what each accessed is in `accesses/NAME`."""
+    """A project in which every stage ran, in one process, without DVC; what each accessed is in `accesses/NAME`."""
     root = make_project(tmp_path_factory.mktemp("finished") / "project")
     accesses = root.parent / "accesses"
     accesses.mkdir()
-    return root, run_all(root, PYTHONPATH=str(SITE), FAULT_STAGE="*", FAULT_LOG=str(accesses))
+    variables = {"FAULT_STAGE": "*", "FAULT_LOG": str(accesses), "LOKY_MAX_CPU_COUNT": "1"}
+    return root, run_all(root, PYTHONPATH=str(SITE), **variables)
 
 
 @pytest.fixture(scope="session")
 def finished_by_dvc(tmp_path_factory):
-    """The same by `dvc repro`, in another order, on what looks like another machine."""
+    """The same by `dvc repro`, in another order, on what looks like another machine, networks by twos."""
     root = make_project(tmp_path_factory.mktemp("finished_by_dvc") / "project")
+    write_parameters(root, TINY | {"runtime.jobs": 2})
     for arguments in (("init", "-q", "--no-scm"), ("repro",)):
         done = dvc(root, *arguments, **ELSEWHERE)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -1,7 +1,9 @@
 """What every run of a training stage has in common, from the parameters to the finished files."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from attribution_preservation.data.store import Images, Store
 from attribution_preservation.models.files import load_network, save_network
 from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.files import atomic_directory, write_text
+from attribution_preservation.pipeline.run.jobs import each
 from attribution_preservation.pipeline.run.layout import Identity
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.resume import ResumeFolder, fingerprint, resume_folder
@@ -140,27 +143,43 @@ class Workplace:
             self.folder.finish()
 
 
-def train_all(stage: Stage, runs: Iterable[Run], train: Callable[[Workplace], None]) -> None:
+def train_all(
+    stage: Stage,
+    runs: Iterable[Run],
+    train: Callable[[Workplace], None],
+    together: Callable[[Run], Hashable] = lambda run: run.below,
+) -> None:
     """Do every run that has not been done before, and put all results into the stage's output.
 
     Args:
         stage: the instance.
         runs: what it trains.
         train: does one run, from where it stopped; ends with `Workplace.finish` or `Workplace.fit_once`.
+        together: neighbours for which it is the same are done by one process, one after another, because `train` keeps
+            something from one to the next.
     """
     runtime = stage.section("runtime", Runtime)
     device = set_up(runtime)
     processes = Processes(runtime, device.torch)
-    results: list[tuple[Path, ResumeFolder]] = []
-    for run in runs:
+
+    def key(run: Run) -> str:
         # The folder of teachers is a dependency; a run reads one of them.
         inputs = run.inputs | ({run.teacher.parents[1]: [run.teacher]} if run.teacher else {})
-        with resume_folder(fingerprint(stage, run.identity.seed, run.settings, inputs, device.versions)) as folder:
-            if not processes.agreed(folder.complete):
-                train(Workplace(stage, run, folder, runtime, replace(device, torch=processes.device), processes))
-            results.append((run.below, folder))
+        return fingerprint(stage, run.identity.seed, run.settings, inputs, device.versions)
+
+    def do(keyed: list[tuple[Run, str]]) -> list[tuple[Path, ResumeFolder]]:
+        results = []
+        for run, of_run in keyed:
+            with resume_folder(of_run) as folder:
+                if not processes.agreed(folder.complete):
+                    train(Workplace(stage, run, folder, runtime, replace(device, torch=processes.device), processes))
+                results.append((run.below, folder))
+        return results
+
+    pieces = [partial(do, [(run, key(run)) for run in members]) for _, members in groupby(runs, key=together)]
+    results = each(pieces, device.jobs)
     if not processes.leads:
         return
-    with atomic_directory(stage.out) as partial:
-        for below, folder in results:
-            folder.deliver(partial / below)
+    with atomic_directory(stage.out) as finished:
+        for below, folder in (result for of_piece in results for result in of_piece):
+            folder.deliver(finished / below)

@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 
 import torch
+from joblib import cpu_count
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.schema.runtime import Runtime
@@ -19,10 +20,12 @@ class Device:
     Attributes:
         torch: the device.
         versions: names and versions that floating-point results depend on.
+        jobs: how many processes may work for one stage at once.
     """
 
     torch: torch.device
     versions: dict[str, str]
+    jobs: int
 
 
 def set_up(runtime: Runtime) -> Device:
@@ -51,4 +54,7 @@ def set_up(runtime: Runtime) -> Device:
     torch.backends.cuda.matmul.fp32_precision = "ieee"
     kind = torch.cuda.get_device_name() if name == "cuda" else name
     libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
-    return Device(torch.device(name), {**libraries, "device": kind})
+    # More than one, only where `each` may copy this process.
+    copied = name == "cpu" and runtime.cpu_threads == 1 and runtime.devices * runtime.nodes == 1
+    jobs = (runtime.jobs or cpu_count()) if copied else 1
+    return Device(torch.device(name), {**libraries, "device": kind}, jobs)

@@ -5,7 +5,8 @@ import signal
 import numpy as np
 import pytest
 
-from tests.faults.harness import TRAINING, VICTIMS, saves
+from tests.conftest import write_parameters
+from tests.faults.harness import FAULTS, TRAINING, VICTIMS, saves
 
 
 @pytest.mark.parametrize("name", VICTIMS)
@@ -37,6 +38,20 @@ def test_a_stage_killed_in_the_middle_of_writing_its_state_ends_with_the_same_ha
     ended = project.run(victim, f"cut:{network * 3 // 2}")
     assert ended.code == -signal.SIGXFSZ, ended.err
     assert [path.name for path in project.leftovers() if path.name != "holder"] == [".state.safetensors.partial"]
+    assert project.repro().code == 0
+    assert project.hashes() == reference.hashes()
+    assert not list(project.leftovers())
+
+
+def test_one_of_several_processes_killed_is_one_line_and_a_new_start_ends_with_the_same_hashes(reference, project):
+    victim = VICTIMS["attribute"]
+    write_parameters(project.root, FAULTS | {"runtime.jobs": 2})
+    project.forget(victim)
+    ended = project.run(victim, "another:15")
+    assert ended.in_one_line, ended.err
+    assert "attribute: error: a process of this stage was ended from outside" in ended.err
+    assert not (project.root / victim.out).exists()
+    write_parameters(project.root, FAULTS)
     assert project.repro().code == 0
     assert project.hashes() == reference.hashes()
     assert not list(project.leftovers())

@@ -97,7 +97,7 @@ def make_toy(root: Path) -> Path:
     for folder in ("stages", "attribution_preservation"):
         shutil.copytree(PROJECT / folder, root / folder, ignore=ignored)
     values = yaml.safe_load((PROJECT / "params" / "digits.yaml").read_text())
-    (root / "params.yaml").write_text(yaml.safe_dump({"runtime": values["runtime"] | {"cpu_threads": 1}}))
+    (root / "params.yaml").write_text(yaml.safe_dump({"runtime": values["runtime"]}))
     (root / "toy.py").write_text(TOY)
     stages = {
         name: {

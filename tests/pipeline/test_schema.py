@@ -72,6 +72,7 @@ MISTAKES = {
     "teacher.architecture": ("vgg19", "vgg6_bn"),
     "runtime.device": ("tpu", "auto"),
     "runtime.deterministic": (1, "valid boolean"),
+    "runtime.jobs": (0, "greater than 0"),
     "runtime.cpu_threads": (10**30, "runtime.cpu_threads: more than 4096"),
     "data.checksum": ("abc", "pattern"),
     "runtime": (
@@ -79,6 +80,7 @@ MISTAKES = {
             "device": "mps",
             "precision": "32-true",
             "cpu_threads": 1,
+            "jobs": None,
             "workers": 0,
             "devices": 1,
             "nodes": 1,

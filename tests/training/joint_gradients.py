@@ -36,7 +36,7 @@ BATCH = 8
 def main() -> None:
     """Compare every method."""
     runtime = Runtime(
-        device="cpu", precision="32-true", cpu_threads=1, workers=0, devices=2, nodes=1, compile=False,
+        device="cpu", precision="32-true", cpu_threads=1, jobs=1, workers=0, devices=2, nodes=1, compile=False,
         deterministic=True,
     )  # fmt: skip
     processes = Processes(runtime, torch.device("cpu"))

@@ -26,7 +26,15 @@ from tests.conftest import write_splits, write_voc_image
 
 AUGMENTED = Augmentation(crop_scale=[0.3, 1.0], flip=0.5)
 RUNTIME = Runtime(
-    device="cpu", precision="32-true", cpu_threads=1, workers=0, devices=1, nodes=1, compile=False, deterministic=True
+    device="cpu",
+    precision="32-true",
+    cpu_threads=1,
+    jobs=1,
+    workers=0,
+    devices=1,
+    nodes=1,
+    compile=False,
+    deterministic=True,
 )
 PLAIN = Augmentation(crop_scale=None, flip=0.0)
 

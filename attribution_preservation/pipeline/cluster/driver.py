@@ -28,7 +28,7 @@ class Needs:
         gpus: devices; a part of one lets several stages share it.
     """
 
-    cpus: float
+    cpus: int
     gpus: float
 
 
@@ -77,7 +77,7 @@ def work_through(schedule: Schedule, needs: Callable[[str], Needs], root: Path, 
             asked = needs(stage)
             _check_room(stage, asked)
             options = task.options(num_cpus=asked.cpus, num_gpus=asked.gpus, name=stage)
-            running[options.remote(str(root), stage, version)] = stage
+            running[options.remote(str(root), stage, version, int(asked.cpus))] = stage
             schedule.start(stage)
         (reference, *_), _ = ray.wait(list(running))
         stage = running.pop(reference)
@@ -110,7 +110,7 @@ def _check_room(stage: str, asked: Needs) -> None:
         there = "; ".join(f"{node.get('CPU', 0):g} cores and {node.get('GPU', 0):g} GPUs" for node in nodes)
         raise UserError(
             f"{stage} asks for {asked.cpus:g} cores and {asked.gpus:g} GPUs of one machine, and the cluster's have "
-            f"{there or 'none left'}; change --gpus, runtime.devices or runtime.cpu_threads"
+            f"{there or 'none left'}; change --gpus, runtime.devices, runtime.cpu_threads or runtime.jobs"
         )
 
 

@@ -60,13 +60,14 @@ def _version(name: str) -> str:
         return "none"
 
 
-def work(root: str, stage: str, version: str) -> Ended:
+def work(root: str, stage: str, version: str, cores: int = 1) -> Ended:
     """Run one stage by `dvc repro -s`.
 
     Args:
         root: the project's folder.
         stage: the instance, as DVC names it.
         version: the driver's `code_version`.
+        cores: how many the stage may use.
     """
     node, start = platform.node(), time.monotonic()
     if not (Path(root) / "dvc.yaml").exists():
@@ -78,7 +79,7 @@ def work(root: str, stage: str, version: str) -> Ended:
         done = subprocess.run(
             [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", stage],
             cwd=root,
-            env=os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1"},
+            env=os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1", "LOKY_MAX_CPU_COUNT": str(cores)},
             capture_output=True,
             text=True,
             check=False,

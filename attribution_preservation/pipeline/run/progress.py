@@ -5,6 +5,7 @@ import time
 
 from tqdm import tqdm
 
+from attribution_preservation.pipeline.run.jobs import number
 from attribution_preservation.pipeline.run.lead import leads
 
 
@@ -18,7 +19,13 @@ class Progress:
     def __init__(self, total: int, label: str, unit: str = "img", every: float = 20.0) -> None:
         terminal = sys.stderr.isatty() and leads()
         self._bar = tqdm(
-            total=total or None, desc=label, unit=unit, disable=not terminal, dynamic_ncols=True, leave=False
+            total=total or None,
+            desc=label,
+            unit=unit,
+            disable=not terminal,
+            dynamic_ncols=True,
+            leave=False,
+            position=number(),
         )
         self._plain = leads() and not terminal
         self._label, self._unit, self._total, self._every = label, unit, total, every

@@ -33,7 +33,7 @@ def fingerprint(
 
     Args:
         stage: the instance; its declared parameters and dependencies enter, except `seed_groups`, so that a new seed
-            beside this one leaves this run as it is, `folders` and `runtime.workers`.
+            beside this one leaves this run as it is, `folders`, `runtime.workers` and `runtime.jobs`.
         seed: the run's own seed.
         settings: what concerns this run of a section that is declared for several runs; stands for that section.
         inputs: for a dependency that holds files of several runs, the files of it that this run reads.
@@ -52,8 +52,9 @@ def fingerprint(
                 files[str(found.relative_to(dep) if dep in inputs else found)] = found
     others = {"seed_groups", "folders", *settings}
     parameters = {key: value for key, value in stage.declared_values().items() if key.split(".")[0] not in others}
-    # Worker processes prepare the same images in the same order, however many there are.
-    parameters["runtime"] = {key: value for key, value in parameters.get("runtime", {}).items() if key != "workers"}
+    # Worker processes prepare the same images in the same order, however many there are; a job is a run, or several.
+    runtime = parameters.get("runtime", {})
+    parameters["runtime"] = {key: value for key, value in runtime.items() if key not in ("workers", "jobs")}
     content = {
         "stage": stage.name,
         "student": stage.axes.get("student"),

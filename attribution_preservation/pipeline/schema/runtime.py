@@ -14,7 +14,10 @@ class Runtime(Section):
         device: `auto` takes a CUDA GPU where there is one, else the CPU.
         precision: Lightning Fabric's name of the arithmetic. (float16 is not among them: its loss scale would have
             to be part of a run's state, and bfloat16 needs none.)
-        cpu_threads: fixed, because sums differ in their last bits with the number of threads.
+        cpu_threads: of a process; fixed, because sums differ in their last bits with the number of threads.
+        jobs: networks that a stage trains or explains at once on a CPU, each in a process of its own with one thread;
+            None takes as many as there are cores (LOKY_MAX_CPU_COUNT in the environment lowers their number), or 1
+            where a process has several threads. Changes no result.
         workers: processes that read training images beside the training process, where those are not kept in
             memory; 0 reads them in it.
         devices: of one machine that train a network together, each on its share of every batch.
@@ -27,6 +30,7 @@ class Runtime(Section):
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["32-true", "bf16-mixed"]
     cpu_threads: PositiveInt
+    jobs: PositiveInt | None
     workers: NonNegativeInt
     devices: PositiveInt
     nodes: PositiveInt
@@ -37,4 +41,6 @@ class Runtime(Section):
     def _possible(self) -> Self:
         if self.device == "mps" and self.deterministic:
             raise ValueError("runtime.deterministic: torch has no deterministic pooling on mps; set it to false")
+        if (self.jobs or 1) > 1 and self.cpu_threads > 1:
+            raise ValueError("runtime.jobs: each of several jobs has one thread; set runtime.cpu_threads to 1")
         return self

@@ -6,6 +6,7 @@ It acts on `python -m stages.NAME` alone, so a DVC process and its other stages 
     FAULT         what happens, and when; a change is one of the project's files opened for writing, made, moved or
                   removed, the Nth counts from 1:
         kill:N        SIGKILL before the Nth change
+        another:N     the same in a process that the stage has started, which counts on from there
         saved:N       SIGKILL before the change that follows the Nth saving of a run's state
         later:S       SIGKILL after S seconds, wherever the process is then
         cut:BYTES     killed in the middle of the first write that brings a file to more than BYTES
@@ -39,6 +40,7 @@ class _Fault:
     def __init__(self, kind: str, value: str, log: str | None) -> None:
         self._kind, self._value, self._busy = kind, value, threading.local()
         self._changes = self._saves = 0
+        self._stage = os.getpid()
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if log else None
         if kind == "cut":
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python ignores it, and the write would fail instead
@@ -83,6 +85,8 @@ class _Fault:
         if access == "change":
             self._changes += 1
             if self._kind == "saved" and self._saves == int(self._value):
+                self._kill()
+            if self._kind == "another" and self._changes == int(self._value) and os.getpid() != self._stage:
                 self._kill()
             if self._kind in ("kill", "full", "stop", "orphan", "user") and self._changes == int(self._value):
                 getattr(self, f"_{self._kind}")()
