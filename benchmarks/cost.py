@@ -2,7 +2,7 @@
 
 Operations are counted, not estimated: those of one image's forward pass through the network in question, times the
 passes that a step makes, times the images of all epochs of all runs. Hours follow from the rate at which the benchmark
-`training` saw a device do such operations.
+`training` saw a device do those of each stage, as the profile has them done.
 """
 
 import json
@@ -19,6 +19,7 @@ from attribution_preservation.metrics.size import multiply_accumulates, paramete
 from attribution_preservation.models.vgg import VGG, build
 from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.matching import Matching, methods_of, read_entry, seeds_of
+from attribution_preservation.pipeline.schema.optimization import Optimization
 from attribution_preservation.pipeline.schema.profile import Profile
 
 PROFILES = ("digits", "voc_subset", "voc2012")
@@ -52,6 +53,62 @@ class Work:
     operations: float
     kept: int
     size: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a stage trains, by its first student.
+
+    Attributes:
+        architecture, width_divisor, rates: of the network.
+        classes, size: what it tells apart, and the side of its input.
+        optimization: its schedule.
+    """
+
+    architecture: str
+    width_divisor: int
+    rates: dict[str, float]
+    classes: int
+    size: int
+    optimization: Optimization
+
+    def network(self) -> VGG:
+        """A new one."""
+        return build(
+            self.architecture,
+            self.width_divisor,
+            self.rates,
+            classes=self.classes,
+            input_size=self.size,
+            dropout=0.0,
+        )
+
+    @property
+    def operations(self) -> int:
+        """Of one image's forward pass."""
+        return 2 * multiply_accumulates(self.network(), torch.zeros(1, 3, self.size, self.size))
+
+
+def steps(profile: Profile, name: str) -> dict[str, Step]:
+    """Every stage that trains, with what it trains."""
+    shared = SETS[name][2], profile.input.size
+    whole = profile.teacher.architecture, profile.teacher.width_divisor
+    found = {"teacher": Step(*whole, {}, *shared, profile.teacher.optimization)}
+    if profile.prune_weights.students:
+        found["prune_weights"] = Step(*whole, {}, *shared, profile.prune_weights.optimization)
+    for rates in list(profile.prune_channels.students.values())[:1]:
+        found["prune_channels"] = Step(*whole, dict(rates), *shared, profile.prune_channels.optimization)
+    for stage in ("distill", "scratch"):
+        section = getattr(profile, stage)
+        for shape in list(section.students.values())[:1]:
+            network = shape.architecture, shape.width_divisor, dict(shape.rates)
+            found[stage] = Step(*network, *shared, section.optimization)
+    if profile.roar.students:
+        shown = profile.roar.classifier
+        network = shown.architecture, shown.width_divisor, {}
+        size = shown.size or profile.input.size
+        found["roar"] = Step(*network, shared[0], size, profile.roar.optimization)
+    return found
 
 
 @cache
@@ -138,39 +195,38 @@ def _text(name: str) -> str:
     return Path(f"params/{name}.yaml").read_text()
 
 
-def rate(device: str) -> tuple[float, str] | None:
-    """Operations per second that training reached on a device, at its best, and which figure says so."""
-    path = RESULTS / f"training-{device}.json"
-    if not path.exists():
-        return None
-    found = {figure["name"]: figure["value"] for figure in json.loads(path.read_text())["figures"]}
-    reached = {
-        name: value * found[f"{name.split('_')[0]}_matrix_rate"] * 1e12
-        for name, value in found.items()
-        if name.endswith("_share_of_matrix_rate")
+def hours(works: list[Work], name: str, device: str) -> dict[str, float]:
+    """Hours of every stage on a device, and of `all`; nothing where it was not measured."""
+    rates = figures("training", device)
+    found = {
+        work.stage: work.operations / (rates[key] * 1e9) / _HOUR
+        for work in works
+        if (key := f"{name}_{work.stage}_rate") in rates
     }
-    best = max(reached, key=reached.__getitem__)
-    return reached[best], best
+    return found | {"all": sum(found.values())} if found else {}
+
+
+def figures(benchmark: str, device: str) -> dict[str, float]:
+    """What a benchmark measured, by name; nothing where it did not run."""
+    path = RESULTS / f"{benchmark}-{device}.json"
+    return {f["name"]: f["value"] for f in json.loads(path.read_text())["figures"]} if path.exists() else {}
 
 
 def text() -> str:
     """docs/cost.md."""
-    rates = {device: rate(device) for device in ("cpu", "gpu")}
+    whole = figures("pipeline", "cpu").get("digits_repro")
     lines = [
         "# What a profile costs",
         "",
         "Made by `python -m benchmarks.cost` from the profiles and from what was measured. Operations are counted: a",
         f"step takes {STUDENT} forward passes' worth of the student and {TEACHER} of the teacher (where it runs), and",
         f"{TWICE} and {TEACHER_TWICE} where the loss differentiates the trunk twice. Hours are **derived**: operations",
-        "by the rate at which `python -m benchmarks training` saw the device do them, with VGG16; small networks reach",
-        "less. Training alone: attribution, scores and probes come on top.",
+        "by the rate at which `python -m benchmarks training` saw the machine train that stage's network, as the",
+        "profile says, in as many processes. Training alone: attribution, scores and probes come on top.",
         "",
+        "- CPU: two cores. " + (f"All stages of digits took {whole:.0f} minutes there, measured." if whole else ""),
+        "- GPU: " + ("one." if figures("training", "gpu") else "not measured."),
     ]
-    for device, found in rates.items():
-        lines.append(
-            f"- {device.upper()}: "
-            + (f"{found[0] / 1e9:.0f} GFLOP/s ({found[1].replace('_', ' ')})" if found else "not measured")
-        )
     for name in PROFILES:
         profile = validate(Profile, yaml.safe_load(_text(name)))
         lines += [
@@ -182,11 +238,12 @@ def text() -> str:
             "|---|---|---|---|---|---|---|---|",
         ]
         found = list(works(profile, name))
+        taken = [hours(found, name, device) for device in ("cpu", "gpu")]
         for work in [*found, _sum("all", found)]:
-            hours = [f"{work.operations / r[0] / _HOUR:.3g}" if r else "not measured" for r in rates.values()]
+            cells = [f"{of_device[work.stage]:.3g}" if of_device else "not measured" for of_device in taken]
             lines.append(
-                f"| {work.stage} | {work.runs:,} | {work.images:,} | {work.operations / 1e15:.3g} | {hours[0]} "
-                f"| {hours[1]} | {work.kept:,} | {work.size / 1e9:.3g} |"
+                f"| {work.stage} | {work.runs:,} | {work.images:,} | {work.operations / 1e15:.3g} | {cells[0]} "
+                f"| {cells[1]} | {work.kept:,} | {work.size / 1e9:.3g} |"
             )
     lines += [
         "",

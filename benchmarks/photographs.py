@@ -1,4 +1,4 @@
-"""Images of VOC's usual size that cost no disk: what they show does not matter to a clock."""
+"""Images that cost no disk, of VOC's usual size or another: what they show does not matter to a clock."""
 
 import numpy as np
 
@@ -11,13 +11,15 @@ class Photographs:
 
     Args:
         count: of training images.
+        height, width: of each.
+        classes: of their labels.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, height: int = HEIGHT, width: int = WIDTH, classes: int = CLASSES) -> None:
         random = np.random.default_rng(0)
         self._count = count
-        self._images = random.integers(0, 256, (min(count, _DIFFERENT), HEIGHT, WIDTH, 3), dtype=np.uint8)
-        self._labels = random.integers(0, 2, (count, CLASSES)).astype(np.float32)
+        self._images = random.integers(0, 256, (min(count, _DIFFERENT), height, width, 3), dtype=np.uint8)
+        self._labels = random.integers(0, 2, (count, classes)).astype(np.float32)
 
     def part(self, name: str) -> list[int]:
         """All of them are for training."""

@@ -1,6 +1,7 @@
 """The form of a benchmark's report, and that what is timed side by side computes the same."""
 
 import json
+import subprocess
 
 import pandas as pd
 import pytest
@@ -14,9 +15,9 @@ from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.matching import Matching
 from attribution_preservation.pipeline.schema.profile import Profile
 from attribution_preservation.training.batches import Batches
-from benchmarks import cost, readme
+from benchmarks import cost, readme, replicates
 from benchmarks.deploy import one_of_every_kind
-from benchmarks.matching import Released
+from benchmarks.matching import METHODS, Released, matchings_of_paper
 from benchmarks.photographs import HEIGHT, WIDTH, Photographs
 from benchmarks.report import Figure, Report
 from benchmarks.training import flop_per_image, network, schedule
@@ -65,6 +66,11 @@ def test_what_is_compared_with_computes_the_same_loss_and_gradients(maps):
         torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)
 
 
+def test_the_methods_that_are_timed_are_those_of_the_default_profile(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    assert set(METHODS) <= set(matchings_of_paper())
+
+
 def test_one_network_of_every_kind_is_deployed(tmp_path):
     for iteration in (1, 2):
         identity = Identity("prune_weights", 0, "iterative", "swa", iteration)
@@ -97,6 +103,52 @@ def test_a_figure_that_nobody_measured_says_so(tmp_path):
 def test_the_costs_are_those_of_the_profiles_and_of_what_was_measured(monkeypatch):
     monkeypatch.chdir(PROJECT)
     assert (PROJECT / "docs" / "cost.md").read_text() == cost.text()
+
+
+def test_the_committed_runs_are_compared_as_they_are(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    try:
+        found = replicates.text()
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("the history is not here")
+    assert (PROJECT / "docs" / "replicates.md").read_text() == found
+
+
+def test_a_difference_beyond_both_deviations_is_marked_and_students_are_counted():
+    # By hand: +2 and +3, deviations 0.7 and 1.4; then +1 and -1, deviations 0 and 1.4.
+    first = pd.DataFrame({"naive": [1.0, 2.0], "swa": [3.0, 5.0]})
+    second = pd.DataFrame({"naive": [1.0, 1.0], "swa": [2.0, 0.0]})
+    assert replicates.differences([first, second], "swa", 1) == ["+2.5†", "+0.0", "3 of 4"]
+
+
+def test_the_finished_networks_of_a_student_are_compared():
+    rows = [
+        ("prune_weights", "iterative", "naive", 0, 1, 2, "grad_cam", "common", "cosine", 0.1),
+        ("prune_weights", "iterative", "naive", 0, 2, 0, "grad_cam", "common", "cosine", 0.2),
+        ("prune_weights", "iterative", "naive", 0, 2, 2, "grad_cam", "common", "cosine", 0.3),
+        ("prune_weights", "iterative", "naive", 0, 2, 2, "lrp", "common", "cosine", 0.4),
+        ("prune_weights", "iterative", "naive", 0, 2, 2, "grad_cam", "all", "cosine", 0.5),
+        ("distill", "half", "naive", 0, None, 5, "grad_cam", "common", "cosine", 0.6),
+    ]
+    names = ["compression", "student", "method", "seed", "iteration", "epoch"]
+    names += ["attribution", "population", "metric", "value"]
+    found = replicates.values(pd.DataFrame(rows, columns=names), "prune_weights", "iterative", "cosine", "common")
+    assert found.to_dict() == {"naive": {0: 0.3}}
+
+
+def test_hours_are_operations_by_the_rate_of_their_stage(tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "RESULTS", tmp_path)
+    Report("training", [Figure("toy_teacher_rate", 2.0, "GFLOP/s", "higher")]).write(tmp_path / "training-gpu.json")
+    works = [cost.Work("teacher", 1, 10, 3600 * 4e9, 1, 1)]
+    assert cost.hours(works, "toy", "gpu") == {"teacher": 2.0, "all": 2.0}
+    assert cost.hours(works, "toy", "cpu") == {}
+
+
+@pytest.mark.parametrize("name", cost.PROFILES)
+def test_every_stage_that_trains_has_a_step_whose_rate_can_be_measured(name, monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    profile = validate(Profile, yaml.safe_load((PROJECT / "params" / f"{name}.yaml").read_text()))
+    assert set(cost.steps(profile, name)) == {work.stage for work in cost.works(profile, name)}
 
 
 def test_as_many_networks_are_counted_as_a_run_has_made(monkeypatch):

@@ -7,20 +7,10 @@ import torch
 
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.models.vgg import VGG
-from attribution_preservation.pipeline.schema.matching import Matching
 from attribution_preservation.training.loop import compile_trunks
 from attribution_preservation.training.processes import Processes
+from tests.training.joint_gradients import METHODS
 from tests.training.test_training import RUNTIME
-
-METHODS = {
-    "none": Matching(maps="none"),
-    "ewa": Matching(maps="ewa", strength=100.0),
-    "swa": Matching(maps="swa", strength=50.0),
-    "sswa": Matching(maps="swa", strength=50.0, dropped_share=0.3),
-    "layers": Matching(maps="swa", strength=50.0, layers=["pool1", "pool2"]),
-    "input_gradient": Matching(maps="input_gradient", strength=50.0),
-    "loss_gradient": Matching(maps="loss_gradient", strength=100.0),
-}
 
 
 def matched(matching):
