@@ -18,6 +18,8 @@ ENDLESS = """
 import os, signal, sys, threading
 from attribution_preservation.pipeline.run.jobs import each
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
+
 def endless():
     os.write(int(sys.argv[1]), b"!")
     threading.Event().wait()
@@ -82,7 +84,7 @@ def test_processes_end_with_the_one_that_started_them(ending, told, code):
     os.close(there)
     assert os.read(here, 1) + os.read(here, 1) == b"!!"
     process.send_signal(signal.Signals[ending])
-    assert process.communicate()[0] == told
+    assert process.communicate(timeout=60)[0] == told
     assert process.returncode == code
     assert os.read(here, 1) == b""  # nobody holds the pipe any more
     os.close(here)
