@@ -160,6 +160,7 @@ TINY = {
     "tables.iterations": [1, 3],
     "figures.heatmap_rows": 2,
 }  # fmt: skip
+BY_TWOS = TINY | {"runtime.jobs": 2}
 
 
 @pytest.fixture
@@ -249,7 +250,7 @@ def finished(tmp_path_factory):
 def finished_by_dvc(tmp_path_factory):
     """The same by `dvc repro`, in another order, on what looks like another machine, networks by twos."""
     root = make_project(tmp_path_factory.mktemp("finished_by_dvc") / "project")
-    write_parameters(root, TINY | {"runtime.jobs": 2})
+    write_parameters(root, BY_TWOS)
     for arguments in (("init", "-q", "--no-scm"), ("repro",)):
         done = dvc(root, *arguments, **ELSEWHERE)
         assert done.returncode == 0, done.stdout + done.stderr

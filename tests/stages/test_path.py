@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from attribution_preservation.data.inputs import scored_pairs
 from attribution_preservation.data.store import Store
 from attribution_preservation.reporting.results import REFERENCES
-from tests.conftest import ORDER, TINY, dvc, hashes, run_stage, write_parameters
+from tests.conftest import BY_TWOS, ORDER, TINY, dvc, hashes, run_stage, write_parameters
 
 STEPS = ["iteration", "epoch"]
 REMOVED = ("removal_prune_weights_iterative", "removal_prune_channels_rate_70")
@@ -224,7 +224,7 @@ def test_dvc_sees_what_a_parameter_concerns_and_a_mistake_stops_all(finished_by_
     shutil.copytree(finished_by_dvc, root)
     # A matching parameter concerns the students of that method alone.
     weaker = {"maps": "swa", "strength": 20.0, "dropped_share": 0.3}
-    write_parameters(root, TINY | {"matching": TINY["matching"] | {"sswa": weaker}})
+    write_parameters(root, BY_TWOS | {"matching": TINY["matching"] | {"sswa": weaker}})
     stale = yaml.safe_load(dvc(root, "status", "--json").stdout)
     changed = {name for name, entry in stale.items() if "params.yaml" in str(entry)}
     of_sswa = {"prune_weights@iterative-sswa-all", "prune_weights@one_shot-sswa-all", "prune_channels@rate_70-sswa-all"}
