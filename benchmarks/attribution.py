@@ -13,8 +13,8 @@ from attribution_preservation.attribution.excitation_bp import excitation_bp
 from attribution_preservation.attribution.grad_cam import grad_cam
 from attribution_preservation.attribution.lrp import lrp
 from attribution_preservation.attribution.rap import rap
+from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
-from attribution_preservation.models.vgg import build
 from benchmarks.report import Figure
 from benchmarks.rounds import ratio, time_rounds
 

@@ -16,7 +16,8 @@ import torch
 import yaml
 
 from attribution_preservation.metrics.size import multiply_accumulates, parameters
-from attribution_preservation.models.vgg import VGG, build
+from attribution_preservation.models.build import build
+from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.matching import Matching, methods_of, read_entry, seeds_of
 from attribution_preservation.pipeline.schema.optimization import Optimization
@@ -72,7 +73,7 @@ class Step:
     size: int
     optimization: Optimization
 
-    def network(self) -> VGG:
+    def network(self) -> Network:
         """A new one."""
         return build(
             self.architecture,
@@ -114,7 +115,7 @@ def steps(profile: Profile, name: str) -> dict[str, Step]:
 @cache
 def _network(size: int, classes: int, architecture: str, divisor: int, rates: tuple = ()) -> tuple[int, int]:
     """Operations of one image's forward pass, and bytes of the weights."""
-    network: VGG = build(architecture, divisor, dict(rates), classes=classes, input_size=size, dropout=0.0)
+    network = build(architecture, divisor, dict(rates), classes=classes, input_size=size, dropout=0.0)
     return 2 * multiply_accumulates(network, torch.zeros(1, 3, size, size)), 4 * parameters(network)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from attribution_preservation.compression.objective import CompressionObjective
-from attribution_preservation.models.vgg import build
+from attribution_preservation.models.build import build
 from attribution_preservation.pipeline.schema.matching import Matching
 from attribution_preservation.pipeline.schema.optimization import Augmentation
 from attribution_preservation.training.batches import Batches

@@ -15,9 +15,9 @@ from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.matching.distance import map_distance
 from attribution_preservation.matching.ewa import ewa_map
 from attribution_preservation.matching.swa import swa_map
+from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.task import task_loss
-from attribution_preservation.models.vgg import build
 from attribution_preservation.pipeline.schema.matching import Matching, methods_of, read_entry
 from benchmarks.report import Figure
 from benchmarks.rounds import ratio, time_rounds

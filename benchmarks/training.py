@@ -21,7 +21,8 @@ from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.data.store import Images
 from attribution_preservation.metrics.size import multiply_accumulates
-from attribution_preservation.models.vgg import VGG, build
+from attribution_preservation.models.build import build
+from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.jobs import each
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.schema.base import validate
@@ -136,7 +137,7 @@ def _speed(profile: Profile, name: str, step: Step, device: str) -> float:
     return asked.images_per_epoch / statistics.median(seconds[1:])
 
 
-def network(size: int) -> VGG:
+def network(size: int) -> Network:
     """VGG16 as for VOC, at another input size."""
     return build("vgg16_bn", 1, classes=CLASSES, input_size=size, dropout=0.5)
 

@@ -1,7 +1,7 @@
 """Stage distill: a narrower network learns from its teacher's logits, and under matching methods from its maps."""
 
 from attribution_preservation.compression.objective import CompressionObjective
-from attribution_preservation.models.vgg import build
+from attribution_preservation.models.build import build
 from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.schema.compression import SNAPSHOTS, Logits, Shape
 from attribution_preservation.pipeline.schema.optimization import Optimization

@@ -19,9 +19,9 @@ from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.localization import upsample
 from attribution_preservation.metrics.prediction import f1, mean_ap
 from attribution_preservation.metrics.removal import RemovedPixels, map_of_image, of_other_images, ranks
+from attribution_preservation.models.build import build
 from attribution_preservation.models.files import load_network
 from attribution_preservation.models.network import Network
-from attribution_preservation.models.vgg import build
 from attribution_preservation.pipeline.run.files import atomic_file
 from attribution_preservation.pipeline.run.layout import Identity, networks_below, seed_folder
 from attribution_preservation.pipeline.run.stage import Stage, run

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from attribution_preservation.models.vgg import VGG, build
+from attribution_preservation.models.build import build
+from attribution_preservation.models.vgg import VGG
 from attribution_preservation.pipeline.run.layout import Identity, seed_folder
 from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.schema.teacher import Teacher

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.models.architectures import kept_filters
+from attribution_preservation.models.architectures import kept_filters, rate_of_each
 from attribution_preservation.models.network import Network
 
 
@@ -18,7 +18,8 @@ def prune_channels(network: Network, rates: Mapping[str, float]) -> None:
 
     Args:
         network: is changed.
-        rates: share of the filters to remove, by the convolution's name.
+        rates: share of the filters to remove, by the convolution's name, or for `all` that can shrink and are not
+            named.
 
     Raises:
         UserError: a name is no convolution's that can shrink, a rate is no share, or no filters would be left.
@@ -26,6 +27,7 @@ def prune_channels(network: Network, rates: Mapping[str, float]) -> None:
     Source: Li et al. 2017, "Pruning Filters for Efficient ConvNets"; rates of the paper in supplement C.2.
     """
     groups = dict(network.filter_groups())
+    rates = rate_of_each(rates, groups)
     if unknown := [name for name in rates if name not in groups]:
         raise UserError(f"{unknown[0]}: no filters can be removed there; there are {', '.join(groups)}")
     if beyond := [name for name, rate in rates.items() if not 0 <= rate <= 1]:

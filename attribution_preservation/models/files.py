@@ -10,9 +10,13 @@ from typing import Any
 import torch
 
 from attribution_preservation.errors import UserError
+from attribution_preservation.models.architectures import Architecture, ResidualStage, ResNetShape, VGGShape
+from attribution_preservation.models.build import of_shape
 from attribution_preservation.models.network import Network
-from attribution_preservation.models.vgg import VGG
 from attribution_preservation.pipeline.run.tensors import read_tensors, write_tensors
+
+# What building a network raises where its structure makes none.
+_NONSENSE = (AssertionError, AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError)
 
 
 def save_network(network: Network, path: Path, identity: Mapping[str, Any]) -> None:
@@ -46,18 +50,19 @@ def load_network(path: Path) -> tuple[Network, dict[str, Any]]:
         # Copies: safetensors' own are windows into the file.
         loaded = {name: tensor.to(expected[name].dtype, copy=True) for name, tensor in tensors.items()}
         network.load_state_dict(loaded, assign=True)
-    except (AssertionError, AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+    except (UserError, *_NONSENSE) as error:
         raise UserError(f"{path} is not a network file of this project: {error}") from None
     return network.eval(), identity
 
 
 def _build(structure: dict[str, Any]) -> Network:
     family = structure.pop("family")
-    if family == "resnet34":
-        # Imported here: torchvision's models take time to import, and only this family needs them.
-        from attribution_preservation.models.resnet import ResNet34
-
-        return ResNet34(structure.pop("inner_widths"), **structure)
-    if family != "vgg":
+    shape: Architecture
+    if family == "vgg":
+        shape = VGGShape(tuple(structure.pop("layers")))
+    elif family == "resnet":
+        stages = [ResidualStage(**{**stage, "inner": tuple(stage["inner"])}) for stage in structure.pop("stages")]
+        shape = ResNetShape(structure.pop("stem"), structure.pop("pooled"), tuple(stages))
+    else:
         raise ValueError(f"unknown family {family}")
-    return VGG(tuple(structure.pop("layers")), **structure)
+    return of_shape(shape, **structure)

@@ -1,19 +1,69 @@
-"""What every network has in common: a trunk whose layers have names, and a linear head."""
+"""What every network has in common: a trunk whose layers have names, and a head."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from typing import Any
 
 import torch
 from torch import nn
 
+# Dropout's factors: of a linear head [B, inputs], of hidden layers one [B, width] each; None where nothing is dropped.
+Kept = torch.Tensor | tuple[torch.Tensor, ...] | None
 
-class LinearHead(nn.Module):
+
+class Head(nn.Module, ABC):
+    """From a feature map to the logits; its last layer is linear.
+
+    Dropout is drawn explicitly, so that a gradient can be taken under the draw that the logits saw.
+
+    Attributes:
+        linear: the last layer.
+        side: of the feature map, where every position has weights of its own; None where positions are averaged.
+        dropout: probability p.
+    """
+
+    linear: nn.Linear
+    side: int | None
+    dropout: float
+
+    @property
+    @abstractmethod
+    def linears(self) -> list[nn.Linear]:
+        """The linear layers; the first reads the feature map."""
+
+    @property
+    @abstractmethod
+    def below(self) -> list[nn.Module]:
+        """The layers between the feature map and the last one, dropout left out."""
+
+    @abstractmethod
+    def draw(self, feature_map: torch.Tensor) -> Kept:
+        """Dropout's factors for a feature map [B, K, h, w], each 0 or 1 / (1 - p); None where nothing is dropped."""
+
+    @abstractmethod
+    def logits(self, feature_map: torch.Tensor, kept: Kept) -> torch.Tensor:
+        """Logits [B, C] of a feature map [B, K, h, w] under a given draw of dropout."""
+
+    def forward(self, feature_map: torch.Tensor) -> torch.Tensor:
+        """Logits [B, C] of a feature map [B, K, h, w], with a draw of its own in training mode."""
+        return self.logits(feature_map, self.draw(feature_map))
+
+    def inputs(self, entering: torch.Tensor) -> torch.Tensor:
+        """What a linear layer reads, [B, n], of a feature map [B, K, h, w] or of a hidden layer's output [B, n]."""
+        return entering.flatten(1) if self.side else entering.mean((2, 3))
+
+    def _factors(self, feature_map: torch.Tensor, width: int) -> torch.Tensor:
+        # Uniform numbers, compared: on a CPU a third of the time that F.dropout takes, 4 % of a small network's step.
+        uniform = torch.rand(len(feature_map), width, device=feature_map.device)
+        return uniform.ge_(self.dropout).div_(1 - self.dropout).to(feature_map.dtype)
+
+
+class LinearHead(Head):
     """Logits that depend linearly on the feature map: per position (VGG) or on its mean over positions (ResNet).
 
-    The dropout before the linear layer is drawn explicitly, so that the gradient of a logit, a slice of the weights
-    times the same draw, is known in closed form.
+    The gradient of a logit, a slice of the weights times the draw of dropout, is known in closed form.
 
     Args:
         channels: K.
@@ -27,25 +77,29 @@ class LinearHead(nn.Module):
         self.side, self.dropout = side, dropout
         self.linear = nn.Linear(channels * side * side if side else channels, classes)
 
+    @property
+    def linears(self) -> list[nn.Linear]:
+        """The only one."""
+        return [self.linear]
+
+    @property
+    def below(self) -> list[nn.Module]:
+        """None."""
+        return []
+
     def draw(self, feature_map: torch.Tensor) -> torch.Tensor | None:
         """Dropout's factors, 0 or 1 / (1 - p), [B, inputs of the linear layer]; None where nothing is dropped."""
         if not self.training or not self.dropout:
             return None
-        # Uniform numbers, compared: on a CPU a third of the time that F.dropout takes, 4 % of a small network's step.
-        uniform = torch.rand(len(feature_map), self.linear.in_features, device=feature_map.device)
-        return uniform.ge_(self.dropout).div_(1 - self.dropout).to(feature_map.dtype)
+        return self._factors(feature_map, self.linear.in_features)
 
-    def forward(self, feature_map: torch.Tensor) -> torch.Tensor:
-        """Logits [B, C] of a feature map [B, K, h, w], with a draw of its own in training mode."""
-        return self.logits(feature_map, self.draw(feature_map))
-
-    def logits(self, feature_map: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
+    def logits(self, feature_map: torch.Tensor, kept: Kept) -> torch.Tensor:
         """Logits [B, C] of a feature map [B, K, h, w] under a given draw of dropout."""
-        inputs = feature_map.flatten(1) if self.side else feature_map.mean((2, 3))
+        inputs = self.inputs(feature_map)
         return self.linear(inputs if kept is None else inputs * kept)
 
     def gradient(
-        self, feature_map: torch.Tensor, classes: torch.Tensor, kept: torch.Tensor | None, centred: bool = False
+        self, feature_map: torch.Tensor, classes: torch.Tensor, kept: Kept, centred: bool = False
     ) -> torch.Tensor:
         """d y_c / d f in closed form, differentiable with respect to the weights.
 
@@ -66,6 +120,53 @@ class LinearHead(nn.Module):
             return rows.view(feature_map.shape)
         positions = feature_map.shape[2] * feature_map.shape[3]
         return (rows / positions)[:, :, None, None].expand(feature_map.shape)
+
+
+class HiddenHead(Head):
+    """Hidden layers, each with ReLU and dropout behind it, between the flattened feature map and the logits.
+
+    With widths (4096, 4096) and p = 0.5 it is the classifier of torchvision's VGG.
+
+    Args:
+        channels: K.
+        side: of the feature map.
+        widths: of the hidden layers, from the feature map to the logits.
+        classes: C.
+        dropout: probability p after each hidden layer.
+    """
+
+    def __init__(self, channels: int, side: int, widths: tuple[int, ...], classes: int, dropout: float) -> None:
+        super().__init__()
+        self.side, self.dropout = side, dropout
+        self.flatten = nn.Flatten()
+        inputs = [channels * side * side, *widths]
+        self.hidden = nn.ModuleList(nn.Linear(*both) for both in pairwise(inputs))
+        self.activations = nn.ModuleList(nn.ReLU() for _ in widths)  # one each: DeepLIFT looks at every one by itself
+        self.linear = nn.Linear(inputs[-1], classes)
+
+    @property
+    def linears(self) -> list[nn.Linear]:
+        """Hidden ones and the last."""
+        return [*self.hidden, self.linear]
+
+    @property
+    def below(self) -> list[nn.Module]:
+        """The flattening, and each hidden layer with its ReLU."""
+        return [self.flatten, *chain.from_iterable(zip(self.hidden, self.activations, strict=True))]
+
+    def draw(self, feature_map: torch.Tensor) -> tuple[torch.Tensor, ...] | None:
+        """Dropout's factors of each hidden layer, 0 or 1 / (1 - p), [B, width]; None where nothing is dropped."""
+        if not self.training or not self.dropout:
+            return None
+        return tuple(self._factors(feature_map, layer.out_features) for layer in self.hidden)
+
+    def logits(self, feature_map: torch.Tensor, kept: Kept) -> torch.Tensor:
+        """Logits [B, C] of a feature map [B, K, h, w] under a given draw of dropout."""
+        flowing = self.flatten(feature_map)
+        for number, (layer, activation) in enumerate(zip(self.hidden, self.activations, strict=True)):
+            flowing = activation(layer(flowing))
+            flowing = flowing if kept is None else flowing * kept[number]
+        return self.linear(flowing)
 
 
 @dataclass(frozen=True)
@@ -108,7 +209,7 @@ class FilterGroup:
 
 
 class Network(nn.Module, ABC):
-    """A convolutional trunk with named layers and a linear head.
+    """A convolutional trunk with named layers and a head.
 
     Attributes:
         trunk: its last layer's output [B, K, h, w] is the feature map that matching uses unless another is named.
@@ -119,7 +220,7 @@ class Network(nn.Module, ABC):
     """
 
     trunk: nn.Sequential
-    head: LinearHead
+    head: Head
     layer_index: dict[str, int]
     explained_layer: str
     input_size: int

@@ -7,8 +7,7 @@ from torch import nn
 
 from attribution_preservation.attribution.grad_cam import activation_gradient, grad_cam
 from attribution_preservation.attribution.gradients import deep_lift, gradient_input, integrated_gradients
-from attribution_preservation.models.resnet import ResNet34
-from attribution_preservation.models.vgg import build
+from attribution_preservation.models.build import build
 
 
 def images(count=5):
@@ -105,6 +104,6 @@ def test_deep_lift_is_complete(architecture):
 
 
 def test_deep_lift_names_the_layer_that_it_cannot_follow():
-    network = ResNet34(None, classes=3, input_size=32).eval()
+    network = build("resnet34", 1, classes=3, input_size=32, dropout=0.0).eval()
     with pytest.raises(TypeError, match="BasicBlock"):
         deep_lift(network, torch.zeros(1, 3, 32, 32), torch.tensor([0]))

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from attribution_preservation.attribution.methods import Attribution
 from attribution_preservation.errors import UserError
-from attribution_preservation.models.vgg import build
+from attribution_preservation.models.build import build
 from attribution_preservation.pipeline.schema.attribute import Method
 from attribution_preservation.pipeline.schema.base import validate
 

@@ -16,8 +16,7 @@ from attribution_preservation.attribution.excitation_bp import excitation_bp_rel
 from attribution_preservation.attribution.lrp import lrp_relevance
 from attribution_preservation.attribution.rap import rap, rap_relevance
 from attribution_preservation.compression.weight_pruning import WeightMasks
-from attribution_preservation.models.resnet import ResNet34
-from attribution_preservation.models.vgg import build
+from attribution_preservation.models.build import build
 from tests.conftest import make_network
 
 METHODS = {"lrp": lrp_relevance, "excitation_bp": excitation_bp_relevance, "rap": rap_relevance}
@@ -48,7 +47,7 @@ def vgg() -> nn.Module:
 
 
 def resnet() -> nn.Module:
-    return uneven(ResNet34(None, classes=3, input_size=64))
+    return uneven(build("resnet34", 1, classes=3, input_size=64, dropout=0.0))
 
 
 def sparse() -> nn.Module:

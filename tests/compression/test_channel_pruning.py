@@ -10,9 +10,9 @@ from torch import nn
 from attribution_preservation.compression.channel_pruning import kept_by_norm, prune_channels
 from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.size import parameters
+from attribution_preservation.models.build import build
 from attribution_preservation.models.files import load_network, save_network
-from attribution_preservation.models.resnet import ResNet34
-from attribution_preservation.models.vgg import VGG, build
+from attribution_preservation.models.vgg import VGG
 from tests.conftest import make_network
 
 VGG16_RATES = {"conv1": 0.7} | {f"conv{number}": 0.7 for number in range(8, 14)}
@@ -68,7 +68,7 @@ def networks():
     yield "toy", uneven(make_network(0).float()), {"conv1": 0.5, "conv2": 0.4}, 8
     vgg = build("vgg16_bn", 8, classes=20, input_size=64, dropout=0.5)
     yield "vgg16", uneven(vgg), VGG16_RATES, 64
-    resnet = uneven(ResNet34(None, classes=7, input_size=64))
+    resnet = uneven(build("resnet34", 1, classes=7, input_size=64, dropout=0.0))
     rates = {name: 0.1 for name, _ in resnet.filter_groups()} | {"layer4.2.conv1": 0.7}
     yield "resnet34", resnet, rates, 64
 
@@ -89,9 +89,10 @@ def test_the_removed_network_computes_what_the_masked_one_computed(name, network
 
 
 def test_only_the_first_convolution_of_a_residual_block_shrinks():
-    network = ResNet34(None, classes=7, input_size=64)
-    prune_channels(network, {name: 0.1 for name, _ in network.filter_groups()})
-    assert network.inner_widths[:4] == [57, 57, 57, 115]  # floor(64 * 0.9), floor(128 * 0.9)
+    network = build("resnet34", 1, classes=7, input_size=64, dropout=0.0)
+    prune_channels(network, {"all": 0.1})
+    widths = [group.convolution.out_channels for _, group in network.filter_groups()]
+    assert widths == [57] * 3 + [115] * 4 + [230] * 6 + [460] * 3  # floor(64 * 0.9), floor(128 * 0.9), ...
     for stage, width in (("layer1", 64), ("layer4", 512)):
         for block in network.trunk.get_submodule(stage):
             assert block.conv2.out_channels == width
@@ -133,7 +134,7 @@ def test_a_thinned_network_loads_from_its_file_alone(family, tmp_path):
     network = (
         build("vgg11_bn", 8, classes=3, input_size=32, dropout=0.5)
         if family == "vgg"
-        else ResNet34(None, classes=3, input_size=32)
+        else build("resnet34", 1, classes=3, input_size=32, dropout=0.0)
     )
     prune_channels(network, {name: 0.3 for name, _ in network.filter_groups()})
     save_network(network, tmp_path / "a.safetensors", {"seed": 3})

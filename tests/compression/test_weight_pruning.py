@@ -8,7 +8,7 @@ from torch.nn.utils import prune
 
 from attribution_preservation.compression.weight_pruning import WeightMasks, pruned_share
 from attribution_preservation.metrics.size import weight_sparsity
-from attribution_preservation.models.vgg import build
+from attribution_preservation.models.build import build
 from tests.conftest import make_network
 
 

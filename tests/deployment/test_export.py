@@ -8,8 +8,7 @@ import torch
 from attribution_preservation.attribution.grad_cam import grad_cam
 from attribution_preservation.compression.channel_pruning import prune_channels
 from attribution_preservation.deployment.export import ExplainedNetwork, export_onnx
-from attribution_preservation.models.resnet import ResNet34
-from attribution_preservation.models.vgg import build
+from attribution_preservation.models.build import build
 from tests.conftest import make_network
 
 
@@ -24,7 +23,7 @@ def test_maps_of_every_class_in_closed_form_are_those_of_autograd(network):
 
 
 def test_the_same_for_a_head_that_averages():
-    network = ResNet34(None, classes=4, input_size=64).double().eval()
+    network = build("resnet34", 1, classes=4, input_size=64, dropout=0.0).double().eval()
     images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     _, maps = ExplainedNetwork(network)(images)
     # Grad-CAM differentiates the mean over positions: alpha is the weight itself.

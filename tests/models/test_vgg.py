@@ -2,13 +2,16 @@
 
 import hashlib
 import http.server
+import json
 import threading
 
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 import yaml
 from safetensors.torch import save_file
+from torch import nn
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.size import (
@@ -17,11 +20,10 @@ from attribution_preservation.metrics.size import (
     parameters,
     weight_sparsity,
 )
-from attribution_preservation.models.architectures import ARCHITECTURES, kept_filters, layer_names, wider_than
+from attribution_preservation.models.build import build
 from attribution_preservation.models.files import load_network, save_network
 from attribution_preservation.models.pretrained import imagenet_url, load_imagenet_trunk
-from attribution_preservation.models.resnet import ResNet34
-from attribution_preservation.models.vgg import build
+from attribution_preservation.models.vgg import VGG
 from tests.conftest import PROJECT
 
 
@@ -49,13 +51,76 @@ def test_the_default_network_keeps_its_matched_map_at_seven_or_larger():
     assert build("vgg6_bn", 1, classes=10, input_size=size, dropout=0.5).map_size >= 7
 
 
-@pytest.mark.parametrize("architecture", list(ARCHITECTURES))
-def test_the_last_layer_of_every_trunk_is_a_max_pool(architecture):
-    network = build(architecture, 1, classes=2, input_size=32, dropout=0.0).eval()
-    images = torch.randn(1, 3, 32, 32)
-    activation = network.last_activation(images)
-    assert activation.min() >= 0
-    torch.testing.assert_close(network.logits_from_activation(activation), network(images))
+def torchvisions(ours, theirs):
+    """Our network with the weights of torchvision's vgg, name by name."""
+    state = theirs.state_dict()
+    ours.trunk.load_state_dict(
+        {n.removeprefix("features."): t for n, t in state.items() if n.startswith("features.")}, assign=True
+    )
+    linears = [module for module in theirs.classifier if isinstance(module, nn.Linear)]
+    for mine, other in zip(ours.head.linears, linears, strict=True):
+        mine.load_state_dict(other.state_dict(), assign=True)
+    return ours
+
+
+def test_with_two_hidden_layers_it_is_torchvisions_vgg16_in_logits_and_gradients():
+    theirs = torchvision.models.vgg16_bn(weights=None).eval()
+    with torch.device("meta"):  # initial weights take time, and these are replaced
+        ours = build("vgg16_bn", 1, classes=1000, input_size=224, dropout=0.5, hidden=(4096, 4096))
+    ours = torchvisions(ours, theirs).eval()
+    assert parameters(ours) == 138_365_992  # torchvision's documentation
+    images, labels = torch.randn(1, 3, 224, 224), torch.tensor([7])
+    logits = [network(images) for network in (ours, theirs)]
+    torch.testing.assert_close(*logits)
+    assert logits[0].std() > 0
+    gradients = [
+        torch.autograd.grad(F.cross_entropy(found, labels), list(network.parameters()))
+        for found, network in zip(logits, (ours, theirs), strict=True)
+    ]
+    for mine, other in zip(*gradients, strict=True):  # in one order: trunk, then linear layers
+        torch.testing.assert_close(mine, other, atol=1e-5 * float(other.abs().max()), rtol=1e-4)
+
+
+def test_initial_weights_are_those_that_torchvision_draws():
+    networks = []
+    for make in (
+        lambda: torchvision.models.VGG(torchvision.models.vgg.make_layers([8, "M", 512, "M"], batch_norm=True), 5),
+        lambda: VGG((8, "M", 512, "M"), classes=5, input_size=28, dropout=0.5, hidden=(4096, 4096)),
+    ):
+        torch.manual_seed(4)
+        networks.append(list(make().state_dict().values()))
+    assert all(torch.equal(theirs, ours) for theirs, ours in zip(*networks, strict=True))
+
+
+def test_dropout_follows_each_hidden_layer_and_comes_nowhere_else():
+    head = VGG((4, "M"), classes=3, input_size=4, dropout=0.75, hidden=(50, 40)).double().train().head
+    feature_map = torch.randn(2000, 4, 2, 2, dtype=torch.float64)
+    kept = head.draw(feature_map)
+    assert [factors.shape for factors in kept] == [(2000, 50), (2000, 40)]
+    for factors in kept:
+        assert set(factors.unique().tolist()) == {0.0, 4.0}
+        assert factors.mean().item() == pytest.approx(1, abs=0.025)  # four standard deviations
+    first, second, last = head.linears
+    by_hand = feature_map.flatten(1)
+    for linear, factors in zip((first, second), kept, strict=True):
+        by_hand = (by_hand @ linear.weight.T + linear.bias).clamp(min=0) * factors
+    expected = by_hand @ last.weight.T + last.bias
+    torch.testing.assert_close(head.logits(feature_map, kept), expected, atol=1e-14, rtol=1e-10)
+    assert not torch.equal(head(feature_map), head(feature_map))  # a draw of its own each time
+    assert head.eval().draw(feature_map) is None
+    torch.testing.assert_close(head(feature_map), head.logits(feature_map, None))
+
+
+def test_without_hidden_layers_a_file_says_nothing_of_them():
+    network = build("vgg6_bn", 2, classes=3, input_size=16, dropout=0.5)
+    assert json.dumps(network.structure()) == (
+        '{"family": "vgg", "layers": [8, "M", 16, "M", 32, 32, 48, "M"], "classes": 3, "input_size": 16, '
+        '"dropout": 0.5}'
+    )
+    assert [name for name in network.state_dict() if name.startswith("head.")] == [
+        "head.linear.weight",
+        "head.linear.bias",
+    ]
 
 
 def test_an_input_that_is_too_small_is_refused():
@@ -119,7 +184,6 @@ def test_operations_are_counted_as_by_hand(network):
 
 
 def test_layers_bear_the_names_that_people_use():
-    assert layer_names((8, "M", 16, 16, "M")) == ["conv1", "pool1", "conv2", "conv3", "pool2"]
     network = build("vgg16_bn", 8, classes=2, input_size=32, dropout=0.0).eval()
     images = torch.randn(1, 3, 32, 32)
     features = network.features(images, ["conv1", "pool2"])
@@ -127,31 +191,6 @@ def test_layers_bear_the_names_that_people_use():
     torch.testing.assert_close(features["conv1"], network.trunk[:3](images))
     assert features["pool2"].shape == (1, 16, 8, 8)
     torch.testing.assert_close(features["pool5"], network.trunk(images))
-
-
-@pytest.mark.parametrize(("filters", "rate", "kept"), [(64, 0.7, 19), (10, 0.9, 1), (10, 0.91, 0), (512, 0.7, 153)])
-def test_kept_filters_are_counted_in_decimals(filters, rate, kept):
-    assert kept_filters(filters, rate) == kept  # in binary, 10 * (1 - 0.9) is below 1
-
-
-def test_wider_is_wider_in_any_layer():
-    assert wider_than((8, "M", 16), (8, "M", 16)) is None
-    assert wider_than((8, "M", 17), (8, "M", 16)) == "conv2 has 17 channels against 16"
-    assert wider_than((8, 8, "M", 32), (8, "M", 16)) == "32 channels against 16"
-
-
-def test_resnet34_is_torchvisions():
-    ours = ResNet34(None, classes=1000, input_size=64)
-    theirs = torchvision.models.resnet34(weights=None)
-    state = theirs.state_dict()
-    ours.trunk.load_state_dict({name: t for name, t in state.items() if not name.startswith("fc.")})
-    ours.head.linear.load_state_dict(
-        {name.removeprefix("fc."): t for name, t in state.items() if name.startswith("fc")}
-    )
-    images = torch.randn(2, 3, 64, 64)
-    torch.testing.assert_close(ours.eval()(images), theirs.eval()(images))
-    assert parameters(ours) == 21_797_672  # torchvision's documentation
-    assert ours.last_layer == ours.explained_layer == "layer4"
 
 
 @pytest.fixture

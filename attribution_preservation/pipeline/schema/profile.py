@@ -6,16 +6,7 @@ from typing import Annotated
 from pydantic import Field, NonNegativeInt, model_validator
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.models.architectures import (
-    ARCHITECTURES,
-    Layers,
-    channels,
-    layer_names,
-    map_sizes,
-    narrowed,
-    thinned,
-    wider_than,
-)
+from attribution_preservation.models.architectures import ARCHITECTURES, Architecture, narrowed
 from attribution_preservation.pipeline.schema.analysis import Analysis
 from attribution_preservation.pipeline.schema.attribute import Attribute
 from attribution_preservation.pipeline.schema.base import Section
@@ -168,7 +159,7 @@ class Profile(Section):
         """Every mistake about layers that can be known before a network is built."""
         teacher = _layers("teacher", Shape(**{k: getattr(self.teacher, k) for k in ("architecture", "width_divisor")}))
         size = self.input.size
-        map_sizes(teacher, size)
+        teacher.map_sizes(size)
         students = {"prune_weights": dict.fromkeys(self.prune_weights.students, teacher)}
         students["prune_channels"] = {
             name: _thinned(f"prune_channels.students.{name}", teacher, rates)
@@ -180,9 +171,9 @@ class Profile(Section):
                 for name, shape in getattr(self, compression).students.items()
             }
             for name, layers in students[compression].items():
-                if wider := wider_than(layers, teacher):
+                if wider := layers.wider_than(teacher):
                     raise ValueError(f"{compression}.students.{name}: wider than its teacher ({wider})")
-                sides = [map_sizes(found, size)[layer_names(found)[-2]] for found in (layers, teacher)]
+                sides = [found.map_sizes(size)[found.explained_layer] for found in (layers, teacher)]
                 if sides[0] != sides[1]:
                     raise ValueError(
                         f"{compression}.students.{name}: its attribution map has a side of {sides[0]}, its teacher's "
@@ -204,11 +195,11 @@ class Profile(Section):
         if missing := [name for name in self.evaluate.methods if name not in self.attribute.compared.methods]:
             raise ValueError(f"attribute.compared.methods: {missing[0]} is missing, which is among evaluate.methods")
 
-    def _check_probe(self, teacher: Layers, students: dict[str, dict[str, Layers]]) -> None:
+    def _check_probe(self, teacher: Architecture, students: dict[str, dict[str, Architecture]]) -> None:
         compared = self.attribute.compared.students
         named = [found for of in students.values() for name, found in of.items() if name in compared]
         for layer in self.probe.layers.names:
-            if any(layer not in layer_names(found) for found in (teacher, *named)):
+            if any(layer not in found.layer_names for found in (teacher, *named)):
                 raise ValueError(
                     f"probe.layers.names: {layer} is no layer of the teacher and of every compared student"
                 )
@@ -230,11 +221,11 @@ class Profile(Section):
             raise ValueError(f"roar.methods: {unknown[0]} is none of evaluate.methods, which figures show")
         shape = {key: getattr(self.roar.classifier, key) for key in ("architecture", "width_divisor")}
         try:
-            map_sizes(_layers("roar.classifier", Shape(**shape)), self.roar.classifier.size or self.input.size)
+            _layers("roar.classifier", Shape(**shape)).map_sizes(self.roar.classifier.size or self.input.size)
         except UserError as error:
             raise ValueError(f"roar.classifier: {error}") from None
 
-    def _check_attribution(self, teacher: Layers, students: dict[str, dict[str, Layers]]) -> None:
+    def _check_attribution(self, teacher: Architecture, students: dict[str, dict[str, Architecture]]) -> None:
         compared, trained = self.attribute.compared, set()
         few, everyone = [teacher], [teacher]
         for compression in filter(self._runs, COMPRESSIONS[:-1]):
@@ -254,10 +245,10 @@ class Profile(Section):
             if not (layer := getattr(method, "layer", None)):
                 continue
             explained = everyone if name in self.attribute.every else few
-            if any(layer not in layer_names(found) for found in explained):
-                there = ", ".join(layer_names(teacher))
+            if any(layer not in found.layer_names for found in explained):
+                there = ", ".join(teacher.layer_names)
                 raise ValueError(f"attribute.methods.{name}.layer: no layer is called {layer}; there are {there}")
-            sides = sorted({map_sizes(found, self.input.size)[layer] for found in explained})
+            sides = sorted({found.map_sizes(self.input.size)[layer] for found in explained})
             if len(sides) > 1:
                 raise ValueError(
                     f"attribute.methods.{name}.layer: at {layer} some networks have a side of {sides[0]}, others of "
@@ -265,7 +256,7 @@ class Profile(Section):
                 )
 
 
-def _layers(key: str, shape: Shape) -> Layers:
+def _layers(key: str, shape: Shape) -> Architecture:
     if shape.architecture not in ARCHITECTURES:
         raise ValueError(f"{key}.architecture: there is no {shape.architecture}; there are {', '.join(ARCHITECTURES)}")
     try:
@@ -274,18 +265,18 @@ def _layers(key: str, shape: Shape) -> Layers:
         raise ValueError(str(error) if str(error).startswith(key) else f"{key}.{error}") from None
 
 
-def _thinned(key: str, layers: Layers, rates: dict[str, float]) -> Layers:
+def _thinned(key: str, layers: Architecture, rates: dict[str, float]) -> Architecture:
     try:
-        return thinned(layers, rates)
+        return layers.thinned(rates)
     except UserError as error:
         raise UserError(f"{key}.{error}") from None
 
 
-def _check_matched(where: str, matching: Matching, student: Layers, teacher: Layers, size: int) -> None:
+def _check_matched(where: str, matching: Matching, student: Architecture, teacher: Architecture, size: int) -> None:
     if matching.maps in ("none", "input_gradient", "integrated_gradients", "loss_gradient"):
         return
-    sizes = map_sizes(student, size), map_sizes(teacher, size)
-    names = [matching.layers] * 2 if matching.layers else [[layer_names(layers)[-1]] for layers in (student, teacher)]
+    sizes = student.map_sizes(size), teacher.map_sizes(size)
+    names = [matching.layers] * 2 if matching.layers else [[found.last_layer] for found in (student, teacher)]
     for ours, theirs in zip(*names, strict=True):
         for name, found, whose in ((ours, sizes[0], "student"), (theirs, sizes[1], "teacher")):
             if name not in found:
@@ -294,6 +285,6 @@ def _check_matched(where: str, matching: Matching, student: Layers, teacher: Lay
             raise ValueError(
                 f"{where}: the student's map at {ours} has a side of {sizes[0][ours]}, the teacher's {sizes[1][theirs]}"
             )
-        width = channels(teacher)[theirs]
+        width = teacher.channels[theirs]
         if matching.maps != "random_weights" and round(matching.dropped_share * width) == width:
             raise ValueError(f"{where}: a dropped_share of {matching.dropped_share:g} leaves none of {width} channels")
