@@ -16,6 +16,9 @@ import yaml
 from PIL import Image
 
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory
+from attribution_preservation.models.architectures import residual
+from attribution_preservation.models.network import Network
+from attribution_preservation.models.resnet import ResNet
 from attribution_preservation.models.vgg import VGG
 
 PROJECT = Path(__file__).parents[1]
@@ -42,9 +45,28 @@ def network():
     return make_network(0)
 
 
-def make_network(seed: int) -> VGG:
+def make_network(seed: int) -> Network:
     torch.manual_seed(seed)
-    network = VGG((4, "M", 6, "M"), classes=3, input_size=8, dropout=0.5).double()
+    return _as_trained(VGG((4, "M", 6, "M"), classes=3, input_size=8, dropout=0.5))
+
+
+def make_hidden(seed: int) -> Network:
+    """The same with torchvision's kind of classifier."""
+    torch.manual_seed(seed)
+    return _as_trained(VGG((4, "M", 6, "M"), classes=3, input_size=8, dropout=0.5, hidden=(20, 12)))
+
+
+def make_residual(seed: int) -> Network:
+    """Two blocks, one of them with a convolution beside it, and maps as large as the others' explained ones."""
+    torch.manual_seed(seed)
+    return _as_trained(ResNet(residual(4, False, [(4, 1, 1), (6, 1, 1)]), classes=3, input_size=8, dropout=0.5))
+
+
+MAKERS = {"linear": make_network, "hidden": make_hidden, "residual": make_residual}
+
+
+def _as_trained(network: Network) -> Network:
+    network = network.double()
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
@@ -52,8 +74,9 @@ def make_network(seed: int) -> VGG:
                 module.running_var.uniform_(0.5, 2)
                 module.weight.uniform_(-1, 1)
                 module.bias.uniform_(-0.5, 0.5)
-        network.head.linear.weight.normal_()
-        network.head.linear.bias.normal_()
+        for linear in network.head.linears:
+            linear.weight.normal_()
+            linear.bias.normal_()
     return network.eval()
 
 

@@ -15,7 +15,7 @@ from attribution_preservation.matching.neuron import neuron_map
 from attribution_preservation.matching.random_weights import bernoulli_weights, random_map
 from attribution_preservation.matching.rectifier import RECTIFIERS
 from attribution_preservation.matching.selection import mean_over, right_images
-from attribution_preservation.matching.sensitivity import feature_gradient
+from attribution_preservation.matching.sensitivity import feature_gradient, in_closed_form
 from attribution_preservation.matching.swa import kept_channels, swa_map
 from attribution_preservation.matching.view import FrozenTeacher, View, student_view
 from attribution_preservation.models.network import Network
@@ -46,7 +46,7 @@ class Matcher:
 
     Attributes:
         differentiates_trunk: whether the student's maps are gradients through its trunk; at the last layer they are
-            known in closed form.
+            gradients through its head alone.
 
     Raises:
         UserError: a layer to match does not exist.
@@ -78,8 +78,8 @@ class Matcher:
     def teacher_view(self, teacher: FrozenTeacher, images: torch.Tensor) -> View:
         """The teacher's pass over a batch, recorded as far as this method needs it."""
         differentiated = []
-        if self._settings.maps in ("swa", "neuron"):  # at the last layer the gradient is known in closed form
-            differentiated = [name for name in self._layers if name != teacher.network.last_layer]
+        if self._settings.maps in ("swa", "neuron"):
+            differentiated = [name for name in self._layers if not in_closed_form(teacher.network, name)]
         return teacher(images, self._layers, differentiated, self._from_input)
 
     def __call__(self, student: View, teacher: View, labels: torch.Tensor) -> torch.Tensor:

@@ -1,8 +1,14 @@
-"""How much a logit depends on a feature map: in closed form for the head, by autograd for layers before the last."""
+"""How much a logit depends on a feature map: in closed form for a linear head, else by autograd from the layer on."""
 
 import torch
 
 from attribution_preservation.matching.view import View
+from attribution_preservation.models.network import LinearHead, Network
+
+
+def in_closed_form(network: Network, layer: str) -> bool:
+    """Whether the gradient of a logit with respect to a layer's output is known without autograd."""
+    return layer == network.last_layer and isinstance(network.head, LinearHead)
 
 
 def feature_gradient(view: View, layer: str, classes: torch.Tensor, centred: bool = False) -> torch.Tensor:
@@ -20,7 +26,7 @@ def feature_gradient(view: View, layer: str, classes: torch.Tensor, centred: boo
     Returns:
         [B, K, h, w]
     """
-    if layer == view.network.last_layer:
+    if in_closed_form(view.network, layer):
         return view.network.head.gradient(view.last, classes, view.kept, centred)
     return gradient_by_autograd(view.explained, view.features[layer], classes, centred)
 

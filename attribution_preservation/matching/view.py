@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import nn
 
-from attribution_preservation.models.network import Network
+from attribution_preservation.models.network import Kept, Network
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class View:
     features: dict[str, torch.Tensor]
     logits: torch.Tensor
     explained: torch.Tensor
-    kept: torch.Tensor | None
+    kept: Kept
 
     @property
     def last(self) -> torch.Tensor:

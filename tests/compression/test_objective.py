@@ -3,16 +3,18 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
 
 from attribution_preservation.compression.distillation import binary_distillation
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.errors import UserError
 from attribution_preservation.matching.distance import map_distance
+from attribution_preservation.matching.swa import kept_channels
 from attribution_preservation.models.task import task_loss
 from attribution_preservation.models.vgg import VGG
 from attribution_preservation.pipeline.schema.compression import Logits
 from attribution_preservation.pipeline.schema.matching import Matching
-from tests.conftest import make_network
+from tests.conftest import MAKERS, make_hidden, make_network
 from tests.matching.test_maps import batch
 
 EVERY_MAP = (
@@ -20,9 +22,9 @@ EVERY_MAP = (
 )  # fmt: skip
 
 
-def objective(maps="swa", strength=50.0, distillation=None, **options):
+def objective(maps="swa", strength=50.0, distillation=None, kind="linear", **options):
     matching = Matching(maps=maps, **({} if maps == "none" else {"strength": strength}), **options)
-    found = CompressionObjective(make_network(1), make_network(2), matching, distillation)
+    found = CompressionObjective(MAKERS[kind](1), MAKERS[kind](2), matching, distillation)
     found.start_epoch(0)
     return found
 
@@ -62,11 +64,90 @@ def test_loss_and_every_parameter_gradient_agree_with_the_closed_form(maps):
     assert matching > 0
 
 
+def released(network, images, top, kept):
+    """Logits, feature map and its gradient by the released formulation: backward through the network to the images."""
+    images = images.clone().requires_grad_()
+    feature_map = network.trunk(images)
+    logits = network.head.logits(feature_map, kept)
+    chosen = logits.gather(1, top[:, None]).sum()
+    gradient, _ = torch.autograd.grad(chosen, [feature_map, images], create_graph=True)
+    return logits, feature_map, gradient
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("dropout", [False, True])
+@pytest.mark.parametrize(("maps", "share"), [("ewa", 0.0), ("swa", 0.0), ("swa", 0.5), ("neuron", 0.0)])
+def test_loss_and_gradients_are_those_of_the_released_formulation(kind, dropout, maps, share):
+    images, labels = batch()
+    matched = objective(maps, kind=kind, **({"dropped_share": share} if share else {})).eval()
+    student, teacher = matched.student, matched.teacher.network
+    student.head.train(dropout)
+    torch.manual_seed(5)
+    parts = matched(images, labels)
+    torch.manual_seed(5)
+    kept = student.head.draw(student.trunk(images))
+    assert (kept is not None) == dropout
+    top = teacher(images).argmax(1)
+    logits, fs, gs = released(student, images, top, kept)
+    _, ft, gt = released(teacher, images, top, None)
+    if maps == "ewa":
+        ms, mt = fs.square().mean(1), ft.square().mean(1)
+    else:
+        weights = (gs, gt) if maps == "neuron" else (g.sum((2, 3), keepdim=True) for g in (gs, gt))
+        left = kept_channels(6, share, torch.Generator().manual_seed(0)).double()[:, None, None]
+        ms, mt = ((w * f).sum(1).clamp(min=0) for w, f in zip(weights, (fs, ft * left), strict=True))
+    ms, mt = F.normalize(ms.flatten(1)), F.normalize(mt.flatten(1))
+    expected = (ms - mt.detach()).square().mean()
+    torch.testing.assert_close(parts["matching"], expected, atol=1e-10, rtol=0)
+    total = F.multilabel_soft_margin_loss(logits, labels) + 50.0 * expected
+    torch.testing.assert_close(parts["loss"], total, atol=1e-10, rtol=0)
+    parameters = list(student.parameters())
+    found = torch.autograd.grad(parts["loss"], parameters)
+    for gradient, reference in zip(found, torch.autograd.grad(total, parameters), strict=True):
+        torch.testing.assert_close(gradient, reference, atol=1e-10, rtol=0)
+
+
+class _Once(torch.autograd.Function):
+    """The identity, whose gradient cannot be differentiated again; a compiled trunk is like that."""
+
+    @staticmethod
+    def forward(context, values):
+        return values.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(context, gradient):
+        return gradient.clone()
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("maps", ["swa", "neuron", "input_gradient"])
+def test_the_trunk_is_differentiated_once_where_the_matcher_says_so(kind, maps, monkeypatch):
+    images, labels = batch()
+    matched, free = (objective(maps, kind=kind).eval() for _ in range(2))
+    whole = matched.student._run
+
+    def once(*arguments):
+        return {name: _Once.apply(found) for name, found in whole(*arguments).items()}
+
+    monkeypatch.setattr(matched.student, "_run", once)
+    assert matched.differentiates_trunk_twice == (maps == "input_gradient")
+    free(images, labels)["loss"].backward()
+    if matched.differentiates_trunk_twice:
+        with pytest.raises(RuntimeError, match="once_differentiable"):
+            matched(images, labels)["loss"].backward()
+        return
+    matched(images, labels)["loss"].backward()
+    for ours, theirs in zip(matched.student.parameters(), free.student.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
 @pytest.mark.parametrize("maps", ["swa", "neuron", "input_gradient", "integrated_gradients", "loss_gradient"])
-def test_the_gradient_is_that_of_finite_differences(maps):
+def test_the_gradient_is_that_of_finite_differences(maps, kind):
     # Double backward included: the loss is moved along a random direction of all parameters.
-    images, labels = batch(2)
-    matched = objective(maps).eval()
+    images, labels = batch()
+    matched = objective(maps, kind=kind).eval()
     parameters = list(matched.student.parameters())
     direction = [torch.randn_like(parameter) for parameter in parameters]
     found = torch.autograd.grad(matched(images, labels)["matching"], parameters, allow_unused=True)
@@ -93,17 +174,19 @@ def test_the_head_learns_from_matching_alone():
     assert gradient.abs().max() > 0
 
 
+@pytest.mark.parametrize("kind", MAKERS)
 @pytest.mark.parametrize("maps", EVERY_MAP)
-def test_a_student_that_is_its_teacher_has_no_matching_loss(maps):
+def test_a_student_that_is_its_teacher_has_no_matching_loss(maps, kind):
     images, labels = batch()
-    same = CompressionObjective(make_network(1), make_network(1), Matching(maps=maps, strength=1.0)).eval()
+    same = CompressionObjective(MAKERS[kind](1), MAKERS[kind](1), Matching(maps=maps, strength=1.0)).eval()
     assert same(images, labels)["matching"].item() == pytest.approx(0, abs=1e-14)
 
 
+@pytest.mark.parametrize("kind", MAKERS)
 @pytest.mark.parametrize("maps", EVERY_MAP)
-def test_the_explained_class_is_the_teachers_and_the_teacher_stays_as_it_is(maps):
+def test_the_explained_class_is_the_teachers_and_the_teacher_stays_as_it_is(maps, kind):
     images, labels = batch()
-    matched = objective(maps).train()
+    matched = objective(maps, kind=kind).train()
     before = {name: tensor.clone() for name, tensor in matched.teacher.state_dict().items()}
     parts = matched(images, labels)
     parts["loss"].backward()
@@ -112,22 +195,23 @@ def test_the_explained_class_is_the_teachers_and_the_teacher_stays_as_it_is(maps
     assert all(torch.equal(before[name], tensor) for name, tensor in matched.teacher.state_dict().items())
     assert all(parameter.grad is None for parameter in matched.teacher.parameters())
     # Another top class of the student's, with the same sensitivities, changes nothing that is matched.
-    quiet = objective(maps).eval()
+    quiet = objective(maps, kind=kind).eval()
     with torch.no_grad():
         quiet.student.head.linear.bias += torch.tensor([100.0, 0, 0])
     if maps != "loss_gradient":  # which explains the loss, not a class
         torch.testing.assert_close(
-            quiet(images, labels)["matching"], objective(maps).eval()(images, labels)["matching"]
+            quiet(images, labels)["matching"], objective(maps, kind=kind).eval()(images, labels)["matching"]
         )
 
 
-def test_without_student_dropout_the_map_is_that_of_the_whole_head():
+@pytest.mark.parametrize("kind", MAKERS)
+def test_without_student_dropout_the_map_is_that_of_the_whole_head(kind):
     images, labels = batch()
-    matched = objective("swa", student_dropout=False)
+    matched = objective("swa", kind=kind, student_dropout=False)
     matched.student.head.train()  # the trunk's statistics stay fixed
     noisy = matched(images, labels)["matching"]
     torch.testing.assert_close(noisy, matched.eval()(images, labels)["matching"])
-    assert not torch.allclose(noisy, objective("swa").train()(images, labels)["matching"])
+    assert not torch.allclose(noisy, objective("swa", kind=kind).train()(images, labels)["matching"])
 
 
 def test_the_map_sees_the_dropout_of_the_tasks_forward():
@@ -190,9 +274,9 @@ def test_networks_of_different_widths_match_because_maps_collapse_channels():
     narrow = VGG((2, "M", 3, "M"), classes=3, input_size=8, dropout=0.5).double()
     images, labels = batch()
     for maps in EVERY_MAP:
-        matching = Matching(maps=maps, strength=1.0)
-        parts = CompressionObjective(narrow, make_network(2), matching)(images, labels)
-        assert parts["matching"] > 0
+        for teacher in (make_network(2), make_hidden(2)):
+            parts = CompressionObjective(narrow, teacher, Matching(maps=maps, strength=1.0))(images, labels)
+            assert parts["matching"] > 0
 
 
 def test_a_layer_that_does_not_exist_is_named():

@@ -19,7 +19,7 @@ from attribution_preservation.matching.sensitivity import feature_gradient, grad
 from attribution_preservation.matching.swa import kept_channels, swa_map
 from attribution_preservation.matching.view import FrozenTeacher, student_view
 from attribution_preservation.models.network import LinearHead
-from tests.conftest import make_network
+from tests.conftest import MAKERS, make_hidden, make_network
 
 CLASSES = torch.tensor([0, 2, 1, 1])
 
@@ -139,9 +139,52 @@ def test_the_gradient_of_a_linear_head_is_a_slice_of_its_weights(network):
     torch.testing.assert_close(gradient, network.head.linear.weight.view(3, 6, 2, 2)[CLASSES])
 
 
-def test_centred_logits_sum_to_zero_over_the_classes(network):
-    seen = view(network, layers=["conv2"])
-    for layer in ("conv2", "pool2"):
+def slopes(head, feature_map, kept):
+    """d y / d f of a head with two hidden layers as a product of matrices, [B, C, K, h, w]."""
+    first, second, last = head.linears
+    product = last.weight.expand(len(feature_map), -1, -1)
+    before = [feature_map.flatten(1) @ first.weight.T + first.bias]
+    before.append((before[0].clamp(min=0) * kept[0]) @ second.weight.T + second.bias)
+    for linear, sums, factors in zip((second, first), reversed(before), reversed(kept), strict=True):
+        product = (product * ((sums > 0) * factors)[:, None]) @ linear.weight
+    return product.unflatten(2, feature_map.shape[1:])
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+@pytest.mark.parametrize("centred", [False, True])
+def test_the_gradient_of_a_hidden_head_is_the_product_of_its_matrices(dropout, centred):
+    student = make_hidden(3)
+    student.head.train(dropout)
+    seen = student_view(student, batch()[0], [])
+    assert (seen.kept is None) != dropout
+    kept = seen.kept or [torch.ones(4, width, dtype=torch.float64) for width in (20, 12)]
+    every = slopes(student.head, seen.last, kept)
+    expected = every[torch.arange(4), CLASSES] - (every.mean(1) if centred else 0)
+    found = feature_gradient(seen, "pool2", CLASSES, centred)
+    assert expected.abs().max() > 0
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+    # Differentiated again: through the feature map and through the weights, as the matching loss does.
+    target = torch.rand(4, 2, 2, dtype=torch.float64)
+    parameters = list(student.parameters())
+    gradients = [
+        torch.autograd.grad(
+            map_distance(swa_map(seen.last, gradient), target).mean(), parameters, retain_graph=True, allow_unused=True
+        )
+        for gradient in (found, expected)
+    ]
+    assert sum(one is not None and bool(one.abs().max() > 0) for one in gradients[1]) > 8
+    for ours, by_hand in zip(*gradients, strict=True):
+        if by_hand is None:  # the logits' own bias
+            assert ours is None or ours.abs().max() == 0
+        else:
+            torch.testing.assert_close(torch.zeros_like(by_hand) if ours is None else ours, by_hand, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize(("kind", "earlier"), [("linear", "conv2"), ("hidden", "conv2"), ("residual", "layer1")])
+def test_centred_logits_sum_to_zero_over_the_classes(kind, earlier):
+    network = MAKERS[kind](0)
+    seen = view(network, layers=[earlier])
+    for layer in (earlier, network.last_layer):
         gradients = [feature_gradient(seen, layer, torch.full((4,), c), centred=True) for c in range(3)]
         assert torch.stack(gradients).sum(0).abs().max() < 1e-12
         assert gradients[0].abs().max() > 0
@@ -213,14 +256,20 @@ def test_the_mean_is_over_the_chosen_images_alone():
 
 
 @pytest.mark.parametrize("from_input", [False, True])
-@pytest.mark.parametrize("layers", [[], ["conv1"], ["conv2", "pool2"]])
-def test_the_teachers_pass_is_its_forward_wherever_it_starts_to_record(network, layers, from_input):
-    images = batch()[0]
+@pytest.mark.parametrize(
+    ("kind", "layers"),
+    [
+        *((kind, layers) for kind in ("linear", "hidden") for layers in ([], ["conv1"], ["conv2", "pool2"], ["pool2"])),
+        *(("residual", layers) for layers in ([], ["layer1"], ["layer1", "layer2"], ["layer2"])),
+    ],
+)
+def test_the_teachers_pass_is_its_forward_wherever_it_starts_to_record(kind, layers, from_input):
+    network, images = MAKERS[kind](0), batch()[0]
     expected = network(images).detach()
     for differentiated in ([], layers[:1]):
         seen = FrozenTeacher(network)(images, layers, differentiated, from_input)
         torch.testing.assert_close(seen.logits.detach(), expected)
-        assert set(seen.features) == {*layers, "pool2"}
+        assert set(seen.features) == {*layers, network.last_layer}
         assert seen.logits.requires_grad == (from_input or bool(differentiated))
 
 
