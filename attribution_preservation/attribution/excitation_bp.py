@@ -8,12 +8,20 @@ from attribution_preservation.attribution.relevance import (
     Relevance,
     Rules,
     positive_head,
+    positive_weights,
     propagate,
+    relu,
+    reshaped,
     winner_takes_all,
 )
 from attribution_preservation.models.network import Network
 
-_RULES = Rules("excitation backprop", {nn.MaxPool2d: winner_takes_all}, image=None, head=positive_head(torch.ones_like))
+_RULES = Rules(
+    "excitation backprop",
+    {nn.MaxPool2d: winner_takes_all, nn.Flatten: reshaped, nn.Linear: positive_weights, nn.ReLU: relu},
+    image=None,
+    head=positive_head(torch.ones_like),
+)
 
 
 def excitation_bp(
@@ -28,8 +36,9 @@ def excitation_bp_relevance(
 ) -> Relevance:
     """The probability of each position of the explained layer, the last ReLU before the last max-pool in a VGG.
 
-    Only max-pooling, averaging and one linear layer lie above that layer, so the walk has a closed form. It ends
-    nowhere, and its probability is absorbed, where no positive weight meets an active cell.
+    Only max-pooling, averaging and linear layers lie above that layer. A unit j gets a_j sum_i w+_ji P(i) / sum_j a_j
+    w+_ji of the probabilities above it. The walk ends nowhere, and its probability is absorbed, where no positive
+    weight meets an active cell.
 
     Args:
         network: in eval mode.

@@ -12,6 +12,7 @@ from attribution_preservation.attribution.relevance import (
     positive_weights,
     propagate,
     relu,
+    reshaped,
     unchanged,
     winner_takes_all,
 )
@@ -21,6 +22,8 @@ _RULES = Rules(
     "LRP",
     {
         nn.Conv2d: positive_weights,
+        nn.Linear: positive_weights,
+        nn.Flatten: reshaped,
         nn.BatchNorm2d: unchanged,
         nn.ReLU: relu,
         nn.MaxPool2d: winner_takes_all,
@@ -42,7 +45,7 @@ def lrp_relevance(
 ) -> Relevance:
     """The logit, handed down to the pixels.
 
-    The z+ rule without bias in every convolution and in the head, z^B in the first convolution; batch normalisation
+    The z+ rule without bias in every convolution and linear layer, z^B in the first convolution; batch normalisation
     and ReLU pass relevance unchanged, max-pooling gives it to the winner, a residual sum and an average share it in
     proportion to their terms. A pixel's relevance has the logit's sign.
 

@@ -10,18 +10,21 @@ from attribution_preservation.attribution.relevance import (
     Flow,
     Relevance,
     Rules,
+    beside,
     bounded,
     contributions,
-    convolve,
-    convolve_back,
     divide,
     propagate,
     quotient,
     relu,
+    reshaped,
+    total,
+    transform,
+    transform_back,
     unchanged,
     winner_takes_all,
 )
-from attribution_preservation.models.network import LinearHead, Network
+from attribution_preservation.models.network import Head, Network
 
 
 def rap(
@@ -55,35 +58,34 @@ def rap_relevance(
 
 
 def _head(
-    head: LinearHead, feature_map: torch.Tensor, classes: torch.Tensor, rows: torch.Tensor | None
+    head: Head, entering: torch.Tensor, classes: torch.Tensor, rows: torch.Tensor | None
 ) -> tuple[torch.Tensor, Flow]:
     """r_i = |c_i| / sum |c| * sum c, with the bias shared among the contributions in proportion to their size."""
-    found = contributions(head, feature_map, head.linear.weight, classes, rows)
+    found = contributions(head, entering, head.linear.weight, classes, rows)
     size = found.abs()
-    bias, lost = divide(head.linear.bias[classes][:, None], size.sum((1, 2, 3))[:, None])
-    found = found + size * bias[:, :, None, None]
-    size, start = found.abs(), found.sum((1, 2, 3))
-    per_unit = quotient(start[:, None], size.sum((1, 2, 3))[:, None])
-    return start + lost, Flow(size * per_unit[:, :, None, None], lost, rows)
+    bias, lost = divide(head.linear.bias[classes][:, None], total(size)[:, None])
+    found = found + size * beside(bias[:, 0], size)
+    size, start = found.abs(), total(found)
+    return start + lost, Flow(size * beside(quotient(start, total(size)), size), lost, rows)
 
 
-def _convolution(layer: nn.Conv2d, inputs: torch.Tensor) -> tuple[torch.Tensor, Back]:
+def _hidden(layer: nn.Conv2d | nn.Linear, inputs: torch.Tensor) -> tuple[torch.Tensor, Back]:
     """Positive relevance through positive weights, negative through negative; then a shift restores the sum."""
 
     def back(flow: Flow) -> Flow:
         positive, negative = layer.weight.clamp(min=0), -layer.weight.clamp(max=0)
-        excited = of_pairs(convolve(layer, inputs, positive), flow.rows)
-        inhibited = of_pairs(convolve(layer, inputs, negative), flow.rows)
+        excited = of_pairs(transform(layer, inputs, positive), flow.rows)
+        inhibited = of_pairs(transform(layer, inputs, negative), flow.rows)
         given = flow.relevance
         up = quotient(given.clamp(min=0), excited)
         down = quotient(given.clamp(max=0), inhibited) + quotient(given, excited + inhibited)
-        found = convolve_back(layer, inputs, positive, up) + convolve_back(layer, inputs, negative, down)
+        found = transform_back(layer, inputs, positive, up) + transform_back(layer, inputs, negative, down)
         found *= of_pairs(inputs, flow.rows)
         none = found == 0
-        count = none.shape[1:].numel() - none.sum((1, 2, 3))
-        before = given.sum((1, 2, 3))
-        shift = (found.sum((1, 2, 3)) - before) / count.clamp(min=1)
-        return flow.to((found - shift[:, None, None, None]).masked_fill_(none, 0), before * (count == 0))
+        count = none.shape[1:].numel() - total(none)
+        before = total(given)
+        shift = (total(found) - before) / count.clamp(min=1)
+        return flow.to((found - beside(shift, found)).masked_fill_(none, 0), before * (count == 0))
 
     return layer(inputs), back
 
@@ -94,7 +96,7 @@ def _pooling(layer: nn.MaxPool2d, inputs: torch.Tensor) -> tuple[torch.Tensor, B
 
     def back(flow: Flow) -> Flow:
         dead = of_pairs(outputs, flow.rows) == 0
-        lost = (flow.relevance * dead).sum((1, 2, 3))
+        lost = total(flow.relevance * dead)
         return winner(flow.to(flow.relevance * ~dead, lost))
 
     return outputs, back
@@ -102,7 +104,14 @@ def _pooling(layer: nn.MaxPool2d, inputs: torch.Tensor) -> tuple[torch.Tensor, B
 
 _RULES = Rules(
     "RAP",
-    {nn.Conv2d: _convolution, nn.BatchNorm2d: unchanged, nn.ReLU: relu, nn.MaxPool2d: _pooling},
+    {
+        nn.Conv2d: _hidden,
+        nn.Linear: _hidden,
+        nn.BatchNorm2d: unchanged,
+        nn.ReLU: relu,
+        nn.MaxPool2d: _pooling,
+        nn.Flatten: reshaped,
+    },
     image=bounded,
     head=_head,
     by_size=True,

@@ -16,7 +16,7 @@ from torch.nn.grad import conv2d_input
 from torchvision.models.resnet import BasicBlock
 
 from attribution_preservation.attribution.pairs import of_pairs
-from attribution_preservation.models.network import LinearHead, Network
+from attribution_preservation.models.network import Head, Network
 
 _TINY = 1e-30
 
@@ -61,7 +61,7 @@ class Relevance:
 
 Back = Callable[[Flow], Flow]
 Rule = Callable[[nn.Module, torch.Tensor], tuple[torch.Tensor, Back]]
-HeadRule = Callable[[LinearHead, torch.Tensor, torch.Tensor, torch.Tensor | None], tuple[torch.Tensor, Flow]]
+HeadRule = Callable[[Head, torch.Tensor, torch.Tensor, torch.Tensor | None], tuple[torch.Tensor, Flow]]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class Rules:
         method: its name, for messages.
         of: rule by layer type.
         image: rule of the layer that sees the image; None where relevance does not go that far.
-        head: from feature map [B, K, h, w], classes [P] and rows to the start [P] and the relevance of the feature map.
+        head: of the last linear layer: from the head, what enters that layer (the feature map [B, K, h, w], or a hidden
+            layer's output [B, n]), classes [P] and rows to the start [P] and the relevance of what enters.
         by_size: whether a residual sum divides relevance by the size of its terms; else by the terms, sign and all,
             which is bounded only where an output without activation has no relevance.
     """
@@ -143,16 +144,26 @@ def propagate(
     else:
         above = network.layer_index[network.explained_layer] + 1
         feature_map, back = rules.walk(network.trunk[above:], network.last_activation(images))
-    start, flow = rules.head(network.head, feature_map, classes, rows)
-    flow = back(flow)
+    entering, back_hidden = rules.walk(network.head.below, feature_map)
+    start, flow = rules.head(network.head, entering, classes, rows)
+    flow = back(back_hidden(flow))
     return Relevance(flow.relevance.sum(1), start, flow.absorbed)
 
 
 def divide(relevance: torch.Tensor, denominator: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The `quotient`, and the sum of the relevance where the denominator is 0, [P]."""
     zero = denominator.abs() < _TINY
-    lost = torch.where(zero, relevance, 0).sum(tuple(range(1, relevance.dim())))
-    return (relevance / denominator).masked_fill_(zero, 0), lost
+    return (relevance / denominator).masked_fill_(zero, 0), total(torch.where(zero, relevance, 0))
+
+
+def total(values: torch.Tensor) -> torch.Tensor:
+    """Sum of each pair's values, [P] of [P, ...]."""
+    return values.sum(tuple(range(1, values.dim())))
+
+
+def beside(of_pair: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """A number for each pair, [P], in a shape that meets its values [P, ...]."""
+    return of_pair.view(-1, *[1] * (values.dim() - 1))
 
 
 def quotient(numerator: torch.Tensor, denominator: torch.Tensor) -> torch.Tensor:
@@ -173,6 +184,11 @@ def relu(layer: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, Back]:
     return F.relu(inputs), lambda flow: flow
 
 
+def reshaped(layer: nn.Flatten, inputs: torch.Tensor) -> tuple[torch.Tensor, Back]:
+    """Relevance goes back to where it belongs."""
+    return layer(inputs), lambda flow: flow.to(flow.relevance.unflatten(1, inputs.shape[1:]))
+
+
 def winner_takes_all(layer: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, Back]:
     """Max-pooling: relevance goes to the position that won."""
 
@@ -185,7 +201,7 @@ def winner_takes_all(layer: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tens
     return layer(inputs), back
 
 
-def positive_weights(layer: nn.Conv2d, inputs: torch.Tensor) -> tuple[torch.Tensor, Back]:
+def positive_weights(layer: nn.Conv2d | nn.Linear, inputs: torch.Tensor) -> tuple[torch.Tensor, Back]:
     """The z+ rule without bias: in proportion to the positive contributions x w.
 
     Inputs behind a ReLU are not negative, and one pass suffices; others take a second for negative times negative.
@@ -198,8 +214,8 @@ def positive_weights(layer: nn.Conv2d, inputs: torch.Tensor) -> tuple[torch.Tens
         parts = [(inputs, weight.clamp(min=0))]
         if (inputs < 0).any():
             parts = [(inputs.clamp(min=0), weight.clamp(min=0)), (inputs.clamp(max=0), weight.clamp(max=0))]
-        per_unit, lost = flow.over(sum(convolve(layer, x, w) for x, w in parts))
-        return flow.to(sum(of_pairs(x, flow.rows) * convolve_back(layer, x, w, per_unit) for x, w in parts), lost)
+        per_unit, lost = flow.over(sum(transform(layer, x, w) for x, w in parts))
+        return flow.to(sum(of_pairs(x, flow.rows) * transform_back(layer, x, w, per_unit) for x, w in parts), lost)
 
     return layer(inputs), back
 
@@ -215,17 +231,17 @@ def bounded(layer: nn.Conv2d, inputs: torch.Tensor) -> tuple[torch.Tensor, Back]
     def back(flow: Flow) -> Flow:
         low, high = inputs.amin((1, 2, 3), keepdim=True), inputs.amax((1, 2, 3), keepdim=True)
         parts = [(inputs - low, layer.weight.clamp(min=0)), (inputs - high, layer.weight.clamp(max=0))]
-        per_unit, lost = flow.over(sum(convolve(layer, x, w) for x, w in parts))
-        return flow.to(sum(of_pairs(x, flow.rows) * convolve_back(layer, x, w, per_unit) for x, w in parts), lost)
+        per_unit, lost = flow.over(sum(transform(layer, x, w) for x, w in parts))
+        return flow.to(sum(of_pairs(x, flow.rows) * transform_back(layer, x, w, per_unit) for x, w in parts), lost)
 
     return layer(inputs), back
 
 
 def contributions(
-    head: LinearHead, feature_map: torch.Tensor, weight: torch.Tensor, classes: torch.Tensor, rows: torch.Tensor | None
+    head: Head, entering: torch.Tensor, weight: torch.Tensor, classes: torch.Tensor, rows: torch.Tensor | None
 ) -> torch.Tensor:
-    """What each cell adds to the logit under some weights of the linear layer [C, inputs]: [P, K, h, w]."""
-    cells = of_pairs(feature_map, rows)
+    """What each cell adds to the logit under some weights of the last linear layer [C, inputs], by pair."""
+    cells = of_pairs(entering, rows)
     chosen = weight.index_select(0, classes)
     if head.side:
         return cells * chosen.view(cells.shape)
@@ -233,30 +249,36 @@ def contributions(
 
 
 def positive_head(start: Callable[[torch.Tensor], torch.Tensor]) -> HeadRule:
-    """The z+ rule of the head: positive contributions alone, without bias.
+    """The z+ rule of the last linear layer: positive contributions alone, without bias.
 
     Args:
         start: from the logits [P] of the explained classes to the relevance that is handed out, [P].
     """
 
     def rule(
-        head: LinearHead, feature_map: torch.Tensor, classes: torch.Tensor, rows: torch.Tensor | None
+        head: Head, entering: torch.Tensor, classes: torch.Tensor, rows: torch.Tensor | None
     ) -> tuple[torch.Tensor, Flow]:
-        logits = of_pairs(head(feature_map), rows).gather(1, classes[:, None])[:, 0]
+        logits = of_pairs(head.linear(head.inputs(entering)), rows).gather(1, classes[:, None])[:, 0]
         given = start(logits)
-        parts = contributions(head, feature_map, head.linear.weight.clamp(min=0), classes, rows)
-        per_unit, lost = divide(given[:, None], parts.sum((1, 2, 3))[:, None])
-        return given, Flow(parts * per_unit[:, :, None, None], lost, rows)
+        parts = contributions(head, entering, head.linear.weight.clamp(min=0), classes, rows)
+        per_unit, lost = divide(given[:, None], total(parts)[:, None])
+        return given, Flow(parts * beside(per_unit[:, 0], parts), lost, rows)
 
     return rule
 
 
-def convolve(layer: nn.Conv2d, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """The convolution with other weights and without bias."""
+def transform(layer: nn.Conv2d | nn.Linear, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The layer with other weights and without bias."""
+    if isinstance(layer, nn.Linear):
+        return F.linear(inputs, weight)
     return F.conv2d(inputs, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
 
 
-def convolve_back(layer: nn.Conv2d, inputs: torch.Tensor, weight: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
-    """The transposed convolution, onto [P, channels, h, w] of the inputs."""
+def transform_back(
+    layer: nn.Conv2d | nn.Linear, inputs: torch.Tensor, weight: torch.Tensor, outputs: torch.Tensor
+) -> torch.Tensor:
+    """The transposed layer, onto the shape of the inputs [P, ...]."""
+    if isinstance(layer, nn.Linear):
+        return outputs @ weight
     shape = (len(outputs), *inputs.shape[1:])
     return conv2d_input(shape, weight, outputs, layer.stride, layer.padding, layer.dilation, layer.groups)

@@ -8,6 +8,17 @@ from torch import nn
 from attribution_preservation.attribution.grad_cam import activation_gradient, grad_cam
 from attribution_preservation.attribution.gradients import deep_lift, gradient_input, integrated_gradients
 from attribution_preservation.models.build import build
+from tests.conftest import MAKERS
+
+
+@pytest.fixture(params=MAKERS)
+def network(request):
+    return MAKERS[request.param](0)
+
+
+def explained(network):
+    """The module whose output is explained."""
+    return network.trunk[network.layer_index[network.explained_layer]]
 
 
 def images(count=5):
@@ -33,7 +44,7 @@ class Centred(nn.Module):
 def test_grad_cam_is_captums_times_the_number_of_cells(network, centred):
     # captum averages the gradients over positions, the paper's authors sum them.
     ours = grad_cam(network, images(), CLASSES, centred=centred)
-    oracle = LayerGradCam(Centred(network) if centred else network, network.trunk[-2])
+    oracle = LayerGradCam(Centred(network) if centred else network, explained(network))
     theirs = oracle.attribute(images(), target=CLASSES, relu_attributions=True)[:, 0] * ours[0].numel()
     torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=1e-10)
     assert ours.shape == (5, 4, 4)
@@ -66,7 +77,7 @@ def test_positive_weights_leave_out_the_channels_that_speak_against_the_class(ne
 
 
 def test_activation_times_gradient_is_captums(network):
-    oracle = LayerGradientXActivation(network, network.trunk[-2])
+    oracle = LayerGradientXActivation(network, explained(network))
     theirs = oracle.attribute(images(), target=CLASSES).sum(1).clamp(min=0)
     torch.testing.assert_close(activation_gradient(network, images(), CLASSES), theirs, atol=1e-12, rtol=1e-10)
     assert theirs.max() > 0
@@ -94,9 +105,12 @@ def test_integrated_gradients_are_complete(network):
 
 
 @pytest.mark.parametrize("architecture", ["vgg6_bn", "vgg11_bn"])
-def test_deep_lift_is_complete(architecture):
-    network = build(architecture, 8, classes=3, input_size=32, dropout=0.5).double().eval()
-    nn.init.normal_(network.head.linear.bias)
+@pytest.mark.parametrize("hidden", [(), (24, 16)])
+def test_deep_lift_is_complete(architecture, hidden):
+    network = build(architecture, 8, classes=3, input_size=32, dropout=0.5, hidden=hidden).double().eval()
+    for linear in network.head.linears:
+        nn.init.normal_(linear.weight, 0, 0.1)
+        nn.init.normal_(linear.bias)
     batch = torch.randn(5, 3, 32, 32, dtype=torch.float64)
     change = of_class(network, batch) - of_class(network, torch.zeros_like(batch))
     torch.testing.assert_close(deep_lift(network, batch, CLASSES).sum((1, 2)), change, atol=1e-8, rtol=1e-6)

@@ -37,8 +37,17 @@ PIXELS = {
 }  # fmt: skip
 
 
-def network(dtype: torch.dtype = torch.float64):
-    found = build("vgg6_bn", 8, classes=3, input_size=SIZE, dropout=0.5)
+FAMILIES: dict[str, dict[str, Any]] = {
+    "vgg": {"architecture": "vgg6_bn"},
+    "hidden": {"architecture": "vgg6_bn", "hidden": (12, 8)},
+    "resnet": {"architecture": "resnet8"},
+}
+# DeepLIFT cannot follow residual blocks: test_gradients.py.
+ASKED = [(family, name) for family in FAMILIES for name in SETTINGS if (family, name) != ("resnet", "deep_lift")]
+
+
+def network(family: str = "vgg", dtype: torch.dtype = torch.float64):
+    found = build(**FAMILIES[family], width_divisor=8, classes=3, input_size=SIZE, dropout=0.5)
     generator = torch.Generator().manual_seed(6)
     with torch.no_grad():
         for module in found.modules():
@@ -46,8 +55,9 @@ def network(dtype: torch.dtype = torch.float64):
                 module.running_mean.normal_(0, 0.2, generator=generator)
                 module.running_var.uniform_(0.5, 2, generator=generator)
                 module.weight.uniform_(-0.5, 1.5, generator=generator)
-        found.head.linear.weight.normal_(0, 0.3, generator=generator)
-        found.head.linear.bias.normal_(generator=generator)
+        for linear in found.head.linears:
+            linear.weight.normal_(0, 0.3, generator=generator)
+            linear.bias.normal_(generator=generator)
     return found.to(dtype).eval()
 
 
@@ -60,13 +70,15 @@ ROWS = torch.tensor([2, 0, 2, 1])
 
 
 def method(name: str, explained, dtype: torch.dtype = torch.float64):
-    references = images(8, dtype).flip(0)
-    return Attribution(validate(TypeAdapter(Method), SETTINGS[name]), explained, references)
+    references, settings = images(8, dtype).flip(0), SETTINGS[name]
+    if settings.get("layer") not in (None, *explained.layer_index):
+        settings = settings | {"layer": explained.explained_layer}
+    return Attribution(validate(TypeAdapter(Method), settings), explained, references)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_a_map_has_the_resolution_of_its_method(name):
-    explained = network()
+@pytest.mark.parametrize(("family", "name"), ASKED)
+def test_a_map_has_the_resolution_of_its_method(family, name):
+    explained = network(family)
     maps = method(name, explained)(explained, images(), CLASSES, ROWS)
     side = SIZE if name in PIXELS else explained.last_activation(images()).shape[-1]
     assert maps.shape == (4, side, side)
@@ -75,10 +87,10 @@ def test_a_map_has_the_resolution_of_its_method(name):
     assert not maps.requires_grad
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(("family", "name"), ASKED)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-3)])
-def test_a_pairs_map_does_not_depend_on_the_others(name, dtype, tolerance):
-    explained, batch = network(dtype), images(3, dtype)
+def test_a_pairs_map_does_not_depend_on_the_others(family, name, dtype, tolerance):
+    explained, batch = network(family, dtype), images(3, dtype)
     ask = method(name, explained, dtype)
     together = ask(explained, batch, CLASSES, ROWS)
     alone = torch.cat([ask(explained, batch[row][None], label[None]) for row, label in zip(ROWS, CLASSES, strict=True)])
@@ -87,9 +99,9 @@ def test_a_pairs_map_does_not_depend_on_the_others(name, dtype, tolerance):
     assert (error <= tolerance * alone.flatten(1).norm(dim=1)).all()
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_the_network_and_the_images_are_left_as_they_were(name):
-    explained, batch = network(), images()
+@pytest.mark.parametrize(("family", "name"), ASKED)
+def test_the_network_and_the_images_are_left_as_they_were(family, name):
+    explained, batch = network(family), images()
     before = {key: tensor.clone() for key, tensor in explained.state_dict().items()}
     method(name, explained)(explained, batch, CLASSES, ROWS)
     assert torch.equal(batch, images())
@@ -108,9 +120,9 @@ def _arguments(module):
     return {"ReLU": (False,), "MaxPool2d": (2,)}.get(type(module).__name__, ())
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_maps_are_made_where_torch_must_be_deterministic(name):
-    explained = network()
+@pytest.mark.parametrize(("family", "name"), ASKED)
+def test_maps_are_made_where_torch_must_be_deterministic(family, name):
+    explained = network(family)
     torch.use_deterministic_algorithms(True)
     try:
         maps = method(name, explained)(explained, images(), CLASSES, ROWS)
@@ -120,24 +132,24 @@ def test_maps_are_made_where_torch_must_be_deterministic(name):
     assert torch.equal(maps, method(name, explained)(explained, images(), CLASSES, ROWS))
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_no_pairs_have_no_maps(name):
-    explained = network()
+@pytest.mark.parametrize(("family", "name"), ASKED)
+def test_no_pairs_have_no_maps(family, name):
+    explained = network(family)
     none = torch.zeros(0, dtype=torch.int64)
     assert len(method(name, explained)(explained, images(), none, none)) == 0
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(("family", "name"), ASKED)
 @pytest.mark.parametrize("classes", [torch.tensor([0, 1, 3]), torch.tensor([0, -1, 2])])
-def test_a_class_out_of_range_is_a_mistake(name, classes):
-    explained = network()
+def test_a_class_out_of_range_is_a_mistake(family, name, classes):
+    explained = network(family)
     with pytest.raises(ValueError, match="outside 0 to 2"):
         method(name, explained)(explained, images(), classes)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_a_question_that_does_not_fit_together_is_a_mistake(name):
-    explained, batch = network(), images()
+@pytest.mark.parametrize(("family", "name"), ASKED)
+def test_a_question_that_does_not_fit_together_is_a_mistake(family, name):
+    explained, batch = network(family), images()
     ask = method(name, explained)
     with pytest.raises(ValueError, match="3 images, but 2 classes"):
         ask(explained, batch, torch.tensor([0, 1]))

@@ -5,7 +5,7 @@ import torch
 from attribution_preservation.attribution.grad_cam import grad_cam
 from attribution_preservation.attribution.randomization import cascade
 from attribution_preservation.metrics.similarity import rank_correlation
-from tests.conftest import make_network
+from tests.conftest import make_hidden, make_network, make_residual
 
 
 def changed(network, other):
@@ -25,6 +25,28 @@ def test_layers_are_untrained_from_the_logits_down(network):
     assert found[2] == found[1] | {"trunk.0", "trunk.1"}
     assert all(not untrained.training for _, untrained in steps)
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_hidden_layers_are_untrained_before_any_convolution():
+    network = make_hidden(0)
+    steps = list(cascade(network, 0))
+    assert [name for name, _ in steps] == ["head", "head.hidden.1", "head.hidden.0", "conv2", "conv1"]
+    before: set[str] = set()
+    for (_, untrained), parts in zip(
+        steps,
+        ({"head.linear"}, {"head.hidden.1"}, {"head.hidden.0"}, {"trunk.4", "trunk.5"}, {"trunk.0", "trunk.1"}),
+        strict=True,
+    ):
+        before |= parts
+        assert changed(network, untrained) == before
+
+
+def test_of_a_residual_network_the_first_convolution_of_each_block_is_untrained():
+    network = make_residual(0)
+    steps = list(cascade(network, 0))
+    assert [name for name, _ in steps] == ["head", "layer2.0.conv1", "layer1.0.conv1"]
+    blocks = {f"trunk.layer{number}.0.{part}" for number in (1, 2) for part in ("conv1", "bn1")}
+    assert changed(network, steps[-1][1]) == {"head.linear"} | blocks
 
 
 def test_weights_are_drawn_from_the_seed_and_from_nothing_else(network):

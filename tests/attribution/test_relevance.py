@@ -17,7 +17,7 @@ from attribution_preservation.attribution.lrp import lrp_relevance
 from attribution_preservation.attribution.rap import rap, rap_relevance
 from attribution_preservation.compression.weight_pruning import WeightMasks
 from attribution_preservation.models.build import build
-from tests.conftest import make_network
+from tests.conftest import make_hidden, make_network
 
 METHODS = {"lrp": lrp_relevance, "excitation_bp": excitation_bp_relevance, "rap": rap_relevance}
 CLASSES = torch.tensor([0, 1, 2])
@@ -37,8 +37,9 @@ def uneven(network: nn.Module) -> nn.Module:
                 module.running_var.uniform_(0.5, 2, generator=generator)
                 module.weight.uniform_(-0.5, 1.5, generator=generator)
                 module.bias.normal_(0, 0.3, generator=generator)
-        network.head.linear.weight.normal_(generator=generator)
-        network.head.linear.bias.normal_(generator=generator)
+        for linear in network.head.linears:
+            linear.weight.normal_(generator=generator)
+            linear.bias.normal_(generator=generator)
     return network.double().eval()
 
 
@@ -46,8 +47,16 @@ def vgg() -> nn.Module:
     return uneven(build("vgg11_bn", 8, classes=3, input_size=64, dropout=0.5))
 
 
+def hidden() -> nn.Module:
+    return uneven(build("vgg11_bn", 8, classes=3, input_size=64, dropout=0.5, hidden=(24, 16)))
+
+
 def resnet() -> nn.Module:
-    return uneven(build("resnet34", 1, classes=3, input_size=64, dropout=0.0))
+    return uneven(build("resnet34", 2, classes=3, input_size=64, dropout=0.5))
+
+
+def resnet8() -> nn.Module:
+    return uneven(build("resnet8", 2, classes=3, input_size=64, dropout=0.5))
 
 
 def sparse() -> nn.Module:
@@ -57,13 +66,15 @@ def sparse() -> nn.Module:
     return network
 
 
-NETWORKS = {"vgg": vgg, "resnet": resnet, "sparse": sparse}
+NETWORKS = {"vgg": vgg, "hidden": hidden, "resnet": resnet, "resnet8": resnet8, "sparse": sparse}
 
 
 def plain(network: nn.Module) -> nn.Module:
     """The same network of modules alone, as zennit needs it."""
+    network = copy.deepcopy(network)
     average = [] if network.head.side else [nn.AdaptiveAvgPool2d(1)]
-    chain = nn.Sequential(*copy.deepcopy(network).trunk, *average, nn.Flatten(), copy.deepcopy(network.head.linear))
+    hidden = [module for linear in network.head.linears[:-1] for module in (linear, nn.ReLU())]
+    chain = nn.Sequential(*network.trunk, *average, nn.Flatten(), *hidden, network.head.linear)
     for module in chain.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = False
@@ -103,7 +114,8 @@ def test_excitation_backprop_is_zennits(name):
     ours = excitation_bp_relevance(network, batch, CLASSES).maps
     above = network.layer_index[network.explained_layer] + 1
     chain = plain(network)[above:]
-    composite = LayerMapComposite([(AvgPool, Norm(1e-30)), (nn.Linear, ZPlus(zero_params="bias", stabilizer=1e-30))])
+    positive = ZPlus(zero_params="bias", stabilizer=1e-30)
+    composite = LayerMapComposite([(AvgPool, Norm(1e-30)), (Activation, Pass()), (nn.Linear, positive)])
     with Gradient(chain, composite) as attributor:
         start = torch.nn.functional.one_hot(CLASSES, 3).double()
         theirs = attributor(network.last_activation(batch).detach(), start)[1].sum(1)
@@ -125,10 +137,12 @@ def test_a_sparse_network_absorbs_relevance():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_filter_near_underflow_absorbs_relevance_and_breaks_nothing(method):
-    network = vgg().float()
+@pytest.mark.parametrize("name", ["vgg", "hidden"])
+def test_a_filter_near_underflow_absorbs_relevance_and_breaks_nothing(name, method):
+    network = NETWORKS[name]().float()
     with torch.no_grad():
         list(network.convolutions().values())[2].weight[:4] *= 1e-40
+        network.head.linears[0].weight[1] *= 1e-40
         network.head.linear.weight[0] *= 1e-40
     found = METHODS[method](network, images(64).float(), CLASSES)
     assert found.maps.isfinite().all()
@@ -136,8 +150,9 @@ def test_a_filter_near_underflow_absorbs_relevance_and_breaks_nothing(method):
 
 
 @pytest.mark.parametrize("method", ["lrp", "rap"])
-def test_relevance_starts_with_the_logit(method):
-    network, batch = vgg(), images(64)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_relevance_starts_with_the_logit(name, method):
+    network, batch = NETWORKS[name](), images(64)
     logits = network(batch).gather(1, CLASSES[:, None])[:, 0]
     torch.testing.assert_close(METHODS[method](network, batch, CLASSES).start, logits)
 
@@ -172,15 +187,35 @@ def ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return torch.where(b == 0, torch.zeros_like(a), a / torch.where(b == 0, torch.ones_like(b), b))
 
 
+def raps_hidden_rule(
+    x: torch.Tensor, positive: torch.Tensor, size: torch.Tensor, relevance: torch.Tensor
+) -> torch.Tensor:
+    """One layer of RAP, from its inputs x and its matrices W+ and |W-|."""
+    up, down = positive @ x, size @ x
+    found = x * (
+        positive.T @ ratio(relevance.clamp(min=0), up)
+        + size.T @ (ratio(relevance.clamp(max=0), down) + ratio(relevance, up + down))
+    )
+    some = found != 0
+    found[some] -= (found.sum() - relevance.sum()) / some.sum()
+    return found
+
+
 def raps_relevance_by_matrices(network: nn.Module, image: torch.Tensor, label: int) -> torch.Tensor:
-    """RAP of one image of the toy network conv1, pool1, conv2, pool2, linear; every layer is a matrix or a loop."""
+    """RAP of one image of a toy network conv1, pool1, conv2, pool2, linear ones; every layer is a matrix or a loop."""
     xs, flowing = [], image[None]
     for layer in network.trunk:
         xs.append(flowing)
         flowing = layer(flowing)
-    c = flowing.flatten() * network.head.linear.weight[label]
+    units = [flowing.flatten()]
+    for linear in network.head.linears[:-1]:
+        units.append((linear.weight @ units[-1] + linear.bias).clamp(min=0))
+    c = units[-1] * network.head.linear.weight[label]
     c = c + network.head.linear.bias[label] * c.abs() / c.abs().sum()
     relevance = c.abs() / c.abs().sum() * c.sum()
+    for linear, x in reversed(list(zip(network.head.linears[:-1], units[:-1], strict=True))):
+        weight = linear.weight
+        relevance = raps_hidden_rule(x, weight.clamp(min=0), (-weight).clamp(min=0), relevance)
     for index in (7, 4, 3, 0):
         layer, x = network.trunk[index], xs[index]
         side = x.shape[-1]
@@ -204,27 +239,68 @@ def raps_relevance_by_matrices(network: nn.Module, image: torch.Tensor, label: i
             s = ratio(relevance, z)
             relevance = x * ((positive + negative).T @ s) - low * (positive.T @ s) - high * (negative.T @ s)
             continue
-        size = matrix(layer, (-layer.weight).clamp(min=0), side)
-        up, down = positive @ x, size @ x
-        found = x * (
-            positive.T @ ratio(relevance.clamp(min=0), up)
-            + size.T @ (ratio(relevance.clamp(max=0), down) + ratio(relevance, up + down))
-        )
-        some = found != 0
-        found[some] -= (found.sum() - relevance.sum()) / some.sum()
-        relevance = found
+        relevance = raps_hidden_rule(x, positive, matrix(layer, (-layer.weight).clamp(min=0), side), relevance)
     return relevance.view(image.shape).sum(0)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_rap_is_its_matrix_algebra(seed):
-    network, batch = make_network(seed), images(8)
+@pytest.mark.parametrize("make", [make_network, make_hidden])
+def test_rap_is_its_matrix_algebra(make, seed):
+    network, batch = make(seed), images(8)
     theirs = torch.stack(
         [raps_relevance_by_matrices(network, image, int(label)) for image, label in zip(batch, CLASSES, strict=True)]
     ).detach()
     assert theirs.abs().max() > 0
     torch.testing.assert_close(rap_relevance(network, batch, CLASSES).maps, theirs, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(rap(network, batch, CLASSES), theirs.clamp(min=0), rtol=1e-10, atol=1e-12)
+
+
+def excitation_by_walking(network: nn.Module, image: torch.Tensor, label: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Marginal winning probabilities of the last map's units, unit by unit, and what was lost on the way."""
+    units = [network.trunk(image[None]).flatten()]
+    for linear in network.head.linears[:-1]:
+        units.append((linear.weight @ units[-1] + linear.bias).clamp(min=0))
+    probability, lost = torch.zeros(network.classes, dtype=image.dtype), 0.0
+    probability[label] = 1
+    for linear, activity in reversed(list(zip(network.head.linears, units, strict=True))):
+        below = torch.zeros_like(activity)
+        for i, of_unit in enumerate(probability):
+            weights = activity * linear.weight[i].clamp(min=0)
+            if weights.sum() == 0:
+                lost = lost + of_unit
+            else:
+                below += weights / weights.sum() * of_unit
+        probability = below
+    return probability, lost
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("blocked", [False, True])
+def test_excitation_backprop_walks_through_hidden_layers_as_by_hand(seed, blocked):
+    network, batch = make_hidden(seed), images(8)
+    if blocked:  # a unit that is active by its bias alone hands nothing on
+        with torch.no_grad():
+            network.head.linears[0].weight[:4] = -1
+            network.head.linears[0].bias[:4] = 1000
+            network.head.linears[1].weight[:, :4] = 1
+    found = excitation_bp_relevance(network, batch, CLASSES)
+    with torch.no_grad():
+        for image, label, one, absorbed in zip(batch, CLASSES, found.maps, found.absorbed, strict=True):
+            probability, lost = excitation_by_walking(network, image, int(label))
+            # The last max-pool hands each probability to a winner, so sums over windows are as they were.
+            windows = one.view(2, 2, 2, 2).sum((1, 3))
+            torch.testing.assert_close(windows, probability.view(6, 2, 2).sum(0), rtol=1e-10, atol=1e-14)
+            torch.testing.assert_close(absorbed, torch.as_tensor(lost, dtype=torch.float64), rtol=1e-10, atol=1e-14)
+            torch.testing.assert_close(one.sum() + absorbed, torch.ones((), dtype=torch.float64))
+    assert found.absorbed.max() > 0.5 or not blocked
+
+
+def test_a_hidden_layer_without_a_rule_names_itself():
+    network = hidden()
+    network.head.activations[0] = nn.Tanh()
+    for method in METHODS.values():
+        with pytest.raises(TypeError, match="no rule for a layer of type Tanh"):
+            method(network, images(64), CLASSES)
 
 
 @pytest.mark.parametrize("method", ["lrp", "rap"])
