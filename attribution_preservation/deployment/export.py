@@ -6,15 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from attribution_preservation.models.network import Network
+from attribution_preservation.models.network import LinearHead, Network
 
 
 class ExplainedNetwork(nn.Module):
     """Logits, and the Grad-CAM map of every class, in one forward pass.
 
-    alpha_k of a class is a constant where the head is linear. What lies between the explained map and the head is at
-    most a max-pool, which hands each position's weight to one winner; summed over positions all weights arrive,
-    whoever wins. So the maps are a 1 x 1 convolution with constant weights, and a ReLU.
+    What lies between the explained map and the head is at most a max-pool, which hands each position's weight to one
+    winner; summed over positions all weights arrive, whoever wins. So alpha_k of a class follows from the head's
+    weights. It is a constant where the head is linear: the maps are a 1 x 1 convolution and a ReLU. Of hidden layers it
+    is the product of their weights, image by image, with columns of 0 for units that are not active.
 
     Args:
         network: in eval mode; only read.
@@ -31,14 +32,33 @@ class ExplainedNetwork(nn.Module):
         if len(above) > 1 or not all(isinstance(module, nn.MaxPool2d) for module in above):
             raise ValueError("more than a max-pool lies between the explained map and the head")
         self.network = network
-        weight = network.head.linear.weight.detach()
+        weight = network.head.linears[0].weight.detach()
         positions = network.head.side**2 if network.head.side else 1
-        self.register_buffer("alpha", weight.view(network.classes, -1, positions).sum(2)[:, :, None, None])
+        self.register_buffer("of_channels", weight.view(len(weight), -1, positions).sum(2))
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits [B, C] and maps [B, C, h, w], not negative, of normalised images [B, 3, S, S]."""
-        activation = self.network.last_activation(images)
-        return self.network.logits_from_activation(activation), F.relu(F.conv2d(activation, self.alpha))
+        network = self.network
+        activation = network.last_activation(images)
+        feature_map = network.beyond(network.explained_layer, activation)[network.last_layer]
+        if isinstance(network.head, LinearHead):
+            maps = F.conv2d(activation, self.of_channels[:, :, None, None])
+        else:
+            maps = torch.einsum("bck,bkhw->bchw", self._alpha(feature_map), activation)
+        return network.head(feature_map), F.relu(maps)
+
+    def _alpha(self, feature_map: torch.Tensor) -> torch.Tensor:
+        """Of every class and channel, [B, C, K]."""
+        head, active, flowing = self.network.head, [], feature_map
+        for layer in head.below:
+            flowing = layer(flowing)
+            if isinstance(layer, nn.ReLU):
+                active.append(flowing > 0)
+        *weights, last = self.of_channels, *(linear.weight.detach() for linear in head.linears[1:])
+        alpha = last[None]
+        for weight, on in zip(reversed(weights), reversed(active), strict=True):
+            alpha = (alpha * on[:, None]) @ weight
+        return alpha
 
 
 def export_onnx(network: Network, path: Path) -> None:

@@ -9,11 +9,12 @@ from attribution_preservation.attribution.grad_cam import grad_cam
 from attribution_preservation.compression.channel_pruning import prune_channels
 from attribution_preservation.deployment.export import ExplainedNetwork, export_onnx
 from attribution_preservation.models.build import build
-from tests.conftest import make_network
+from tests.conftest import MAKERS, make_network
 
 
-def test_maps_of_every_class_in_closed_form_are_those_of_autograd(network):
-    images = torch.randn(4, 3, 8, 8, dtype=torch.float64)
+@pytest.mark.parametrize("kind", MAKERS)
+def test_maps_of_every_class_in_closed_form_are_those_of_autograd(kind):
+    network, images = MAKERS[kind](0), torch.randn(4, 3, 8, 8, dtype=torch.float64)
     logits, maps = ExplainedNetwork(network)(images)
     torch.testing.assert_close(logits, network(images))
     for label in range(3):
@@ -31,9 +32,11 @@ def test_the_same_for_a_head_that_averages():
     torch.testing.assert_close(maps[:, 3].detach(), expected, atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("thinned", [False, True])
-def test_the_file_computes_what_the_network_computes(tmp_path, thinned):
-    network = build("vgg11_bn", 8, classes=5, input_size=64, dropout=0.5).eval()
+@pytest.mark.parametrize(("thinned", "hidden"), [(False, ()), (True, ()), (True, (24, 16))])
+def test_the_file_computes_what_the_network_computes(tmp_path, thinned, hidden):
+    network = build("vgg11_bn", 8, classes=5, input_size=64, dropout=0.5, hidden=hidden).eval()
+    for linear in network.head.linears:
+        torch.nn.init.normal_(linear.weight, 0, 0.1)
     if thinned:
         prune_channels(network, {"conv1": 0.5, "conv8": 0.7})
     export_onnx(network, tmp_path / "network.onnx")
