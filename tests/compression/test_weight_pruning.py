@@ -4,12 +4,13 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.utils import prune
 
 from attribution_preservation.compression.weight_pruning import WeightMasks, pruned_share
 from attribution_preservation.metrics.size import weight_sparsity
 from attribution_preservation.models.build import build
-from tests.conftest import make_network
+from tests.conftest import MAKERS, make_network
 
 
 @pytest.mark.parametrize("share", [0.2, 0.6, 0.9, 0.9719])
@@ -69,6 +70,25 @@ def test_only_convolution_weights_are_pruned(network):
         name: t.clone() for name, t in network.state_dict().items() if name not in ("trunk.0.weight", "trunk.4.weight")
     }
     WeightMasks(network.convolutions()).grow(0.95)
+    assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in others.items())
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_every_convolution_is_pruned_those_beside_a_block_included(kind):
+    network = MAKERS[kind](0)
+    convolutions = {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
+    assert ("trunk.layer2.0.downsample.0" in convolutions) == (kind == "residual")
+    weights = {f"{name}.weight" for name in convolutions}
+    others = {name: t.clone() for name, t in network.state_dict().items() if name not in weights}
+    with torch.no_grad():
+        for module in convolutions.values():
+            module.weight.copy_(torch.randperm(module.weight.numel()).view_as(module.weight) + 1.0)
+    masks = WeightMasks(network.convolutions())
+    masks.grow(0.5)
+    assert masks.state().keys() == convolutions.keys()
+    magnitudes = torch.cat([module.weight.flatten() for module in convolutions.values()])
+    assert (magnitudes == 0).sum() == round(len(magnitudes) / 2)
+    assert all((module.weight == 0).any() for module in convolutions.values())
     assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in others.items())
 
 
