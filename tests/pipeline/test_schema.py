@@ -111,7 +111,16 @@ MISTAKES = {
     ),
     "prune_channels.students.rate_70": ({"conv1": 0.95}, "rate_70.conv1: a rate of 0.95 leaves none of its 16 filters"),
     "prune_channels.students": ({"a": {"conv14": 0.5}}, "students.a.conv14: there is no such convolution"),
+    "prune_channels.students.rate_50": ({"all": 0.95}, "rate_50.conv1: a rate of 0.95 leaves none of its 16 filters"),
     "distill.students.half": ({"architecture": "vgg16_bn", "width_divisor": 1}, "wider than its teacher (512 channels"),
+    "distill.students.residual": (
+        {"architecture": "resnet8", "width_divisor": 1},
+        "distill.students.residual: its attribution map has a side of 7, its teacher's 14; they could not be compared",
+    ),
+    "scratch.students.residual": (
+        {"architecture": "resnet8", "width_divisor": 1, "rates": {"conv1": 0.5}},
+        "scratch.students.residual.rates.conv1: there is no such convolution that can shrink; there are layer1.0.conv1",
+    ),
     "distill.students.half.architecture": ("vgg19", "distill.students.half.architecture: there is no vgg19"),
     "distill.students.half.width_divisor": (3, "half.width_divisor: 3 does not divide every width of vgg6_bn"),
     "distill.students": (
@@ -172,6 +181,16 @@ def test_a_mistake_is_one_line_that_names_the_parameter(key):
     assert problem in message
     assert "\n" not in message
     assert len(message) < 500
+
+
+def test_both_families_and_a_rate_for_all_convolutions_are_taken():
+    right = values()
+    right["prune_channels"]["students"]["rate_70"] = {"all": 0.1, "conv1": 0.5}
+    right["roar"]["classifier"] |= {"architecture": "resnet8", "width_divisor": 2}
+    validate(Profile, right)
+    right["roar"]["classifier"]["width_divisor"] = 3
+    with pytest.raises(UserError, match=r"classifier\.width_divisor: 3 does not divide every width of resnet8"):
+        validate(Profile, right)
 
 
 def test_a_method_that_tables_compare_is_explained_by_every_attribution_method():

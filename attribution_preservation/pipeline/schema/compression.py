@@ -50,8 +50,8 @@ class PruneChannels(Section):
 
     Attributes:
         matchings: names of entries of `matching`.
-        students: by name, the share of filters to remove by the convolution's name (`conv1`, ...); 0 where it is not
-            named.
+        students: by name, the share of filters to remove by the convolution's name (`conv1`, `layer1.0.conv1`), or for
+            `all` that can shrink and are not named; 0 for the others.
         optimization: the fine-tuning.
     """
 
