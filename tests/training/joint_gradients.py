@@ -29,7 +29,10 @@ METHODS = {
     "input_gradient": Matching(maps="input_gradient", strength=50.0),
     "integrated_gradients": Matching(maps="integrated_gradients", strength=50.0, steps=2),
     "loss_gradient": Matching(maps="loss_gradient", strength=1000.0),
+    "swa_hidden": Matching(maps="swa", strength=50.0),
+    "neuron_hidden": Matching(maps="neuron", strength=50.0),
 }
+HIDDEN = dict.fromkeys(("swa_hidden", "neuron_hidden"), (12, 8))  # layers of the head, by method
 BATCH = 8
 
 
@@ -44,7 +47,8 @@ def main() -> None:
     for name, matching in METHODS.items():
         torch.manual_seed(0)
         images, labels = torch.randn(BATCH, 3, 16, 16), torch.rand(BATCH, 3).round()
-        objective = CompressionObjective(network(), network(), matching, Logits(temperature=4.0, weight=0.5))
+        networks = [network(HIDDEN.get(name, ())) for _ in range(2)]
+        objective = CompressionObjective(*networks, matching, Logits(temperature=4.0, weight=0.5))
         alone = copy.deepcopy(objective)
         torch.manual_seed(processes.rank)  # nothing of the joint gradient may hang on a process's own generator
         joint, _ = processes.fabric.setup(objective, torch.optim.SGD(objective.student.parameters(), lr=0.1))
@@ -60,9 +64,9 @@ def main() -> None:
         Path(sys.argv[1]).write_text(json.dumps(found))
 
 
-def network() -> VGG:
+def network(hidden: tuple[int, ...]) -> VGG:
     """A small one, in float64, so that what differs is not rounding."""
-    return VGG((4, "M", 6, "M"), classes=3, input_size=16, dropout=0.5).double()
+    return VGG((4, "M", 6, "M"), classes=3, input_size=16, dropout=0.5, hidden=hidden).double()
 
 
 if __name__ == "__main__":
