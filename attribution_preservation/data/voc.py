@@ -4,15 +4,14 @@ Labels are taken from the XML annotations, not from the per-class lists, and an 
 hold class indices from 1 in the order of the class list, 0 for background and 255 for void.
 """
 
-import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from defusedxml import DefusedXmlException, ElementTree
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from attribution_preservation.data.pictures import decode
 from attribution_preservation.errors import UserError
 
 VOC_CLASSES = (
@@ -116,23 +115,6 @@ def find_voc_root(folder: Path) -> Path:
 
 def _open(path: Path, form: str) -> Image.Image:
     try:
-        # One decoder, not all that Pillow has: what else calls itself a picture is not of this layout.
-        picture = Image.open(path, formats=(form,))
-        picture.load()
+        return decode(path, path, (form,))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; a split names it") from None
-    except (
-        UnidentifiedImageError,
-        Image.DecompressionBombError,
-        OSError,
-        SyntaxError,
-        ValueError,
-        IndexError,
-        EOFError,
-        OverflowError,
-        TypeError,
-        struct.error,
-        zlib.error,
-    ) as error:  # what decoders raise of bytes that are not what they claim to be
-        raise UserError(f"{path} is not readable as a {form} picture: {error}; restore the file") from None
-    return picture
