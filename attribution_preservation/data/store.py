@@ -1,18 +1,21 @@
 """Every image decoded once, in its original size, in one memory-mapped file: few files to hash, nothing to decode.
 
 A store is a folder of three files: `images.bin` (uint8 RGB, H x W x 3 per image, one behind the other), `masks.bin`
-(uint8, H x W per image that has one) and `index.json`.
+(uint8, H x W per image that has one) and `index.json`. Images that are too many for that stay where they are: a fourth
+file, `manifest.csv`, names them, and they come before the packed ones.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from attribution_preservation.data.manifest import Manifest
 from attribution_preservation.data.voc import VOCDirectory
 from attribution_preservation.errors import UserError
 
@@ -22,11 +25,11 @@ class Record:
     """One image of a store.
 
     Attributes:
-        name: image name in the VOC layout.
+        name: image name in its source.
         part: `train` or `val`.
         height, width: original size in pixels.
         image_offset, mask_offset: first byte in images.bin and masks.bin; None where there is no mask.
-        labels: indices of the classes in the image.
+        labels: indices of the classes in the image; none where they are unknown.
     """
 
     name: str
@@ -36,6 +39,44 @@ class Record:
     image_offset: int
     mask_offset: int | None
     labels: list[int]
+
+
+class Packer:
+    """Writes the files of a store, image by image; a context.
+
+    Args:
+        out: an existing, empty folder.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._out, self._open = out, ExitStack()
+        self._image_offset = self._mask_offset = 0
+        self.records: list[Record] = []
+
+    def __enter__(self) -> "Packer":
+        self._images, self._masks = (
+            self._open.enter_context((self._out / name).open("wb")) for name in ("images.bin", "masks.bin")
+        )
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+    def add(self, name: str, part: str, image: np.ndarray, labels: list[int], mask: np.ndarray | None) -> None:
+        """Append an image, uint8 [H, W, 3], and its mask, uint8 [H, W], where it has one."""
+        height, width = image.shape[:2]
+        mask_offset = None if mask is None else self._mask_offset
+        self.records.append(Record(name, part, height, width, self._image_offset, mask_offset, labels))
+        self._images.write(image.tobytes())
+        self._image_offset += image.size
+        if mask is not None:
+            self._masks.write(mask.tobytes())
+            self._mask_offset += mask.size
+
+    def index(self, classes: Sequence[str], **more: Any) -> None:
+        """Write the index, after the last image; `more` is what only some stores have."""
+        index = {"classes": classes, "records": [asdict(record) for record in self.records], **more}
+        (self._out / "index.json").write_text(json.dumps(index) + "\n")
 
 
 def pack(source: VOCDirectory, out: Path, on_image: Callable[[], None] = lambda: None) -> int:
@@ -59,40 +100,72 @@ def pack(source: VOCDirectory, out: Path, on_image: Callable[[], None] = lambda:
     masked = set(source.split("Segmentation", "val"))
     # An image that only the segmentation split names is evaluated like the others.
     parts |= dict.fromkeys(sorted(masked - parts.keys()), "val")
-    records, image_offset, mask_offset = [], 0, 0
-    with (out / "images.bin").open("wb") as images, (out / "masks.bin").open("wb") as masks:
+    with Packer(out) as packer:
         for name, part in parts.items():
-            image = source.image(name)
-            height, width = image.shape[:2]
-            has_mask = name in masked
-            labels = source.labels(name)
-            records.append(Record(name, part, height, width, image_offset, mask_offset if has_mask else None, labels))
-            images.write(image.tobytes())
-            image_offset += image.size
-            if has_mask:
-                mask = source.mask(name)
-                if mask.shape != (height, width):
-                    raise UserError(
-                        f"{source.root / 'SegmentationClass' / name}.png is {mask.shape[1]} x {mask.shape[0]} pixels, "
-                        f"its image is {width} x {height}; they must be of one size"
-                    )
-                masks.write(mask.tobytes())
-                mask_offset += mask.size
+            image, labels = source.image(name), source.labels(name)
+            mask = source.mask(name) if name in masked else None
+            if mask is not None and mask.shape != image.shape[:2]:
+                raise UserError(
+                    f"{source.root / 'SegmentationClass' / name}.png is {mask.shape[1]} x {mask.shape[0]} pixels, "
+                    f"its image is {image.shape[1]} x {image.shape[0]}; they must be of one size"
+                )
+            packer.add(name, part, image, labels, mask)
             on_image()
-    index = {"classes": source.classes, "records": [asdict(record) for record in records]}
-    (out / "index.json").write_text(json.dumps(index) + "\n")
-    return len(records)
+    packer.index(source.classes)
+    return len(packer.records)
+
+
+def pack_beside(
+    manifest: Manifest,
+    masked: Iterable[tuple[str, np.ndarray, np.ndarray]],
+    classes: Sequence[str],
+    out: Path,
+    source: Mapping[str, Any],
+    on_image: Callable[[], None] = lambda: None,
+) -> int:
+    """Write a store of images that stay where they are, and of a few others with masks, which are for evaluation alone.
+
+    Args:
+        manifest: the images that stay, of classes that exclude each other.
+        masked: name, image [H, W, 3] and mask [H, W] of the others, uint8; their classes are unknown, and 1 is the
+            object.
+        classes: names of the classes, in the order of the manifest's folders.
+        out: an existing, empty folder.
+        source: what else tells where the images come from.
+        on_image: called after each packed image.
+
+    Returns:
+        The number of packed images.
+    """
+    path = out / "manifest.csv"
+    manifest.write(path)
+    with Packer(out) as packer:
+        for name, image, mask in masked:
+            packer.add(name, "val", image, [], mask)
+            on_image()
+    packer.index(
+        classes,
+        exclusive=True,
+        manifest={
+            "bytes": path.stat().st_size,
+            "root": manifest.root,
+            "archive": manifest.archive,
+            "folders": manifest.folders,
+            **source,
+        },
+    )
+    return len(packer.records)
 
 
 class Images(Protocol):
     """A data set as networks see it: `Store`, or one whose images were changed."""
 
-    def part(self, name: str) -> list[int]:
+    def part(self, name: str) -> Sequence[int]:
         """Positions of the images of a part, `train` or `val`, in the split's order."""
         ...
 
-    def labels(self, positions: list[int]) -> np.ndarray:
-        """Multi-label vectors, float32 [N, C] of 0 and 1."""
+    def labels(self, positions: Sequence[int]) -> np.ndarray:
+        """Multi-label vectors, float32 [N, C]; class indices, int64 [N], where classes exclude each other."""
         ...
 
     def image(self, position: int) -> np.ndarray:
@@ -101,7 +174,13 @@ class Images(Protocol):
 
 
 class Store:
-    """Random access to a packed data set, without decoding."""
+    """Random access to a data set.
+
+    Attributes:
+        classes: names.
+        records: the packed images, which need no decoding; their positions come after those of the manifest.
+        exclusive: whether an image has one class, and `labels` gives its index.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -109,7 +188,11 @@ class Store:
             index = json.loads((folder / "index.json").read_text())
             self.classes: tuple[str, ...] = tuple(index["classes"])
             self.records = [Record(**record) for record in index["records"]]
+            self.exclusive: bool = index.get("exclusive", False)
             sizes = _sizes(self.records, len(self.classes))
+            outside = _outside(index, self.records)
+            if outside is not None:
+                sizes["manifest.csv"] = outside["bytes"]
         except FileNotFoundError:
             raise UserError(f"{folder / 'index.json'} is missing; run the stage dataset first") from None
         except (ValueError, KeyError, TypeError, RecursionError):
@@ -120,36 +203,65 @@ class Store:
                 raise UserError(f"{path} is missing; run the stage dataset first")
             if (found := path.stat().st_size) != size:
                 raise UserError(f"{path} has {found} bytes, its index {size}; run the stage dataset again")
+        self._manifest = None
+        if outside is not None:
+            path = folder / "manifest.csv"
+            try:
+                self._manifest = Manifest.read(path, outside["root"], outside["archive"], tuple(outside["folders"]))
+            except ValueError:
+                raise UserError(f"{path} is damaged; run the stage dataset again") from None
+        self._first_record = 0 if self._manifest is None else len(self._manifest)
 
     def __getstate__(self) -> dict:
         # A worker process maps the files itself instead of receiving a copy of them.
-        return {key: value for key, value in self.__dict__.items() if key not in ("_images", "_masks")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_images", "_masks", "_indices")}
 
-    def part(self, name: str) -> list[int]:
+    def part(self, name: str) -> Sequence[int]:
         """Positions of the images of a part, in the split's order."""
+        if self._manifest is not None:
+            # No list: there may be a million of them.
+            train = self._manifest.train
+            return range(train) if name == "train" else range(train, self._first_record + len(self.records))
         return [i for i, record in enumerate(self.records) if record.part == name]
 
-    def labels(self, positions: list[int]) -> np.ndarray:
-        """Multi-label vectors, float32 [N, C] of 0 and 1."""
+    def labels(self, positions: Sequence[int]) -> np.ndarray:
+        """What is in some images.
+
+        Returns:
+            Multi-label vectors, float32 [N, C] of 0 and 1; where classes exclude each other their indices, int64 [N],
+            and -1 where the class is unknown.
+        """
+        if self.exclusive:
+            return self._indices[np.asarray(positions, dtype=np.int64)]
         labels = np.zeros((len(positions), len(self.classes)), dtype=np.float32)
         for row, position in enumerate(positions):
             labels[row, self.records[position].labels] = 1
         return labels
 
     def image(self, position: int) -> np.ndarray:
-        """uint8 RGB [H, W, 3] in the original size; a view of the file."""
-        record = self.records[position]
+        """uint8 RGB [H, W, 3] in the original size; a view of the file where it is packed."""
+        if self._manifest is not None and position < self._first_record:
+            return self._manifest.image(position)
+        record = self.records[position - self._first_record]
         size = record.height * record.width * 3
         flat = self._images[record.image_offset : record.image_offset + size]
         return flat.reshape(record.height, record.width, 3)
 
     def mask(self, position: int) -> np.ndarray | None:
         """uint8 [H, W] in the original size, 255 is void; None where the image has no mask."""
-        record = self.records[position]
+        if position < self._first_record:
+            return None
+        record = self.records[position - self._first_record]
         if record.mask_offset is None:
             return None
         size = record.height * record.width
         return self._masks[record.mask_offset : record.mask_offset + size].reshape(record.height, record.width)
+
+    @cached_property
+    def _indices(self) -> np.ndarray:
+        of_records = [record.labels[0] if record.labels else -1 for record in self.records]
+        before = [] if self._manifest is None else self._manifest.labels
+        return np.concatenate([before, of_records]).astype(np.int64)
 
     @cached_property
     def _images(self) -> np.ndarray:
@@ -158,6 +270,26 @@ class Store:
     @cached_property
     def _masks(self) -> np.ndarray:
         return np.memmap(self._folder / "masks.bin", dtype=np.uint8, mode="r")
+
+
+def _outside(index: dict[str, Any], records: list[Record]) -> dict[str, Any] | None:
+    """What an index says of images that are not packed; None where there are none.
+
+    Raises:
+        ValueError, KeyError, TypeError: no store says such.
+    """
+    if "exclusive" not in index and "manifest" not in index:
+        return None
+    found = index["manifest"]
+    texts = [found["root"], *found["folders"], *([] if found["archive"] is None else [found["archive"]])]
+    plain = index["exclusive"] is True and isinstance(found["bytes"], int)
+    if not plain or not all(isinstance(text, str) for text in texts):
+        raise TypeError("a manifest is told by texts and its size")
+    if sorted(set(found["folders"])) != found["folders"] or len(found["folders"]) != len(index["classes"]):
+        raise ValueError("folders and classes are not the same in number and order")
+    if any(record.part != "val" or len(record.labels) > 1 for record in records):
+        raise ValueError("packed images beside a manifest are for evaluation, and of one class at the most")
+    return found
 
 
 def _sizes(records: list[Record], classes: int) -> dict[str, int]:

@@ -1,0 +1,152 @@
+"""Images that stay where they are: which there are, where each lies and how large it is; decoded at every access.
+
+A manifest is a table of an image's part (`train` or `val`), the folder of its class, its name, its size in bytes and,
+where it lies in a tar archive, its first byte there (else 0). It stands for images that are too many to be copied, or
+hashed byte by byte.
+"""
+
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from attribution_preservation.data.pictures import decode
+from attribution_preservation.errors import UserError
+
+PARTS = ("train", "val")
+LONGEST_NAME = 64  # bytes
+_HEADER = "part,folder,name,size,offset\n"
+_REMEDY = "run the stage dataset again (dvc repro -f dataset)"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one image lies.
+
+    Attributes:
+        name: of its file or of the archive's member, without folders.
+        size: in bytes.
+        offset: its first byte in the archive; 0 for a file of its own.
+    """
+
+    name: str
+    size: int
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The images of a data set, of one class each: arrays, because there may be a million of them.
+
+    Attributes:
+        root: the folder that holds PART/FOLDER/NAME; `~` is the user's home.
+        archive: name of the tar archive in `root` that holds those whose offset is not 0; None where there is none.
+        folders: name of each class's folder, ascending.
+        train: number of training images, which come first; the others are for evaluation.
+        labels: class index, int64 [N].
+        names: file names, bytes [N].
+        sizes, offsets: see `Place`, int64 [N].
+    """
+
+    root: str
+    archive: str | None
+    folders: tuple[str, ...]
+    train: int
+    labels: np.ndarray
+    names: np.ndarray
+    sizes: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        root: str,
+        archive: str | None,
+        folders: tuple[str, ...],
+        places: Mapping[str, Mapping[str, Iterable[Place]]],
+    ) -> "Manifest":
+        """A manifest of images by part and folder, in the order of folders and names, whatever order they came in."""
+        found = [
+            (label, place)
+            for part in PARTS
+            for label, folder in enumerate(folders)
+            for place in sorted(places[part].get(folder, ()), key=lambda place: place.name)
+        ]
+        return cls(
+            root,
+            archive,
+            folders,
+            sum(len(list(of_class)) for of_class in places["train"].values()),
+            np.array([label for label, _ in found], dtype=np.int64),
+            np.array([place.name.encode() for _, place in found]),
+            np.array([place.size for _, place in found], dtype=np.int64),
+            np.array([place.offset for _, place in found], dtype=np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def image(self, position: int) -> np.ndarray:
+        """Decoded image, uint8 RGB [H, W, 3], as torchvision's ImageFolder gives it.
+
+        Grey, CMYK and PNG pictures become RGB. The orientation that EXIF data name is not applied: the published
+        networks were trained and evaluated without.
+
+        Raises:
+            UserError: the file is missing, is of another size than when the manifest was made, or no such picture.
+        """
+        folder, name = Path(self.root).expanduser(), self.names[position].decode()
+        offset, size = int(self.offsets[position]), int(self.sizes[position])
+        part = PARTS[position >= self.train]
+        path = folder / (self.archive or "") if offset else folder / part / self.folders[self.labels[position]] / name
+        try:
+            with path.open("rb") as stream:
+                stream.seek(offset)
+                content = stream.read(size) if offset else stream.read()
+        except FileNotFoundError:
+            raise UserError(f"{path} is missing, which was there when the data set was made; {_REMEDY}") from None
+        where = f"{path}: {name}" if offset else path
+        if len(content) != size:
+            raise UserError(f"{where} has {len(content)} bytes, {size} when the data set was made; {_REMEDY}")
+        return np.array(decode(io.BytesIO(content), where, ("JPEG", "PNG")).convert("RGB"))
+
+    def write(self, path: Path) -> None:
+        """Write the table as CSV; neither root nor archive stand in it."""
+        columns = (self.labels, self.names, self.sizes, self.offsets)
+        with path.open("w", encoding="ascii", newline="\n") as stream:
+            stream.write(_HEADER)
+            for row, (label, name, size, offset) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+                stream.write(f"{PARTS[row >= self.train]},{self.folders[label]},{name.decode()},{size},{offset}\n")
+
+    @classmethod
+    def read(cls, path: Path, root: str, archive: str | None, folders: tuple[str, ...]) -> "Manifest":
+        """Read a table that `write` has written.
+
+        Raises:
+            ValueError: it is another file.
+        """
+        longest = max(map(len, folders)) + 1  # what does not fit is cut off, and then is none of them
+        row = [
+            ("part", "S6"),
+            ("folder", f"S{longest}"),
+            ("name", f"S{LONGEST_NAME}"),
+            ("size", "i8"),
+            ("offset", "i8"),
+        ]
+        with path.open(encoding="ascii", newline="\n") as stream:
+            if stream.readline() != _HEADER:
+                raise ValueError(f"{path} has another header")
+            table = np.loadtxt(stream, dtype=row, delimiter=",", comments=None, ndmin=1)
+        known, train = np.array(folders, dtype="S"), int((table["part"] == b"train").sum())
+        labels = np.searchsorted(known, table["folder"]).clip(max=len(known) - 1)
+        ordered = np.array([b"train", b"val"]).repeat([train, len(table) - train])
+        whole = (table["size"] > 0) & (table["offset"] >= 0) & ((table["offset"] == 0) | (archive is not None))
+        if not (
+            np.array_equal(table["part"], ordered) and np.array_equal(known[labels], table["folder"]) and whole.all()
+        ):
+            raise ValueError(f"{path} names a part or folder that there is not, or images without bytes")
+        # As narrow as they are: a million names would else fill twice the memory.
+        names = table["name"].astype(f"S{int(np.char.str_len(table['name']).max())}")
+        return cls(root, archive, folders, train, labels, names, table["size"].copy(), table["offset"].copy())
