@@ -10,6 +10,7 @@ import torch
 
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.models.build import build
+from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.matching import Matching
 from attribution_preservation.pipeline.schema.optimization import Augmentation
 from attribution_preservation.training.batches import Batches
@@ -42,7 +43,7 @@ def measure() -> list[Figure]:
         photographs = Photographs(4096)
         variants: dict[str, Callable[[], object]] = {"step": _steps(architecture, size, batch, device)}
         for workers in (0, 2) if changed else (0,):
-            variants[f"workers_{workers}"] = _Loads(Batches(photographs, size, asked, workers), device)
+            variants[f"workers_{workers}"] = _Loads(Batches(photographs, Framing(size=size), asked, workers), device)
         rounds = time_rounds(variants, _ROUNDS, device)
         for variant in variants:
             if variant != "step":

@@ -26,6 +26,7 @@ from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.jobs import each
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.schema.base import validate
+from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.matching import Matching
 from attribution_preservation.pipeline.schema.optimization import Optimization
 from attribution_preservation.pipeline.schema.profile import Profile
@@ -185,7 +186,7 @@ def _epochs(
     device = chosen.device
     trainer = Trainer(
         objective,
-        Batches(images, size, asked, chosen.workers),
+        Batches(images, Framing(size=size), asked, chosen.workers),
         Normalize([0.45] * 3, [0.23] * 3),
         key=(0, "benchmark"),
         processes=Processes(chosen, set_up(chosen).torch),

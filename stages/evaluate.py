@@ -31,6 +31,8 @@ from attribution_preservation.pipeline.run.layout import Identity, networks_belo
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.run.tensors import read_arrays, write_tensors
+from attribution_preservation.pipeline.schema.base import validate
+from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.evaluate import Evaluate
 
 REMEDY = "run the stage attribute first"
@@ -93,7 +95,8 @@ def _networks(folder: Path) -> list[tuple[Identity, Path]]:
 def _pairs(stage: Stage) -> ScoredPairs:
     store = Store(stage.dep(Path("data/dataset")))
     positions = store.part("val")
-    pairs = scored_pairs(store, positions, stage.parameters("input.size"))
+    framing = {key: stage.parameters(f"input.{key}") for key in ("size", "resize")}
+    pairs = scored_pairs(store, positions, validate(Framing, framing, "input"))
     return ScoredPairs(pairs.image, pairs.label, pairs.masks, pairs.mask_row, store.labels(positions))
 
 

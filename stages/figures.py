@@ -14,6 +14,8 @@ from attribution_preservation.pipeline.run.files import atomic_directory
 from attribution_preservation.pipeline.run.layout import Identity, networks_below
 from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.run.tensors import read_arrays
+from attribution_preservation.pipeline.schema.base import validate
+from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.matching import read_entry
 from attribution_preservation.pipeline.schema.reports import Figures
 from attribution_preservation.reporting.comparison import draw_comparison
@@ -158,9 +160,11 @@ class _Heatmaps:
         self._files = networks_below(maps := stage.dep(Path("maps", group)), REMEDY)
         if self._teacher not in self._files:
             raise UserError(f"{maps} holds no teacher of seed {self._seed}; {REMEDY}")
-        self._store, self._size = Store(stage.dep(Path("data/dataset"))), stage.parameters("input.size")
+        self._store = Store(stage.dep(Path("data/dataset")))
+        framing = {key: stage.parameters(f"input.{key}") for key in ("size", "resize")}
+        self._framing = validate(Framing, framing, "input")
         self._positions = self._store.part("val")
-        self._pairs = scored_pairs(self._store, self._positions, self._size)
+        self._pairs = scored_pairs(self._store, self._positions, self._framing)
         self._rows = min(stage.section("figures", Figures).heatmap_rows, len(self._pairs))
 
     def rows(self, level: Level) -> list[HeatmapRow]:
@@ -180,7 +184,7 @@ class _Heatmaps:
         choices = (everyone, predicted["Teacher"], np.ones(len(pairs), dtype=bool))
         candidates = next(found for choice in choices if len(found := np.flatnonzero(choice)) >= self._rows)
         chosen = candidates[np.linspace(0, len(candidates) - 1, self._rows).round().astype(int)]
-        images = evaluation_images(store, [self._positions[pairs.image[pair]] for pair in chosen], self._size)
+        images = evaluation_images(store, [self._positions[pairs.image[pair]] for pair in chosen], self._framing)
         return [
             HeatmapRow(
                 store.classes[pairs.label[pair]],

@@ -117,8 +117,8 @@ class _Probing:
         self._normalize = Normalize(shown.mean, shown.std)
         store = Store(stage.dep(Path("data/dataset")))
         positions = store.part("val")
-        self._pairs = scored_pairs(store, positions, shown.size)
-        self._images = evaluation_images(store, positions, shown.size)
+        self._pairs = scored_pairs(store, positions, shown)
+        self._images = evaluation_images(store, positions, shown)
         colour = (255 * torch.tensor(shown.mean)).round().to(torch.uint8)
         self._prober = Prober(self._settings, self._pairs, self._images, store.labels(positions), colour)
 

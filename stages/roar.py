@@ -26,6 +26,7 @@ from attribution_preservation.pipeline.run.files import atomic_file
 from attribution_preservation.pipeline.run.layout import Identity, networks_below, seed_folder
 from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.run.tensors import write_tensors
+from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.roar import Roar
 from attribution_preservation.training.objective import TaskObjective
 from attribution_preservation.training.run import Run, Workplace, train_all
@@ -116,7 +117,7 @@ def main(stage: Stage) -> str:
             order = of_other_images(order, [place.store.part("train"), place.store.part("val")])
         colour = (255 * np.array(place.shown.mean)).round().astype(np.uint8)
         size = settings.classifier.size or place.shown.size
-        images = RemovedPixels(place.store, order, question.percent / 100, colour, size)
+        images = RemovedPixels(place.store, order, question.percent / 100, colour, place.shown, size)
         place.seed_initial()
         shape = settings.classifier.model_dump(exclude={"size"})
         classifier = build(**shape, classes=len(place.store.classes), input_size=size)
@@ -168,14 +169,14 @@ def _order(source: Source, place: Workplace, batch_size: int) -> dict[int, np.nd
     store, size, device = place.store, place.shown.size, place.device.torch
     normalize = Normalize(place.shown.mean, place.shown.std)
     network = load_network(source.file)[0].to(device, memory_format=torch.channels_last) if source.file else None
-    positions = store.part("train") + store.part("val")
+    positions = [*store.part("train"), *store.part("val")]
     found = {}
     for start in range(0, len(positions), batch_size):
         part = positions[start : start + batch_size]
         values = np.zeros((len(part), size, size), dtype=np.float32)  # without a network all pixels are alike
         if network is not None:
             rows, classes = (torch.from_numpy(of) for of in np.nonzero(store.labels(part)))
-            images = normalize(evaluation_images(store, part, size).to(device))
+            images = normalize(evaluation_images(store, part, place.shown).to(device))
             maps = grad_cam(network, images, classes.to(device), rows.to(device)).cpu().numpy()
             for row in range(len(part)):
                 if len(of_image := maps[rows.numpy() == row]):
@@ -189,7 +190,7 @@ def _order(source: Source, place: Workplace, batch_size: int) -> dict[int, np.nd
 def _score(question: Question, classifier: Network, images: RemovedPixels, place: Workplace, batch_size: int) -> None:
     """Write what a classifier makes of the evaluation images: its logits, and their scores."""
     source, positions = question.source, images.part("val")
-    shown = evaluation_images(images, positions, classifier.input_size)
+    shown = evaluation_images(images, positions, Framing(size=classifier.input_size))
     logits = _logits(classifier, shown, place, batch_size)
     write_tensors(place.folder.work / "logits.safetensors", {"logits": torch.from_numpy(logits)}, question.told)
     rows = [

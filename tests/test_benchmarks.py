@@ -12,6 +12,7 @@ from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.models.files import save_network
 from attribution_preservation.pipeline.run.layout import Identity
 from attribution_preservation.pipeline.schema.base import validate
+from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.matching import Matching
 from attribution_preservation.pipeline.schema.profile import Profile
 from attribution_preservation.training.batches import Batches
@@ -182,6 +183,6 @@ def test_the_operations_of_a_step_are_those_that_torch_counts():
 def test_photographs_are_trained_on_as_any_data_set():
     photographs = Photographs(70)
     assert photographs.image(69).shape == (HEIGHT, WIDTH, 3)
-    images, labels = next(Batches(photographs, 24, schedule(8, None), 0).epoch("k"))
+    images, labels = next(Batches(photographs, Framing(size=24), schedule(8, None), 0).epoch("k"))
     assert images.shape == (8, 3, 24, 24)
     assert labels.shape == (8, 20)

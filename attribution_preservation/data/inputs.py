@@ -1,5 +1,6 @@
-"""What a network is shown: whole images for evaluation, the (image, class) pairs that are scored, normalisation."""
+"""What a network is shown: framed images for evaluation, the (image, class) pairs that are scored, normalisation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from attribution_preservation.data.store import Images, Store
 from attribution_preservation.data.voc import VOID
 from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.schema.data import Framing
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Pairs:
 
     Attributes:
         image: for each pair the row of its image among the evaluation images, int64 [P].
-        label: its class, int64 [P].
+        label: its class, int64 [P]; -1 where that is unknown, whose object has the value 1 in the mask.
         masks: masks of those images at the network's input size, uint8 [N, S, S]; see `mask_row`.
         mask_row: for each pair the row of its mask, int64 [P].
     """
@@ -31,35 +33,63 @@ class Pairs:
         return len(self.label)
 
 
-def evaluation_images(store: Images, positions: list[int], size: int) -> torch.Tensor:
-    """Images resized to size x size without a crop, uint8 [N, 3, S, S]."""
-    images = torch.empty(len(positions), 3, size, size, dtype=torch.uint8)
+def evaluation_images(store: Images, positions: Sequence[int], framing: Framing) -> torch.Tensor:
+    """Images as they are framed, without any random change, uint8 [N, 3, S, S]."""
+    images = torch.empty(len(positions), 3, framing.size, framing.size, dtype=torch.uint8)
     for row, position in enumerate(positions):
-        images[row] = resize_image(store.image(position), size)
+        images[row] = frame_image(store.image(position), framing)
     return images
 
 
-def resize_image(image: np.ndarray, size: int) -> torch.Tensor:
-    """The whole image at size x size, bilinear with antialiasing; uint8 [H, W, 3] to uint8 [3, S, S]."""
-    return resize_images(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None], size)[0]
+def frame_image(image: np.ndarray, framing: Framing) -> torch.Tensor:
+    """A framed image, resized bilinearly with antialiasing; uint8 [H, W, 3] to uint8 [3, S, S].
+
+    With `resize` this is torchvision's Resize and CenterCrop, as the published ImageNet networks are evaluated.
+    """
+    sides = _sides(image.shape[0], image.shape[1], framing)
+    resized = _resized(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None], sides)[0]
+    return resized[:, *_centre(sides, framing.size)]
 
 
 def resize_images(images: torch.Tensor, size: int) -> torch.Tensor:
-    """As `resize_image`, of images of one size; uint8 [B, 3, H, W] to uint8 [B, 3, S, S]."""
-    if images.shape[2:] == (size, size):
+    """Whole images of one size squeezed to size x size, as `frame_image` does; uint8 [B, 3, H, W] to [B, 3, S, S]."""
+    return _resized(images, (size, size))
+
+
+def frame_mask(mask: np.ndarray, framing: Framing) -> np.ndarray:
+    """A mask framed as its image is, by nearest neighbour (pixel centres), void kept; uint8 [H, W] to [S, S]."""
+    sides = _sides(mask.shape[0], mask.shape[1], framing)
+    resized = F.interpolate(torch.from_numpy(np.array(mask))[None, None], size=sides, mode="nearest-exact")
+    return resized[0, 0][_centre(sides, framing.size)].numpy()
+
+
+def _sides(height: int, width: int, framing: Framing) -> tuple[int, int]:
+    """Height and width of a resized image, before the square is cut from it."""
+    if framing.resize is None:
+        return framing.size, framing.size
+    # The longer side is cut down to whole pixels, as torchvision does; rounding would shift the crop.
+    longer = int(framing.resize * max(height, width) / min(height, width))
+    return (longer, framing.resize) if height > width else (framing.resize, longer)
+
+
+def _centre(sides: tuple[int, int], size: int) -> tuple[slice, slice]:
+    """Where the square lies: halves of pixels go to the even number, as torchvision's do."""
+    top, left = (round((side - size) / 2) for side in sides)
+    return slice(top, top + size), slice(left, left + size)
+
+
+def _resized(images: torch.Tensor, sides: tuple[int, int]) -> torch.Tensor:
+    if images.shape[2:] == sides:
         return images
-    resized = F.interpolate(images.float(), size=(size, size), mode="bilinear", antialias=True)
+    resized = F.interpolate(images.float(), size=sides, mode="bilinear", antialias=True)
     return resized.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
-    """Mask at the network's input size by nearest neighbour (pixel centres), void kept; uint8 [S, S]."""
-    resized = F.interpolate(torch.from_numpy(np.array(mask))[None, None], size=(size, size), mode="nearest-exact")
-    return resized[0, 0].numpy()
+def scored_pairs(store: Store, positions: Sequence[int], framing: Framing) -> Pairs:
+    """Every (image, class) pair whose class is in the image's mask as the network sees it.
 
-
-def scored_pairs(store: Store, positions: list[int], size: int) -> Pairs:
-    """Every (image, class) pair whose class is in the image's mask at the network's input size.
+    What the frame leaves out is not scored. Where classes exclude each other, a mask tells object from background
+    alone, and the pair's label is the image's, -1 where that is unknown.
 
     Raises:
         UserError: no image has a mask.
@@ -69,10 +99,11 @@ def scored_pairs(store: Store, positions: list[int], size: int) -> Pairs:
         original = store.mask(position)
         if original is None:
             continue
-        mask = resize_mask(original, size)
+        mask = frame_mask(original, framing)
         present = np.setdiff1d(mask, [0, VOID])
         image += [row] * len(present)
-        label += [int(value) - 1 for value in present]
+        of_image = int(store.labels([position])[0]) if store.exclusive else None
+        label += [int(value) - 1 if of_image is None else of_image for value in present]
         mask_row += [len(masks)] * len(present)
         masks.append(mask)
     if not label:

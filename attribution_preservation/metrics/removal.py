@@ -13,6 +13,7 @@ from scipy.special import expit
 from attribution_preservation.data.inputs import evaluation_images, resize_images
 from attribution_preservation.data.store import Store
 from attribution_preservation.metrics.localization import upsample
+from attribution_preservation.pipeline.schema.data import Framing
 
 _AT_ONCE = 256  # images
 
@@ -69,15 +70,22 @@ class RemovedPixels:
 
     Args:
         store: the data set as it is.
-        places: by position the place of every pixel of that image at the network's input size, see `ranks`, [S, S];
-            the data set has these images alone.
+        places: by position the place of every pixel of that image as the network sees it, see `ranks`, [S, S]; the
+            data set has these images alone.
         share: of pixels that go, from 0 to 1.
         colour: of removed pixels, uint8 [3].
+        framing: how the network sees an image.
         size: side to which images are reduced after the removal.
     """
 
     def __init__(
-        self, store: Store, places: Mapping[int, np.ndarray], share: float, colour: np.ndarray, size: int
+        self,
+        store: Store,
+        places: Mapping[int, np.ndarray],
+        share: float,
+        colour: np.ndarray,
+        framing: Framing,
+        size: int,
     ) -> None:
         self._store = store
         self._row = {position: row for row, position in enumerate(places)}
@@ -86,7 +94,7 @@ class RemovedPixels:
         for start in range(0, len(positions), _AT_ONCE):
             part = positions[start : start + _AT_ONCE]
             order = torch.from_numpy(np.stack([places[position] for position in part]).astype(np.int64))
-            whole = evaluation_images(store, part, order.shape[1])
+            whole = evaluation_images(store, part, framing)
             left = resize_images(remove(whole, removed(order, share), torch.from_numpy(colour)), size)
             self._images[start : start + len(part)] = left.permute(0, 2, 3, 1).numpy()
 
@@ -94,8 +102,8 @@ class RemovedPixels:
         """Positions of the images of a part, in the split's order."""
         return [position for position in self._store.part(name) if position in self._row]
 
-    def labels(self, positions: list[int]) -> np.ndarray:
-        """Multi-label vectors, float32 [N, C]."""
+    def labels(self, positions: Sequence[int]) -> np.ndarray:
+        """Labels as the whole data set gives them."""
         return self._store.labels(positions)
 
     def image(self, position: int) -> np.ndarray:
@@ -103,7 +111,7 @@ class RemovedPixels:
         return self._images[self._row[position]]
 
 
-def of_other_images(places: Mapping[int, np.ndarray], parts: Iterable[list[int]]) -> dict[int, np.ndarray]:
+def of_other_images(places: Mapping[int, np.ndarray], parts: Iterable[Sequence[int]]) -> dict[int, np.ndarray]:
     """Every image with the order of the one that is half of its part away: regions of the same shapes, elsewhere.
 
     A control: what is lost in an order of smooth regions, and by what their edges tell, whatever they lie on.
@@ -114,7 +122,7 @@ def of_other_images(places: Mapping[int, np.ndarray], parts: Iterable[list[int]]
     """
     found = {}
     for part in parts:
-        others = part[len(part) // 2 :] + part[: len(part) // 2]
+        others = [*part[len(part) // 2 :], *part[: len(part) // 2]]
         found |= {position: places[other] for position, other in zip(part, others, strict=True)}
     return found
 

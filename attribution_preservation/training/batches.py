@@ -1,13 +1,14 @@
 """Training images: a random subset in random order, each changed at random, all of it from derived seeds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from attribution_preservation.data.inputs import resize_image
+from attribution_preservation.data.inputs import frame_image
 from attribution_preservation.data.store import Images
 from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.optimization import Augmentation, Optimization
 from attribution_preservation.training.augmentation import Augmenter, Crop, Crops
 from attribution_preservation.training.randomness import derived_seed
@@ -20,7 +21,7 @@ class Batches:
 
     Args:
         store: the data set.
-        size: side of the network's square input.
+        framing: how images are shown that no random crop is taken of; its size is that of all.
         optimization: batch size, images per epoch and augmentation.
         workers: processes that read images where they are not kept; 0 reads them in this one.
         share: number of this process among those that train together, and their count: of every batch it gets each
@@ -31,17 +32,17 @@ class Batches:
     """
 
     def __init__(
-        self, store: Images, size: int, optimization: Optimization, workers: int, share: tuple[int, int] = (0, 1)
+        self, store: Images, framing: Framing, optimization: Optimization, workers: int, share: tuple[int, int] = (0, 1)
     ) -> None:
         self._augmentation, self._batch_size = optimization.augmentation, optimization.batch_size
-        self._store, self._size, self._workers = store, size, workers
+        self._store, self._framing, self._workers = store, framing, workers
         self._rank, self._processes = share
         self._positions = store.part("train")
         self._labels = torch.from_numpy(store.labels(self._positions))
         changed = bool(self._augmentation.crop_scale or self._augmentation.flip)
         self._resized = None
-        if not changed and len(self._positions) * 3 * size * size <= _KEPT:
-            self._resized = _Resized(store, self._positions, size)
+        if not changed and len(self._positions) * 3 * framing.size**2 <= _KEPT:
+            self._resized = _Resized(store, self._positions, framing)
         everything = len(self._positions)
         self._per_epoch = min(optimization.images_per_epoch or everything, everything)
         if self._per_epoch < self._batch_size:
@@ -69,7 +70,8 @@ class Batches:
         """Batches of the epoch that `key` identifies, on a device.
 
         Yields:
-            Images, uint8 [B, 3, S, S], and multi-label vectors, float32 [B, C]; B is this process's share of a batch.
+            Images, uint8 [B, 3, S, S], and multi-label vectors, float32 [B, C], or where classes exclude each other
+            their indices, int64 [B]; B is this process's share of a batch.
         """
         device = torch.device(device)
         generator = torch.Generator().manual_seed(derived_seed(*key, "order"))
@@ -80,7 +82,7 @@ class Batches:
                 yield self._resized(part).to(device), self._labels[part].to(device)
             return
         loader = DataLoader(
-            _Originals(self._store, self._positions, self._augmentation, key),
+            _Originals(self._store, self._positions, self._framing, self._augmentation, key),
             batch_sampler=[part.tolist() for part in rows],
             collate_fn=_collate,
             num_workers=self._workers,
@@ -91,31 +93,40 @@ class Batches:
             labels = self._labels[numbers]
             if device.type == "cuda":
                 labels = labels.pin_memory()
-            yield crops.to(device).resized(self._size), labels.to(device, non_blocking=True)
+            yield crops.to(device).resized(self._framing.size), labels.to(device, non_blocking=True)
 
 
 class _Resized:
-    """Whole images at the network's size, each resized when it is first asked for."""
+    """Images as evaluation shows them, each framed when it is first asked for."""
 
-    def __init__(self, store: Images, positions: list[int], size: int) -> None:
-        self._store, self._positions, self._size = store, positions, size
-        self._images = torch.empty(len(positions), 3, size, size, dtype=torch.uint8)
+    def __init__(self, store: Images, positions: Sequence[int], framing: Framing) -> None:
+        self._store, self._positions, self._framing = store, positions, framing
+        self._images = torch.empty(len(positions), 3, framing.size, framing.size, dtype=torch.uint8)
         self._there = torch.zeros(len(positions), dtype=torch.bool)
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         for row in rows[~self._there[rows]].tolist():
-            self._images[row] = resize_image(self._store.image(self._positions[row]), self._size)
+            self._images[row] = frame_image(self._store.image(self._positions[row]), self._framing)
             self._there[row] = True
         return self._images[rows]
 
 
 class _Originals(Dataset):
-    """What of each training image is shown in one epoch, in its original size; `key` and its position seed the draw."""
+    """What of each training image is shown in one epoch, in its original size; `key` and its position seed the draw.
+
+    Without random crops the square is cut here where there is one to cut: `Crops.resized` squeezes what it is given.
+    """
 
     def __init__(
-        self, store: Images, positions: list[int], augmentation: Augmentation, key: tuple[int | str, ...]
+        self,
+        store: Images,
+        positions: Sequence[int],
+        framing: Framing,
+        augmentation: Augmentation,
+        key: tuple[int | str, ...],
     ) -> None:
         self._store, self._positions, self._key = store, positions, key
+        self._cut = framing if framing.resize and not augmentation.crop_scale else None
         self._augmenter = Augmenter(augmentation)
 
     def __len__(self) -> int:
@@ -123,7 +134,10 @@ class _Originals(Dataset):
 
     def __getitem__(self, row: int) -> tuple[Crop, int]:
         position = self._positions[row]
-        return self._augmenter(self._store.image(position), derived_seed(*self._key, position)), row
+        image = self._store.image(position)
+        if self._cut is not None:
+            image = frame_image(image, self._cut).permute(1, 2, 0).numpy()
+        return self._augmenter(image, derived_seed(*self._key, position)), row
 
 
 def _collate(samples: list[tuple[Crop, int]]) -> tuple[Crops, torch.Tensor]:

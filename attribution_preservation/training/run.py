@@ -20,7 +20,7 @@ from attribution_preservation.pipeline.run.layout import Identity
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.resume import ResumeFolder, fingerprint, resume_folder
 from attribution_preservation.pipeline.run.stage import Stage
-from attribution_preservation.pipeline.schema.data import Input
+from attribution_preservation.pipeline.schema.data import Framing, Input
 from attribution_preservation.pipeline.schema.optimization import Optimization
 from attribution_preservation.pipeline.schema.runtime import Runtime
 from attribution_preservation.training.batches import Batches
@@ -92,11 +92,10 @@ class Workplace:
             objective, schedule: what it learns, and how.
             phases: how often the schedule is run.
             images: the data set, where it is not the packed one.
-            size: side of the network's square input, where it is not that of all others.
+            size: side of the network's square input, where it is not that of all others; images are squeezed to it.
         """
-        batches = Batches(
-            images or self.store, size or self.shown.size, schedule, self.runtime.workers, self.processes.share
-        )
+        framing = Framing(size=size) if size else self.shown
+        batches = Batches(images or self.store, framing, schedule, self.runtime.workers, self.processes.share)
         done = (max(self.start.phase, 1) - 1) * schedule.epochs + self.start.epoch if self.start else 0
         identity = self.run.identity
         words = [self.stage.name, identity.student, identity.method, f"seed {identity.seed}"]

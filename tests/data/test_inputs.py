@@ -5,10 +5,11 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from attribution_preservation.data.inputs import Normalize, evaluation_images, resize_mask, scored_pairs
+from attribution_preservation.data.inputs import Normalize, evaluation_images, frame_mask, scored_pairs
 from attribution_preservation.data.store import Store, pack
 from attribution_preservation.data.voc import VOC_CLASSES
 from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.schema.data import Framing
 
 PERSON, DOG = VOC_CLASSES.index("person"), VOC_CLASSES.index("dog")
 
@@ -21,7 +22,7 @@ def store(voc, tmp_path):
 
 
 def test_images_are_resized_whole_as_torchvision_does(store):
-    shown = evaluation_images(store, [2, 3], 9)
+    shown = evaluation_images(store, [2, 3], Framing(size=9))
     for row, position in enumerate([2, 3]):
         image = torch.from_numpy(np.array(store.image(position))).permute(2, 0, 1)
         expected = v2.functional.resize(image.float(), [9, 9], antialias=True).round()
@@ -31,11 +32,11 @@ def test_images_are_resized_whole_as_torchvision_does(store):
 def test_masks_are_resized_to_the_nearest_pixel_centre():
     mask = np.array([[1, 1, 255, 2], [1, 1, 255, 2]], dtype=np.uint8)
     # Centres of two columns over four lie at 0.5 and 2.5 pixels from the left: columns 1 and 3.
-    assert resize_mask(mask, 2).tolist() == [[1, 2], [1, 2]]
+    assert frame_mask(mask, Framing(size=2)).tolist() == [[1, 2], [1, 2]]
 
 
 def test_every_class_in_a_mask_is_a_pair_and_void_is_none(store):
-    pairs = scored_pairs(store, store.part("val"), 16)
+    pairs = scored_pairs(store, store.part("val"), Framing(size=16))
     assert list(zip(pairs.image, pairs.label, pairs.mask_row, strict=True)) == [
         (0, DOG, 0),
         (0, PERSON, 0),
@@ -45,14 +46,14 @@ def test_every_class_in_a_mask_is_a_pair_and_void_is_none(store):
 
 
 def test_a_class_that_vanishes_at_the_input_size_is_no_pair(store):
-    sizes = {size: len(scored_pairs(store, store.part("val"), size)) for size in (16, 1)}
+    sizes = {size: len(scored_pairs(store, store.part("val"), Framing(size=size))) for size in (16, 1)}
     assert sizes[16] == 3
     assert sizes[1] < 3
 
 
 def test_images_without_any_mask_cannot_be_scored(store):
     with pytest.raises(UserError, match="no evaluation image has a mask"):
-        scored_pairs(store, store.part("train"), 16)
+        scored_pairs(store, store.part("train"), Framing(size=16))
 
 
 def test_normalisation_is_torchvisions():

@@ -8,6 +8,7 @@ from attribution_preservation.data.archive import unpack, verify
 from attribution_preservation.data.inputs import scored_pairs
 from attribution_preservation.data.store import Store, pack
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory, find_voc_root
+from attribution_preservation.pipeline.schema.data import Framing
 from tests.conftest import PROJECT
 
 ARCHIVE = PROJECT.parent / "shared" / "data" / "voc2012-subset.tgz"
@@ -38,5 +39,5 @@ def test_masks_and_annotations_of_evaluation_images_name_the_same_classes(store)
 def test_every_object_that_is_large_enough_is_scored(store):
     positions = store.part("val")
     objects = sum(len(store.records[position].labels) for position in positions)
-    pairs = scored_pairs(store, positions, 227)
+    pairs = scored_pairs(store, positions, Framing(size=227))
     assert 0.99 * objects <= len(pairs) <= objects

@@ -5,7 +5,7 @@ import pytest
 import torch
 from quantus import PixelFlipping
 
-from attribution_preservation.data.inputs import evaluation_images, resize_image
+from attribution_preservation.data.inputs import evaluation_images, frame_image
 from attribution_preservation.data.store import Store, pack
 from attribution_preservation.metrics.removal import (
     RemovedPixels,
@@ -18,6 +18,7 @@ from attribution_preservation.metrics.removal import (
     remove,
     removed,
 )
+from attribution_preservation.pipeline.schema.data import Framing
 
 MAP = np.array([[0.1, 0.9], [0.5, 0.3]])
 
@@ -154,16 +155,16 @@ def test_a_data_set_without_its_most_important_pixels(voc, tmp_path):
     store = Store(tmp_path)
     places = {position: np.arange(64, dtype=np.uint16).reshape(8, 8) for position in (0, 2, 3)}
     colour = np.array([10, 20, 30], dtype=np.uint8)
-    found = RemovedPixels(store, places, 0.25, colour, 8)
+    found = RemovedPixels(store, places, 0.25, colour, Framing(size=8), 8)
     assert (found.part("train"), found.part("val")) == ([0], [2, 3])  # those that have an order
     assert np.array_equal(found.labels([2]), store.labels([2]))
     image = found.image(2)
     assert image.shape == (8, 8, 3)
     assert (image[:2] == colour).all()  # a quarter of the pixels: the first two rows
-    whole = RemovedPixels(store, places, 0.0, colour, 8).image(2)
+    whole = RemovedPixels(store, places, 0.0, colour, Framing(size=8), 8).image(2)
     # Nothing removed is the image itself, and what is reduced is reduced after the removal.
-    assert np.array_equal(whole, evaluation_images(store, [2], 8)[0].permute(1, 2, 0).numpy())
-    reduced = RemovedPixels(store, places, 0.25, colour, 4).image(2)
-    assert np.array_equal(reduced, resize_image(image, 4).permute(1, 2, 0).numpy())
+    assert np.array_equal(whole, evaluation_images(store, [2], Framing(size=8))[0].permute(1, 2, 0).numpy())
+    reduced = RemovedPixels(store, places, 0.25, colour, Framing(size=8), 4).image(2)
+    assert np.array_equal(reduced, frame_image(image, Framing(size=4)).permute(1, 2, 0).numpy())
     assert np.array_equal(image[2:], whole[2:])
     assert not (whole[:2] == colour).all(axis=2).any()

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from attribution_preservation.data.inputs import scored_pairs
 from attribution_preservation.data.store import Store
+from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.reporting.results import REFERENCES
 from tests.conftest import BY_TWOS, ORDER, TINY, dvc, hashes, run_stage, write_parameters
 
@@ -71,7 +72,7 @@ def test_results_cover_every_network_metric_and_population(finished):
 def test_probes_start_from_the_network_that_was_evaluated(finished):
     root, _ = finished
     store = Store(root / "data/dataset")
-    pairs = scored_pairs(store, store.part("val"), TINY["input.size"])
+    pairs = scored_pairs(store, store.part("val"), Framing(size=TINY["input.size"]))
     chosen = np.linspace(0, len(pairs) - 1, TINY["probe.removal"]["pairs"]).round().astype(int)
     logits = load_file(root / "maps/all/teacher/seed-0/network.safetensors")["logits"].double()
     expected = 100 * torch.sigmoid(logits[pairs.image[chosen], pairs.label[chosen]]).mean()

@@ -6,7 +6,8 @@ import torch
 from torch.nn import functional
 from torchvision.transforms import v2
 
-from attribution_preservation.data.inputs import resize_image
+from attribution_preservation.data.inputs import frame_image
+from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.optimization import Augmentation
 from attribution_preservation.training.augmentation import Augmenter, Crop, Crops, resize_weights
 
@@ -63,7 +64,7 @@ def test_a_whole_image_is_resized_as_in_evaluation():
     images = photographs()
     found = Crops.of([Crop(image, False) for image in images]).resized(13)
     for image, shown in zip(images, found, strict=True):
-        assert (shown.int() - resize_image(image, 13).int()).abs().max() <= 1
+        assert (shown.int() - frame_image(image, Framing(size=13)).int()).abs().max() <= 1
 
 
 def test_drawing_leaves_the_global_generator_alone():

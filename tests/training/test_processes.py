@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.optimization import Optimization
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.processes import Processes
@@ -33,8 +34,8 @@ def test_two_processes_have_the_gradients_of_one_with_the_joint_batch(tmp_path):
 @pytest.mark.parametrize("augmentation", [PLAIN, AUGMENTED])
 def test_shares_are_the_batches_of_one_process(store, augmentation):  # noqa: F811
     asked: Optimization = schedule(augmentation=augmentation)
-    whole = list(Batches(store, 8, asked, 0).epoch(0, "t"))
-    first, second = (list(Batches(store, 8, asked, 0, (rank, 2)).epoch(0, "t")) for rank in (0, 1))
+    whole = list(Batches(store, Framing(size=8), asked, 0).epoch(0, "t"))
+    first, second = (list(Batches(store, Framing(size=8), asked, 0, (rank, 2)).epoch(0, "t")) for rank in (0, 1))
     for (images, labels), (a, of_a), (b, of_b) in zip(whole, first, second, strict=True):
         # Another number of images may sum in another order.
         assert (torch.stack([a, b], 1).flatten(0, 1).int() - images.int()).abs().max() <= (augmentation is AUGMENTED)
@@ -43,7 +44,7 @@ def test_shares_are_the_batches_of_one_process(store, augmentation):  # noqa: F8
 
 def test_a_batch_that_cannot_be_shared_is_refused(store):  # noqa: F811
     with pytest.raises(UserError, match=r"batch_size: 4 images cannot be shared by 3 processes .* take a multiple"):
-        Batches(store, 8, schedule(), 0, (0, 3))
+        Batches(store, Framing(size=8), schedule(), 0, (0, 3))
 
 
 def test_one_process_that_the_environment_counts_among_others_is_refused(monkeypatch):

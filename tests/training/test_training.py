@@ -12,6 +12,7 @@ from attribution_preservation.errors import UserError
 from attribution_preservation.models.vgg import VGG
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.tensors import write_tensors
+from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.optimization import Augmentation, Optimization
 from attribution_preservation.pipeline.schema.runtime import Runtime
 from attribution_preservation.training.batches import Batches
@@ -68,7 +69,7 @@ def network():
 def make_trainer(student, store, optimization, *, key, save=lambda checkpoint: None):
     return Trainer(
         TaskObjective(student),
-        Batches(store, 8, optimization, workers=0),
+        Batches(store, Framing(size=8), optimization, workers=0),
         Normalize([0.5] * 3, [0.2] * 3),
         key=key,
         processes=Processes(RUNTIME, torch.device("cpu")),
@@ -122,14 +123,14 @@ def test_a_run_that_resumes_ends_bit_identical_to_one_that_was_never_stopped(sto
 
 
 def test_the_number_of_workers_changes_nothing(store):
-    alone, helped = (Batches(store, 8, schedule(), workers) for workers in (0, 2))
+    alone, helped = (Batches(store, Framing(size=8), schedule(), workers) for workers in (0, 2))
     for (a, la), (b, lb) in zip(alone.epoch(0, "t", 1), helped.epoch(0, "t", 1), strict=True):
         assert torch.equal(a, b)
         assert torch.equal(la, lb)
 
 
 def test_an_epoch_is_a_function_of_its_key(store):
-    batches = Batches(store, 8, schedule(), 0)
+    batches = Batches(store, Framing(size=8), schedule(), 0)
     first, same, other = ([i for i, _ in batches.epoch(0, "t", epoch)] for epoch in (1, 1, 2))
     assert all(torch.equal(a, b) for a, b in zip(first, same, strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
@@ -139,29 +140,31 @@ def test_preparing_images_leaves_the_global_generator_alone(store):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    list(Batches(store, 8, schedule(), 0).epoch(0, "t", 1))
+    list(Batches(store, Framing(size=8), schedule(), 0).epoch(0, "t", 1))
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_an_epoch_shows_each_image_at_most_once_and_drops_the_last_small_batch(store):
-    batches = Batches(store, 32, schedule(augmentation=PLAIN), 0)
+    batches = Batches(store, Framing(size=32), schedule(augmentation=PLAIN), 0)
     images = torch.cat([images for images, _ in batches.epoch(0, "t", 1)])
     assert len(images) == batches.images == 8  # of 10, in batches of 4
     assert len({image.numpy().tobytes() for image in images}) == 8
 
 
 def test_a_subset_makes_an_epoch(store):
-    assert Batches(store, 8, schedule(images_per_epoch=5), 0).steps == 1
+    assert Batches(store, Framing(size=8), schedule(images_per_epoch=5), 0).steps == 1
 
 
 def test_a_batch_that_cannot_be_filled_is_refused(store):
     with pytest.raises(UserError, match=r"batch_size: 11 is more than the 10 training images"):
-        Batches(store, 8, schedule(batch_size=11), 0)
+        Batches(store, Framing(size=8), schedule(batch_size=11), 0)
 
 
 def test_without_augmentation_the_image_is_the_evaluation_image(store):
-    shown = torch.cat([i for i, _ in Batches(store, 8, schedule(augmentation=PLAIN, batch_size=10), 0).epoch("k")])
-    expected = evaluation_images(store, store.part("train"), 8)
+    shown = torch.cat(
+        [i for i, _ in Batches(store, Framing(size=8), schedule(augmentation=PLAIN, batch_size=10), 0).epoch("k")]
+    )
+    expected = evaluation_images(store, store.part("train"), Framing(size=8))
     assert {i.numpy().tobytes() for i in shown} == {i.numpy().tobytes() for i in expected}
 
 
@@ -177,7 +180,7 @@ def test_a_step_is_torchs_own_sgd_step(store):
     trained.head.dropout = by_hand.head.dropout = 0.0
     trainer = make_trainer(trained, store, optimization, key=("k",))
     trainer.fit(optimization)
-    ((images, labels),) = list(Batches(store, 8, optimization, 0).epoch("k", 0, 0))
+    ((images, labels),) = list(Batches(store, Framing(size=8), optimization, 0).epoch("k", 0, 0))
     optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.05, momentum=0.9, weight_decay=0.001)
     loss = nn.MultiLabelSoftMarginLoss()(by_hand.train()((images / 255 - 0.5) / 0.2), labels)
     loss.backward()
@@ -288,17 +291,19 @@ def test_another_failure_of_torchs_is_no_question_of_memory(store):
 def test_an_image_is_resized_once_in_a_run(store, monkeypatch):
     asked = []
     monkeypatch.setattr(store, "image", lambda position, image=store.image: asked.append(position) or image(position))
-    batches = Batches(store, 8, schedule(augmentation=PLAIN, batch_size=5), 0)
+    batches = Batches(store, Framing(size=8), schedule(augmentation=PLAIN, batch_size=5), 0)
     epochs = [torch.cat([images for images, _ in batches.epoch("k", epoch)]) for epoch in range(3)]
     assert sorted(asked) == store.part("train")
-    whole = {image.numpy().tobytes() for image in evaluation_images(store, store.part("train"), 8)}
+    whole = {image.numpy().tobytes() for image in evaluation_images(store, store.part("train"), Framing(size=8))}
     assert all({image.numpy().tobytes() for image in epoch} == whole for epoch in epochs)
 
 
 def test_images_that_memory_does_not_hold_are_the_same(store, monkeypatch):
     plain = schedule(augmentation=PLAIN, batch_size=5)
-    kept = list(Batches(store, 8, plain, 0).epoch("k"))
+    kept = list(Batches(store, Framing(size=8), plain, 0).epoch("k"))
     monkeypatch.setattr("attribution_preservation.training.batches._KEPT", 0)
-    for (images, labels), (again, of_again) in zip(kept, Batches(store, 8, plain, 0).epoch("k"), strict=True):
+    for (images, labels), (again, of_again) in zip(
+        kept, Batches(store, Framing(size=8), plain, 0).epoch("k"), strict=True
+    ):
         assert (images.int() - again.int()).abs().max() <= 1  # sums in another order
         assert torch.equal(labels, of_again)

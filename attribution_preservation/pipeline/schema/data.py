@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from attribution_preservation.pipeline.schema.base import Section
 
@@ -42,8 +42,27 @@ class Data(Section):
     digits: Digits
 
 
-class Input(Section):
-    """What a network is shown: square images of `size` pixels, normalised per channel (R, G, B in [0, 1])."""
+class Framing(Section):
+    """How a whole image becomes the square that a network is shown.
+
+    Attributes:
+        size: side of the square in pixels.
+        resize: None squeezes the whole image into the square; a number is the length to which the image's shorter side
+            is resized, before the square is cut from its centre.
+    """
+
+    size: PositiveInt
+    resize: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _cut_from_what_is_there(self) -> "Framing":
+        if self.resize is not None and self.resize < self.size:
+            raise ValueError(f"a square of {self.size} pixels cannot be cut from an image resized to {self.resize}")
+        return self
+
+
+class Input(Framing):
+    """What a network is shown: square images, normalised per channel (R, G, B in [0, 1])."""
 
     size: Annotated[int, Field(ge=32, le=1024)]
     mean: Annotated[list[Channel], Field(min_length=3, max_length=3)]
