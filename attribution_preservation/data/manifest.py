@@ -9,6 +9,7 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +22,7 @@ _HEADER = "part,folder,name,size,offset\n"
 _REMEDY = "run the stage dataset again (dvc repro -f dataset)"
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where one image lies.
 
     Attributes:
@@ -34,6 +34,11 @@ class Place:
     name: str
     size: int
     offset: int = 0
+
+
+def plain(name: str) -> bool:
+    """Whether a manifest can hold a file's name as it is."""
+    return name.isascii() and name.isprintable() and not set(name) & set(',"/') and len(name) <= LONGEST_NAME
 
 
 @dataclass(frozen=True)
@@ -128,13 +133,8 @@ class Manifest:
             ValueError: it is another file.
         """
         longest = max(map(len, folders)) + 1  # what does not fit is cut off, and then is none of them
-        row = [
-            ("part", "S6"),
-            ("folder", f"S{longest}"),
-            ("name", f"S{LONGEST_NAME}"),
-            ("size", "i8"),
-            ("offset", "i8"),
-        ]
+        kinds = ("S6", f"S{longest}", f"S{LONGEST_NAME}", "i8", "i8")
+        row = list(zip(_HEADER.strip().split(","), kinds, strict=True))
         with path.open(encoding="ascii", newline="\n") as stream:
             if stream.readline() != _HEADER:
                 raise ValueError(f"{path} has another header")
