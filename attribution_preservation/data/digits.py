@@ -12,14 +12,13 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_digits
 
+from attribution_preservation.data.scenes import INK, Canvas, divided_handwriting
 from attribution_preservation.data.voc import VOID
 
 DIGIT_CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-TRAIN_SAMPLES = 1300  # of 1797; the rest is for evaluation
 _PALETTE = [0, 0, 0] + [channel for k in range(1, 11) for channel in (25 * k, 255 - 25 * k, 40 + 20 * k)]
-_INK, _SEAM = 0.5, 0.25  # share of full ink from which a pixel is stroke, and from which it is void
+_SEAM = 0.25  # share of full ink from which a pixel is void, if it is no stroke
 
 
 def write_scenes(
@@ -42,19 +41,13 @@ def write_scenes(
     """
     for folder in ("JPEGImages", "Annotations", "SegmentationClass", "ImageSets/Main", "ImageSets/Segmentation"):
         (root / folder).mkdir(parents=True)
-    handwriting, digits = load_digits(return_X_y=True)
-    handwriting = handwriting.reshape(-1, 8, 8) / 16.0
-    order = np.random.default_rng([seed, 0]).permutation(len(digits))
-    parts = {
-        "train": (order[:TRAIN_SAMPLES], train_images, 1),
-        "val": (order[TRAIN_SAMPLES:], evaluation_images, 2),
-    }
-    for part, (samples, count, stream) in parts.items():
+    handwriting = divided_handwriting(seed)
+    for part, count, stream in (("train", train_images, 1), ("val", evaluation_images, 2)):
         names = []
         for number in range(count):
             name = f"{part}_{number:05d}"
             scene = _Scene(size, np.random.default_rng([seed, stream, number]))
-            scene.draw(handwriting[samples], digits[samples])
+            scene.draw(*handwriting[part])
             scene.write(root, name)
             names.append(name)
             on_scene()
@@ -67,8 +60,7 @@ class _Scene:
         self._size, self._random = size, random
         self._mask = np.zeros((size, size), dtype=np.uint8)
         self._objects: list[tuple[int, tuple[int, int, int, int]]] = []
-        self._image = self._texture()
-        self._clutter()
+        self._canvas = Canvas(size, size, random)
 
     def draw(self, handwriting: np.ndarray, digits: np.ndarray) -> None:
         """Place one or two digits; a place that would overlap is given up after some tries, except the first."""
@@ -86,8 +78,7 @@ class _Scene:
 
     def write(self, root: Path, name: str) -> None:
         """Write picture, mask and annotation."""
-        picture = Image.fromarray((self._image * 255).round().astype(np.uint8))
-        picture.save(root / "JPEGImages" / f"{name}.jpg", quality=95)
+        self._canvas.picture.save(root / "JPEGImages" / f"{name}.jpg", quality=95)
         mask = Image.fromarray(self._mask)
         mask.putpalette(_PALETTE + [0] * (3 * (VOID - 11)) + [224, 224, 192])
         mask.save(root / "SegmentationClass" / f"{name}.png")
@@ -105,25 +96,12 @@ class _Scene:
                 ElementTree.SubElement(corners, key).text = str(value)
         ElementTree.ElementTree(annotation).write(root / "Annotations" / f"{name}.xml")
 
-    def _texture(self) -> np.ndarray:
-        coarse = Image.fromarray(self._random.integers(0, 256, (3, 3, 3), dtype=np.uint8))
-        return np.asarray(coarse.resize((self._size, self._size), Image.Resampling.BICUBIC)) / 255.0 * 0.5
-
-    def _clutter(self) -> None:
-        for _ in range(self._random.integers(1, 4)):
-            height, width = (int(v) for v in self._random.integers(self._size // 16, self._size // 6, 2))
-            top = int(self._random.integers(0, self._size - height))
-            left = int(self._random.integers(0, self._size - width))
-            self._image[top : top + height, left : left + width] = self._random.uniform(0, 1, 3)
-
     def _draw_digit(self, sample: np.ndarray, digit: int, color: np.ndarray, top: int, left: int, side: int) -> None:
-        enlarged = Image.fromarray(sample.astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC)
-        ink = np.clip(np.asarray(enlarged), 0, 1)
+        ink = self._canvas.write(sample, color, top, left, side)
         window = np.s_[top : top + side, left : left + side]
-        self._image[window] = self._image[window] * (1 - ink[..., None]) + ink[..., None] * color
         self._mask[window][ink > _SEAM] = VOID
-        self._mask[window][ink > _INK] = digit + 1
-        rows, columns = np.nonzero(ink > _INK)
+        self._mask[window][ink > INK] = digit + 1
+        rows, columns = np.nonzero(ink > INK)
         box = (left + columns.min() + 1, top + rows.min() + 1, left + columns.max() + 1, top + rows.max() + 1)
         self._objects.append((digit, tuple(int(v) for v in box)))
 
