@@ -21,10 +21,16 @@ MAXIMUM_BYTES, MAXIMUM_FILES = 16 * 2**30, 500_000
 _CHUNK = 1 << 20
 
 
-def download(url: str, path: Path, checksum: str) -> None:
+def download(url: str, path: Path, checksum: str | None, parameter: str = "data.root") -> None:
     """Download a file, going on where an earlier attempt stopped.
 
     The bytes so far lie in `path` with `.partial` behind its name. A file that is already there is verified only.
+
+    Args:
+        url: where from.
+        path: where to.
+        checksum: as `verify` takes it; None where the publisher tells none, and any file is taken.
+        parameter: of params.yaml, which can name a file that is there already.
 
     Raises:
         UserError: the server does not answer or answers with an error, or the file is not the expected one.
@@ -36,11 +42,13 @@ def download(url: str, path: Path, checksum: str) -> None:
             _fetch(url, partial)
         except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
             raise UserError(
-                f"{url}: {error}; run the same command again to go on, or point data.root at the archive"
+                f"{url}: {error}; run the same command again to go on, or point {parameter} at the file"
             ) from None
-        verify(partial, checksum)
+        if checksum is not None:
+            verify(partial, checksum)
         partial.replace(path)
-    verify(path, checksum)
+    if checksum is not None:
+        verify(path, checksum)
 
 
 def verify(path: Path, checksum: str) -> None:

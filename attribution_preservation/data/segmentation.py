@@ -1,0 +1,110 @@
+"""Images of ImageNet with masks of one object each: the set of Guillaumin, Kuettel and Ferrari, as one MATLAB file.
+
+A file of MATLAB 7.3 is HDF5. `/value/img` and `/value/gt` are cells of N references: to an image, uint8 [3, W, H] in
+MATLAB's order of axes, and to a cell of one reference to its mask, [W, H], 0 for background. The classes of these
+images are not among ImageNet-1k's, and are not read.
+
+Source: Guillaumin, Kuettel, Ferrari, "ImageNet Auto-Annotation with Segmentation Propagation", IJCV 2014; 4,276
+images, http://calvin-vision.net/datasets/imagenet-segmentation.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from attribution_preservation.errors import UserError
+
+SEGMENTATION_URL = "http://calvin-vision.net/bigstuff/proj-imagenet/data/gtsegs_ijcv.mat"
+MAXIMUM_PIXELS = 2**26  # of an image; the largest photograph of ImageNet has half as many
+# What HDF5 and its reader raise of bytes that are not what they claim to be, and of references that lead nowhere.
+_BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError)
+
+
+def read_segmentation(
+    path: Path, on_empty: Callable[[str], object] = lambda name: None
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Name, image and mask of every image whose mask holds an object.
+
+    Images without any object cannot be scored, and are left out. A name is `segmented_K`, K counted from 1 in the
+    file.
+
+    Args:
+        path: the file.
+        on_empty: called with the name of each image that is left out.
+
+    Yields:
+        The name, the image, uint8 RGB [H, W, 3] (grey ones with three equal channels), and the mask, uint8 [H, W]: 1
+        object, 0 background.
+
+    Raises:
+        UserError: the file is missing, truncated or another one, an image or a mask is missing, they are of different
+            sizes, or a mask holds what is no number.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing; check data.imagenet.segmentation")
+    try:
+        file = h5py.File(path, "r")
+    except _BROKEN as error:
+        raise UserError(f"{path} is truncated or no MATLAB 7.3 file ({_short(error)}); fetch it again") from None
+    with file:
+        images, masks = _cells(file, path, "img"), _cells(file, path, "gt")
+        if len(images) != len(masks):
+            raise UserError(f"{path} holds {len(images)} images and {len(masks)} masks; fetch it again")
+        for number, (of_image, of_mask) in enumerate(zip(images, masks, strict=True), start=1):
+            image, mask = _image(file, of_image), _mask(file, of_mask)
+            if image is None or mask is None:
+                what = "image" if image is None else "mask"
+                raise UserError(f"{path}: number {number} has no {what} that can be read; fetch it again")
+            if image.shape[:2] != mask.shape:
+                sides = [f"{array.shape[1]} x {array.shape[0]}" for array in (mask, image)]
+                raise UserError(f"{path}: mask {number} is {sides[0]} pixels, its image is {sides[1]}; fetch it again")
+            if not np.isfinite(mask).all():
+                raise UserError(f"{path}: mask {number} holds what is infinite or no number; fetch it again")
+            name = f"segmented_{number}"
+            if mask.any():
+                yield name, image, (mask != 0).astype(np.uint8)
+            else:
+                on_empty(name)
+
+
+def _cells(file: h5py.File, path: Path, name: str) -> np.ndarray:
+    """References of a cell array, [N]."""
+    try:
+        cells = file["value"][name]
+        if h5py.check_ref_dtype(cells.dtype) is not h5py.Reference:
+            raise TypeError("it holds no references")
+        return cells[()].ravel()
+    except _BROKEN as error:
+        raise UserError(f"{path} has no list /value/{name} ({_short(error)}); fetch it again") from None
+
+
+def _image(file: h5py.File, reference: h5py.Reference) -> np.ndarray | None:
+    found = _array(file, reference)
+    if found is None or found.dtype != np.uint8 or found.ndim not in (2, 3):
+        return None
+    if found.ndim == 2:
+        return np.repeat(found.T[:, :, None], 3, axis=2)
+    return found.transpose(2, 1, 0) if len(found) == 3 else None
+
+
+def _mask(file: h5py.File, reference: h5py.Reference) -> np.ndarray | None:
+    cell = _array(file, reference)
+    found = None if cell is None else _array(file, cell.ravel()[0])
+    return found.T if found is not None and found.ndim == 2 and found.dtype.kind in "buif" else None
+
+
+def _array(file: h5py.File, reference: h5py.Reference) -> np.ndarray | None:
+    """What a reference leads to, unless it leads nowhere or to what no image can be."""
+    try:
+        dataset = file[reference]
+        if not 0 < dataset.size <= 3 * MAXIMUM_PIXELS:
+            return None
+        return dataset[()]
+    except (*_BROKEN, AttributeError):
+        return None
+
+
+def _short(error: Exception) -> str:
+    return str(error).strip("'\"")  # a KeyError's own quotes
