@@ -1,17 +1,23 @@
-"""Stage dataset: images, labels and masks from the chosen source, decoded once into a packed store."""
+"""Stage dataset: images, labels and masks from the chosen source, decoded once into a packed store.
+
+ImageNet's own images stay where they are: a manifest stands for them.
+"""
 
 import shutil
 from pathlib import Path
 
 from attribution_preservation.data.archive import VOC2012_CHECKSUM, VOC2012_URL, download, unpack, verify
 from attribution_preservation.data.digits import DIGIT_CLASSES, write_scenes
-from attribution_preservation.data.store import pack
+from attribution_preservation.data.imagenet import find_images, imagenet_classes
+from attribution_preservation.data.miniature import MINIATURE_WNIDS, SEGMENTATION_FILE, write_miniature
+from attribution_preservation.data.segmentation import SEGMENTATION_URL, read_segmentation
+from attribution_preservation.data.store import pack, pack_beside
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory, find_voc_root
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.files import atomic_directory
+from attribution_preservation.pipeline.run.files import atomic_directory, digest
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.schema.data import Data
+from attribution_preservation.pipeline.schema.data import Data, ImageNet, Miniature
 
 RAW = Path("data/raw")
 
@@ -27,6 +33,13 @@ def main(stage: Stage) -> str:
             write_scenes(partial, **data.digits.model_dump(), on_scene=lambda: progress.advance(1))
         progress.close()
         return _pack(VOCDirectory(root, DIGIT_CLASSES), stage.out)
+    if data.source == "imagenet":
+        if data.checksum:
+            raise UserError("data.checksum: ImageNet is a folder, only an archive has a checksum; set it to null")
+        root = RAW / "imagenet" if data.root is None else Path(data.root)
+        if data.root is None:
+            _make_miniature(root, data.imagenet.miniature)
+        return _pack_imagenet(root, data.imagenet, _segmentation(root, data), stage.out)
     given = RAW / Path(VOC2012_URL).name if data.root is None else Path(data.root).expanduser()
     if data.root is None:
         download(VOC2012_URL, given, VOC2012_CHECKSUM)
@@ -56,6 +69,48 @@ def _pack(source: VOCDirectory, out: Path) -> str:
         count = pack(source, partial, lambda: progress.advance(1))
     progress.close()
     return f"{count} images of {len(source.classes)} classes in {out}"
+
+
+def _make_miniature(root: Path, settings: Miniature) -> None:
+    of_classes = len(MINIATURE_WNIDS) * (settings.train_images + settings.val_images)
+    progress = Progress(of_classes + settings.segmented_images, "images")
+    with atomic_directory(root) as partial:
+        write_miniature(partial, **settings.model_dump(), on_image=lambda: progress.advance(1))
+    progress.close()
+
+
+def _segmentation(root: Path, data: Data) -> Path:
+    """The file with masks, verified where its checksum is known."""
+    given, checksum = data.imagenet.segmentation, data.imagenet.segmentation_checksum
+    if given is not None:
+        path = Path(given).expanduser()
+    elif data.root is None:
+        return root / SEGMENTATION_FILE
+    else:
+        path = RAW / SEGMENTATION_FILE
+        download(SEGMENTATION_URL, path, checksum, "data.imagenet.segmentation")
+    if checksum is not None and path.is_file():
+        verify(path, checksum)
+    return path
+
+
+def _pack_imagenet(root: Path, settings: ImageNet, segmentation: Path, out: Path) -> str:
+    progress = Progress(0, f"looking through {root}", unit="folder")
+    # As it was given: an out names no user's home.
+    found = find_images(str(root), settings.classes, settings.devkit_checksum, lambda: progress.advance(1))
+    progress.close()
+    progress, empty = Progress(0, "packing"), list[str]()
+    with atomic_directory(out) as partial:
+        masked = read_segmentation(segmentation, empty.append)
+        told = {"devkit": found.devkit}
+        names = imagenet_classes().names
+        count = pack_beside(found.manifest, masked, names, partial, told, lambda: progress.advance(1))
+    progress.close()
+    left_out = f", {len(empty)} without an object left out" if empty else ""
+    return (
+        f"{found.manifest.train} images for training, {len(found.manifest) - found.manifest.train} for predictions, "
+        f"{count} with masks (sha256:{digest(segmentation)}{left_out}) in {out}"
+    )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from attribution_preservation.pipeline.schema.base import Section
 
 Channel = Annotated[float, Field(ge=0, le=1)]
 Deviation = Annotated[float, Field(gt=0, le=1)]
+Checksum = Annotated[str, Field(pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$")]
 
 
 class Digits(Section):
@@ -25,21 +26,66 @@ class Digits(Section):
     evaluation_images: PositiveInt
 
 
+class Miniature(Section):
+    """Photographs in miniature: real handwriting in the layout of ImageNet, one digit each.
+
+    Attributes:
+        seed: of the images; independent of the seeds of training.
+        train_images, val_images: number of images of each of the ten classes.
+        segmented_images: number of images with masks.
+        smallest, largest: least and greatest length of an image's side in pixels.
+    """
+
+    seed: NonNegativeInt
+    train_images: PositiveInt
+    val_images: PositiveInt
+    segmented_images: PositiveInt
+    smallest: Annotated[int, Field(ge=48, le=512)]
+    largest: Annotated[int, Field(ge=48, le=512)]
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "Miniature":
+        if self.largest < self.smallest:
+            raise ValueError(f"largest ({self.largest}) is less than smallest ({self.smallest})")
+        return self
+
+
+class ImageNet(Section):
+    """ImageNet-1k, or some of its classes.
+
+    Attributes:
+        classes: how many class folders there must be; networks have 1000 classes in any case.
+        devkit_checksum: `md5:...` or `sha256:...` of ILSVRC2012_devkit_t12.tar.gz where it lies in `data.root`, or null
+            to take it as it is.
+        segmentation: images with masks, gtsegs_ijcv.mat; null downloads it.
+        segmentation_checksum: of that file, or null to take it as it is.
+        miniature: how images are made where `data.root` is null, masks included.
+    """
+
+    classes: Annotated[int, Field(ge=1, le=1000)]
+    devkit_checksum: Checksum | None
+    segmentation: str | None
+    segmentation_checksum: Checksum | None
+    miniature: Miniature
+
+
 class Data(Section):
     """Where images, labels and masks come from.
 
     Attributes:
-        source: `digits` is generated, `voc2012` is PASCAL VOC 2012.
-        root: a VOC directory (or one that holds VOCdevkit/VOC2012) or a tar archive of one; null downloads the
-            official archive.
+        source: `digits` is generated, `voc2012` is PASCAL VOC 2012, `imagenet` is ImageNet-1k.
+        root: of VOC a directory (or one that holds VOCdevkit/VOC2012) or a tar archive of one; null downloads the
+            official archive. Of ImageNet the folder that holds train and val; null generates a miniature.
         checksum: `md5:...` or `sha256:...` of the archive at `root`, or null to take it as it is.
         digits: how the generated scenes are made.
+        imagenet: what only ImageNet has.
     """
 
-    source: Literal["digits", "voc2012"]
+    source: Literal["digits", "voc2012", "imagenet"]
     root: str | None
-    checksum: Annotated[str, Field(pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$")] | None
+    checksum: Checksum | None
     digits: Digits
+    imagenet: ImageNet
 
 
 class Framing(Section):
