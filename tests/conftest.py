@@ -2,15 +2,19 @@
 
 import copy
 import hashlib
+import io
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+import scipy.io
 import torch
 import yaml
 from PIL import Image
@@ -122,6 +126,77 @@ def make_voc(root: Path) -> VOCDirectory:
         write_voc_image(root, name, labels, mask)
     write_splits(root, ["a", "b"], ["c", "d"])
     return VOCDirectory(root, VOC_CLASSES)
+
+
+WNIDS = ("n01440764", "n02102040", "n03888257")  # of ImageNet's classes 0, 217 and 701
+
+
+def make_imagenet(root: Path) -> Path:
+    """A folder in ImageNet's layout with three of its classes: two images each for training, one for validation."""
+    for number, wnid in enumerate(WNIDS):
+        for part, names in (
+            ("train", [f"{wnid}_10", f"{wnid}_9"]),
+            ("val", [f"ILSVRC2012_val_{3 - number:08d}"]),
+        ):
+            (root / part / wnid).mkdir(parents=True, exist_ok=True)
+            for k, name in enumerate(names):
+                pixels = np.random.default_rng([number, k, len(part)]).integers(0, 256, (9 + number, 12, 3), np.uint8)
+                Image.fromarray(pixels).save(root / part / wnid / f"{name}.JPEG", quality=95)
+    write_segmentation(root / "gtsegs_ijcv.mat", *segmented())
+    return root
+
+
+def segmented() -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Two images with masks, of different sizes."""
+    random = np.random.default_rng(7)
+    images = [random.integers(0, 256, (6, 8, 3), dtype=np.uint8), random.integers(0, 256, (9, 5, 3), dtype=np.uint8)]
+    masks = [np.zeros(image.shape[:2], dtype=np.uint8) for image in images]
+    masks[0][1:4, 2:7], masks[1][5:, 1:3] = 1, 1
+    return images, masks
+
+
+def write_segmentation(path: Path, images: list[np.ndarray], masks: list[np.ndarray]):
+    """The file of the segmentation set, by hand: references to arrays in MATLAB's order of axes."""
+    with h5py.File(path, "w") as file:
+        for name, arrays in (("img", images), ("gt", masks)):
+            cells = file.create_dataset(f"value/{name}", (len(arrays), 1), dtype=h5py.ref_dtype)
+            for k, array in enumerate(arrays):
+                found = file.create_dataset(f"#refs#/{name}{k}", data=array.transpose(*reversed(range(array.ndim))))
+                if name == "gt":
+                    cell = file.create_dataset(f"#refs#/cell{k}", (1, 1), dtype=h5py.ref_dtype)
+                    cell[0, 0], found = found.ref, cell
+                cells[k, 0] = found.ref
+
+
+def pack_validation(root: Path):
+    """Put the validation images of a folder into the official archive, their classes into the development kit."""
+    paths = sorted(root.glob("val/*/*.JPEG"), key=lambda path: path.name)
+    with tarfile.open(root / "ILSVRC2012_img_val.tar", "w") as tar:
+        for path in reversed(paths):  # the order of members does not count, their names do
+            tar.add(path, path.name)
+    # Numbers of synsets are the kit's own; the second one is a group of classes.
+    numbers = dict(zip(WNIDS, (3, 1, 4), strict=True))
+    write_devkit(
+        root / "ILSVRC2012_devkit_t12.tar.gz",
+        [(3, WNIDS[0], 0), (2, "n00001740", 2), (1, WNIDS[1], 0), (4, WNIDS[2], 0)],
+        "".join(f"{numbers[path.parent.name]}\n" for path in paths).encode(),
+    )
+    shutil.rmtree(root / "val")
+
+
+def write_devkit(path: Path, synsets: list[tuple[int, str, int]], ground_truth: bytes):
+    """A development kit: number, wnid and number of children of each synset, and the number of each image's."""
+    kind = [("ILSVRC2012_ID", "O"), ("WNID", "O"), ("num_children", "O")]
+    stream = io.BytesIO()
+    scipy.io.savemat(stream, {"synsets": np.array([list(synsets)], dtype=kind).T})
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in (
+            ("meta.mat", stream.getvalue()),
+            ("ILSVRC2012_validation_ground_truth.txt", ground_truth),
+        ):
+            info = tarfile.TarInfo(f"ILSVRC2012_devkit_t12/data/{name}")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
 
 
 TINY = {

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
@@ -172,7 +173,7 @@ def _ground_truth(devkit: Path) -> list[str]:
                     if member.size > _DEVKIT_BYTES:
                         raise ValueError(f"{name} has {member.size} bytes")
                     wanted[name] = tar.extractfile(member).read()
-        synsets = loadmat(io.BytesIO(wanted["meta.mat"]), squeeze_me=True)["synsets"]
+        synsets = np.atleast_1d(loadmat(io.BytesIO(wanted["meta.mat"]), squeeze_me=True)["synsets"])
         # Synsets with children are groups of classes.
         of_number = {
             int(synset["ILSVRC2012_ID"]): str(synset["WNID"]) for synset in synsets if not int(synset["num_children"])

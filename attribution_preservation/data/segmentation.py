@@ -19,7 +19,7 @@ from attribution_preservation.errors import UserError
 SEGMENTATION_URL = "http://calvin-vision.net/bigstuff/proj-imagenet/data/gtsegs_ijcv.mat"
 MAXIMUM_PIXELS = 2**26  # of an image; the largest photograph of ImageNet has half as many
 # What HDF5 and its reader raise of bytes that are not what they claim to be, and of references that lead nowhere.
-_BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError)
+_BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, AttributeError)
 
 
 def read_segmentation(
@@ -102,7 +102,7 @@ def _array(file: h5py.File, reference: h5py.Reference) -> np.ndarray | None:
         if not 0 < dataset.size <= 3 * MAXIMUM_PIXELS:
             return None
         return dataset[()]
-    except (*_BROKEN, AttributeError):
+    except _BROKEN:
         return None
 
 

@@ -5,11 +5,14 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from attribution_preservation.data.inputs import Normalize, evaluation_images, frame_mask, scored_pairs
-from attribution_preservation.data.store import Store, pack
-from attribution_preservation.data.voc import VOC_CLASSES
+from attribution_preservation.data.imagenet import find_images, imagenet_classes
+from attribution_preservation.data.inputs import Normalize, evaluation_images, frame_image, frame_mask, scored_pairs
+from attribution_preservation.data.segmentation import read_segmentation
+from attribution_preservation.data.store import Store, pack, pack_beside
+from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.schema.data import Framing
+from tests.conftest import make_imagenet, segmented, write_splits, write_voc_image
 
 PERSON, DOG = VOC_CLASSES.index("person"), VOC_CLASSES.index("dog")
 
@@ -33,6 +36,65 @@ def test_masks_are_resized_to_the_nearest_pixel_centre():
     mask = np.array([[1, 1, 255, 2], [1, 1, 255, 2]], dtype=np.uint8)
     # Centres of two columns over four lie at 0.5 and 2.5 pixels from the left: columns 1 and 3.
     assert frame_mask(mask, Framing(size=2)).tolist() == [[1, 2], [1, 2]]
+
+
+# Height and width: lying and standing, halves of pixels on either side, as long as wide, ten times as long.
+SHAPES = [(20, 31), (31, 20), (333, 500), (500, 333), (257, 256), (256, 259), (64, 64), (40, 400), (375, 500)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("size", "resize"), [(224, 256), (224, 224), (31, 36), (24, 37)])
+def test_the_centre_of_a_resized_image_is_torchvisions(shape, size, resize):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    theirs = v2.Compose([v2.Resize(resize, antialias=True), v2.CenterCrop(size)])
+    expected = theirs(torch.from_numpy(image).permute(2, 0, 1))
+    found = frame_image(image, Framing(size=size, resize=resize))
+    assert found.dtype == torch.uint8
+    assert found.shape == (3, size, size)
+    assert (found.int() - expected.int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("size", "resize"), [(224, 256), (31, 36), (24, 37)])
+def test_a_mask_is_cut_where_its_image_is(shape, size, resize):
+    mask = np.random.default_rng(0).choice([0, 1, 255], shape).astype(np.uint8)
+    exact = v2.InterpolationMode.NEAREST_EXACT
+    theirs = v2.Compose([v2.Resize(resize, interpolation=exact), v2.CenterCrop(size)])
+    expected = theirs(torch.from_numpy(mask)[None])[0]
+    assert np.array_equal(frame_mask(mask, Framing(size=size, resize=resize)), expected.numpy())
+
+
+def test_an_object_that_the_frame_leaves_out_is_not_scored(tmp_path):
+    # Lying, three times as long as high: the square keeps the middle third alone.
+    mask = np.zeros((10, 30), dtype=np.uint8)
+    mask[2:8, 1:8], mask[2:8, 12:18] = DOG + 1, PERSON + 1
+    write_voc_image(tmp_path / "voc", "a", ["dog", "person"], mask)
+    write_splits(tmp_path / "voc", ["a"], ["a"])
+    (tmp_path / "store").mkdir()
+    pack(VOCDirectory(tmp_path / "voc", VOC_CLASSES), tmp_path / "store")
+    store = Store(tmp_path / "store")
+    assert scored_pairs(store, [0], Framing(size=10)).label.tolist() == [DOG, PERSON]
+    pairs = scored_pairs(store, [0], Framing(size=10, resize=10))
+    assert pairs.label.tolist() == [PERSON]
+    assert np.array_equal(pairs.masks[0], mask[:, 10:20])
+
+
+def test_an_object_whose_class_is_unknown_is_a_pair_without_one(tmp_path):
+    root = make_imagenet(tmp_path / "imagenet")
+    (tmp_path / "store").mkdir()
+    manifest = find_images(str(root), 3, None).manifest
+    masked = read_segmentation(root / "gtsegs_ijcv.mat")
+    pack_beside(manifest, masked, imagenet_classes().names, tmp_path / "store", {})
+    store = Store(tmp_path / "store")
+    pairs = scored_pairs(store, store.part("val"), Framing(size=5, resize=5))
+    assert (pairs.image.tolist(), pairs.label.tolist()) == ([3, 4], [-1, -1])
+    for row, mask in enumerate(segmented()[1]):
+        assert np.array_equal(pairs.masks[row], frame_mask(mask, Framing(size=5, resize=5)))
+
+
+def test_a_square_cannot_be_cut_from_a_smaller_image():
+    with pytest.raises(ValueError, match="a square of 224 pixels cannot be cut from an image resized to 200"):
+        Framing(size=224, resize=200)
 
 
 def test_every_class_in_a_mask_is_a_pair_and_void_is_none(store):

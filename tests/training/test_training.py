@@ -168,6 +168,19 @@ def test_without_augmentation_the_image_is_the_evaluation_image(store):
     assert {i.numpy().tobytes() for i in shown} == {i.numpy().tobytes() for i in expected}
 
 
+@pytest.mark.parametrize("kept", [2**30, 0])
+def test_without_random_crops_the_centre_is_shown_as_in_evaluation(store, monkeypatch, kept):
+    monkeypatch.setattr("attribution_preservation.training.batches._KEPT", kept)
+    framing = Framing(size=8, resize=11)
+    plain = schedule(augmentation=PLAIN, batch_size=10)
+    ((shown, _),) = Batches(store, framing, plain, 0).epoch("k")
+    expected = evaluation_images(store, store.part("train"), framing)
+    assert {i.numpy().tobytes() for i in shown} == {i.numpy().tobytes() for i in expected}
+    flipped = schedule(augmentation=Augmentation(crop_scale=None, flip=1.0), batch_size=10)
+    ((shown, _),) = Batches(store, framing, flipped, 0).epoch("k")
+    assert {i.numpy().tobytes() for i in shown} == {i.flip(2).numpy().tobytes() for i in expected}
+
+
 def test_the_learning_rate_falls_at_its_milestones():
     rates = [learning_rate(schedule(milestones=[2, 4]), epoch) for epoch in range(6)]
     assert rates == pytest.approx([0.05, 0.05, 0.005, 0.005, 0.0005, 0.0005])
