@@ -30,7 +30,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from tests.conftest import TINY, make_voc, write_parameters, write_splits
+from tests.conftest import TINY, WNIDS, make_imagenet, make_voc, pack_validation, write_parameters, write_splits
 
 Spoil = Callable[[Path], None]
 SECONDS, MEMORY = 120, 12 * 2**30
@@ -180,6 +180,7 @@ def cases() -> Iterator[Case]:
     yield from _indices()
     yield from _tables()
     yield from _sources()
+    yield from _imagenet()
     yield from _archives()
 
 
@@ -454,6 +455,44 @@ def _sources() -> Iterator[Case]:
         gone = lambda root, folder=folder: shutil.rmtree(root / "voc" / folder)  # noqa: E731
         yield source(f"no {folder}", gone)
     yield source("an image that is a link to itself", lambda root: _loop(root / jpeg))
+
+
+def _imagenet() -> Iterator[Case]:
+    def source(what: str, spoil: Spoil, archive: bool = False) -> Case:
+        def prepare(root: Path) -> None:
+            (root / "params.yaml").unlink()
+            given = {"data.source": "imagenet", "data.root": "given", "data.imagenet.classes": 3}
+            masks = {"data.imagenet.segmentation": "given/gtsegs_ijcv.mat", "data.imagenet.devkit_checksum": None}
+            write_parameters(root, TINY | given | masks)
+            make_imagenet(root / "given")
+            if archive:
+                pack_validation(root / "given")
+            spoil(root)
+
+        return Case(f"ImageNet with {what}", ("dataset",), prepare)
+
+    masks, image = "given/gtsegs_ijcv.mat", f"given/train/{WNIDS[0]}/{WNIDS[0]}_9.JPEG"
+    images, kit = "given/ILSVRC2012_img_val.tar", "given/ILSVRC2012_devkit_t12.tar.gz"
+    for path, told in ((masks, "the file with masks"), (images, "the validation archive"), (kit, "the kit")):
+        for what, change in DAMAGE.items():
+            yield source(f"{told}: {what}", changed(path, change), archive=path != masks)
+        gone = lambda root, path=path: (root / path).unlink()  # noqa: E731
+        yield source(f"{told}: missing", gone, archive=path != masks)
+        yield source(f"{told}: a folder", lambda root, path=path: _folder(root / path), archive=path != masks)
+    for folder in ("train", "val", f"train/{WNIDS[1]}", f"val/{WNIDS[1]}"):
+        yield source(f"no {folder}", lambda root, folder=folder: shutil.rmtree(root / "given" / folder))
+    names = {"line breaks": "a\nb", "control letters": "a\x1b[2J", "quotes": 'a"b', "bytes that are no text": "\udcff"}
+    for what, name in names.items():
+        yield source(f"a name with {what}", written(image.replace(f"{WNIDS[0]}_9", name), b"x"))
+        yield source(f"a class with {what}", written(image.replace(f"/{WNIDS[0]}/", f"/{name}/"), b"x"))
+    yield source("an image that is a link to itself", lambda root: _loop(root / image))
+    yield source("an image that is a folder", lambda root: _folder(root / image))
+    yield source("a class that is a link to itself", lambda root: _loop_of(root / f"given/train/{WNIDS[1]}"))
+
+
+def _loop_of(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.symlink_to(folder.name)
 
 
 def _archives() -> Iterator[Case]:
