@@ -83,22 +83,19 @@ def find_images(
         UserError: a folder, archive or class is missing, empty or unknown, or a name or checksum is not as it must be.
     """
     folder = Path(root).expanduser()
-    places = {"train": _below(folder / "train", classes, on_folder)}
     devkit, archive = folder / DEVKIT, folder / VAL_ARCHIVE
     if devkit.is_file() and devkit_checksum is not None:
         verify(devkit, devkit_checksum)
+    places, packed = {"train": _below(folder / "train", classes, on_folder)}, None
     if (folder / "val").is_dir():
         places["val"] = _below(folder / "val", classes, on_folder)
     elif archive.is_file():
-        if not devkit.is_file():
-            raise UserError(f"{devkit} is missing, which tells the classes of {archive.name}; put it there")
-        places["val"] = _inside(archive, devkit)
+        places["val"], packed = _inside(archive, devkit), archive.name
     else:
         raise UserError(f"{folder} holds neither val/ nor {VAL_ARCHIVE}; check data.root")
     for part, other in (("train", "val"), ("val", "train")):
         if lacking := sorted(places[other].keys() - places[part].keys()):
             raise UserError(f"{folder}: {part} lacks {_first(lacking)}, of which {other} has images; unpack it as well")
-    packed = None if (folder / "val").is_dir() else VAL_ARCHIVE
     manifest = Manifest.of(root, packed, imagenet_classes().wnids, places)
     return Found(manifest, f"md5:{digest(devkit, 'md5')}" if devkit.is_file() else None)
 
@@ -133,12 +130,15 @@ def _images(folder: Path) -> list[Place]:
         ]
     if not found:
         raise UserError(f"{folder} holds no image; a class needs at least one")
-    for place in found:
-        if not plain(place.name):
-            raise UserError(f"{folder}: {place.name!r} is no plain image name")
-        if not place.size:
-            raise UserError(f"{folder / place.name} is empty; restore the file")
-    return found
+    return [_checked(folder, place) for place in found]
+
+
+def _checked(where: Path, place: Place) -> Place:
+    if not plain(place.name):
+        raise UserError(f"{where}: {place.name!r} is no plain image name")
+    if not place.size:
+        raise UserError(f"{where / place.name} is empty; restore the file")
+    return place
 
 
 def _inside(archive: Path, devkit: Path) -> dict[str, list[Place]]:
@@ -158,12 +158,14 @@ def _inside(archive: Path, devkit: Path) -> dict[str, list[Place]]:
     # Line n of the list is of the image with the n-th number, and so with the n-th name.
     named = sorted((PurePosixPath(member.name).name, member) for member in members)
     for wnid, (name, member) in zip(wnids, named, strict=True):
-        places.setdefault(wnid, []).append(Place(name, member.size, member.offset_data))
+        places.setdefault(wnid, []).append(_checked(archive, Place(name, member.size, member.offset_data)))
     return places
 
 
 def _ground_truth(devkit: Path) -> list[str]:
     """Wnid of every validation image, by number."""
+    if not devkit.is_file():
+        raise UserError(f"{devkit} is missing, which tells the classes of {VAL_ARCHIVE}; put it there")
     wanted = {"ILSVRC2012_validation_ground_truth.txt": b"", "meta.mat": b""}
     try:
         with tarfile.open(devkit) as tar:

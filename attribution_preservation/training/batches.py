@@ -90,6 +90,8 @@ class Batches:
             generator=generator,  # else the loader would draw from the global one
         )
         for crops, numbers in loader:
+            if isinstance(crops, UserError):
+                raise crops
             labels = self._labels[numbers]
             if device.type == "cuda":
                 labels = labels.pin_memory()
@@ -132,13 +134,20 @@ class _Originals(Dataset):
     def __len__(self) -> int:
         return len(self._positions)
 
-    def __getitem__(self, row: int) -> tuple[Crop, int]:
+    def __getitem__(self, row: int) -> tuple[Crop | UserError, int]:
         position = self._positions[row]
-        image = self._store.image(position)
+        try:
+            image = self._store.image(position)
+        except UserError as error:
+            # Handed on as a value: what a worker raises, torch raises again with the worker's traceback in its words.
+            return error, row
         if self._cut is not None:
             image = frame_image(image, self._cut).permute(1, 2, 0).numpy()
         return self._augmenter(image, derived_seed(*self._key, position)), row
 
 
-def _collate(samples: list[tuple[Crop, int]]) -> tuple[Crops, torch.Tensor]:
-    return Crops.of([crop for crop, _ in samples]), torch.tensor([row for _, row in samples])
+def _collate(samples: list[tuple[Crop | UserError, int]]) -> tuple[Crops | UserError, torch.Tensor]:
+    rows = torch.tensor([row for _, row in samples])
+    if errors := [crop for crop, _ in samples if isinstance(crop, UserError)]:
+        return errors[0], rows
+    return Crops.of([crop for crop, _ in samples]), rows

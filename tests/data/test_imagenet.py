@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import tarfile
 
 import numpy as np
 import pytest
@@ -256,6 +257,16 @@ def test_a_development_kit_that_is_another_is_named(root, synsets, ground_truth,
     pack_validation(root)
     write_devkit(root / DEVKIT, [*synsets, (9, WNIDS[2], 0)], ground_truth)
     with pytest.raises(UserError, match=rf"{DEVKIT} is not readable as ImageNet's development kit \(.*{told}"):
+        find_images(str(root), 3, None)
+
+
+@pytest.mark.parametrize(("name", "told"), [("a,b.JPEG", "'a,b.JPEG' is no plain"), ("a.JPEG", "a.JPEG is empty")])
+def test_a_member_that_no_manifest_holds_is_named(root, name, told):
+    pack_validation(root)
+    with tarfile.open(root / ARCHIVE, "w") as tar:
+        for member in (name, "b.JPEG", "c.JPEG"):
+            tar.addfile(tarfile.TarInfo(member))
+    with pytest.raises(UserError, match=rf"{ARCHIVE}.*{told}"):
         find_images(str(root), 3, None)
 
 

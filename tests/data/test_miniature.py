@@ -27,7 +27,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
     assert len(changed) == len(hashes(first, "")) == 10 * (4 + 3) + 1
 
 
-def test_a_larger_set_begins_with_the_smaller_ones_masks(tmp_path):
+def test_the_number_of_images_with_masks_changes_no_other_image(tmp_path):
     few, many = made(tmp_path / "a"), made(tmp_path / "b", segmented_images=20)
     assert hashes(few, "train", "val") == hashes(many, "train", "val")
 

@@ -181,6 +181,17 @@ def test_without_random_crops_the_centre_is_shown_as_in_evaluation(store, monkey
     assert {i.numpy().tobytes() for i in shown} == {i.flip(2).numpy().tobytes() for i in expected}
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_cannot_be_read_is_one_line_from_every_process(store, monkeypatch, workers):
+    def broken(position):
+        raise UserError("a.JPEG is broken; restore the file")
+
+    monkeypatch.setattr(store, "image", broken)
+    with pytest.raises(UserError) as caught:
+        list(Batches(store, Framing(size=8), schedule(), workers).epoch("k"))
+    assert str(caught.value) == "a.JPEG is broken; restore the file"
+
+
 def test_the_learning_rate_falls_at_its_milestones():
     rates = [learning_rate(schedule(milestones=[2, 4]), epoch) for epoch in range(6)]
     assert rates == pytest.approx([0.05, 0.05, 0.005, 0.005, 0.0005, 0.0005])
