@@ -25,6 +25,12 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
     assert hashes(first, "") == hashes(again, "")
     changed = [name for name, found in hashes(other, "").items() if hashes(first, "")[name] != found]
     assert len(changed) == len(hashes(first, "")) == 10 * (4 + 3) + 1
+    assert sizes_of_segmented(first) != sizes_of_segmented(other)
+
+
+def sizes_of_segmented(root):
+    with h5py.File(root / "gtsegs_ijcv.mat") as file:
+        return [file[reference].shape for reference in file["/value/img"][:, 0]]
 
 
 def test_the_number_of_images_with_masks_changes_no_other_image(tmp_path):
