@@ -14,6 +14,9 @@ from attribution_preservation.training.augmentation import Augmenter, Crop, Crop
 from attribution_preservation.training.randomness import derived_seed
 
 _KEPT = 4 * 2**30  # bytes of resized images that a run keeps, so that no epoch resizes them again
+# Pixels of a crop's side, beyond which it is resized where it is read: its whole batch is padded to the largest crop,
+# and ImageNet has photographs of several thousand.
+_LONGEST = 1024
 
 
 class Batches:
@@ -129,6 +132,7 @@ class _Originals(Dataset):
     ) -> None:
         self._store, self._positions, self._key = store, positions, key
         self._cut = framing if framing.resize and not augmentation.crop_scale else None
+        self._squeezed = Framing(size=framing.size)
         self._augmenter = Augmenter(augmentation)
 
     def __len__(self) -> int:
@@ -143,7 +147,11 @@ class _Originals(Dataset):
             return error, row
         if self._cut is not None:
             image = frame_image(image, self._cut).permute(1, 2, 0).numpy()
-        return self._augmenter(image, derived_seed(*self._key, position)), row
+        crop = self._augmenter(image, derived_seed(*self._key, position))
+        if max(crop.image.shape[:2]) > _LONGEST:
+            small = frame_image(crop.image, self._squeezed).permute(1, 2, 0).numpy()
+            crop = Crop(small, crop.flipped)
+        return crop, row
 
 
 def _collate(samples: list[tuple[Crop | UserError, int]]) -> tuple[Crops | UserError, torch.Tensor]:

@@ -8,7 +8,8 @@ from torchvision.transforms import v2
 
 from attribution_preservation.data.inputs import frame_image
 from attribution_preservation.pipeline.schema.data import Framing
-from attribution_preservation.pipeline.schema.optimization import Augmentation
+from attribution_preservation.pipeline.schema.optimization import Augmentation, Optimization
+from attribution_preservation.training import batches
 from attribution_preservation.training.augmentation import Augmenter, Crop, Crops, resize_weights
 
 SIZES = [(40, 61), (17, 9), (8, 100), (33, 33), (24, 24)]
@@ -73,3 +74,38 @@ def test_drawing_leaves_the_global_generator_alone():
     torch.manual_seed(5)
     Augmenter(Augmentation(crop_scale=[0.3, 1.0], flip=0.5))(photographs()[0], 7)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_large_photograph_does_not_pad_its_batch_and_looks_the_same(monkeypatch):
+    class Album:
+        def __init__(self):
+            self.images = photographs([(40, 61), (1300, 1100), (33, 33), (24, 30)])
+
+        def part(self, name):
+            return range(len(self.images))
+
+        def labels(self, positions):
+            return np.arange(len(positions))
+
+        def image(self, position):
+            return self.images[position]
+
+    padded = []
+
+    def seen(crops):
+        padded.append(max(crop.image.shape[0] for crop in crops))
+        return Crops.of(crops)
+
+    asked = Optimization(
+        epochs=1, images_per_epoch=None, batch_size=4, learning_rate=0.1, milestones=[], gamma=0.1, momentum=0.0,
+        weight_decay=0.0, augmentation=Augmentation(crop_scale=[0.9, 1.0], flip=0.5),
+    )  # fmt: skip
+    monkeypatch.setattr(batches, "Crops", type("Spy", (), {"of": staticmethod(seen)}))
+    shown = []
+    for longest in (batches._LONGEST, 10_000):
+        monkeypatch.setattr(batches, "_LONGEST", longest)
+        ((images, labels),) = batches.Batches(Album(), Framing(size=24), asked, 0).epoch(0, "test")
+        shown.append(images.int())
+    assert labels.tolist() != [0, 1, 2, 3]
+    assert padded[0] <= 61 < 1000 < padded[1]
+    assert (shown[0] - shown[1]).abs().max() <= 1
