@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.jobs import each, number
+from attribution_preservation.pipeline.run.jobs import each, position
 from tests.conftest import PROJECT
 
 # Two pieces that never end by themselves and hold a pipe open; the first tells when both are there.
@@ -34,7 +34,7 @@ except KeyboardInterrupt:
 
 def worker() -> tuple[int, int]:
     """Which process does it, once another one has begun."""
-    return os.getpid(), number()
+    return os.getpid(), position()
 
 
 def meeting(barrier) -> tuple[int, int]:

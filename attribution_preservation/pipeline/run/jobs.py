@@ -20,14 +20,14 @@ from tqdm import tqdm
 from attribution_preservation.errors import UserError
 
 Result = TypeVar("Result")
-# Of a process that works for a stage: the pieces, which it has from its parent's memory, and its number among others.
+# Of a process that works for a stage: the pieces, which it has from its parent's memory, and its place among others.
 _pieces: Sequence[Callable[[], Any]] = ()
-_number = 0
+_position = 0
 
 
-def number() -> int:
-    """Of the processes that work at once this one's number, from 0; 0 where one works alone."""
-    return _number
+def position() -> int:
+    """Of the processes that work at once this one's place, from 0; 0 where one works alone."""
+    return _position
 
 
 def each(
@@ -66,7 +66,8 @@ def each(
             if isinstance(error, BrokenProcessPool):
                 raise UserError(
                     "a process of this stage was ended from outside, as the system does where memory runs out; run "
-                    "the same command again, or lower runtime.jobs first: finished work is kept"
+                    "the same command again, with LOKY_MAX_CPU_COUNT=1 before it for one process at a time: finished "
+                    "work is kept"
                 ) from None
             raise
         return [future.result() for future in futures]
@@ -78,9 +79,9 @@ def _told(result: Result, done: Callable[[Result], None]) -> Result:
 
 
 def _begin(pieces: Sequence[Callable[[], Any]], counter: Any, lock: Any) -> None:
-    global _pieces, _number
+    global _pieces, _position
     with counter.get_lock():
-        _number = counter.value
+        _position = counter.value
         counter.value += 1
     _pieces = pieces
     tqdm.set_lock(lock)  # of all progress bars on one terminal

@@ -5,7 +5,7 @@ import time
 
 from tqdm import tqdm
 
-from attribution_preservation.pipeline.run.jobs import number
+from attribution_preservation.pipeline.run.jobs import position
 from attribution_preservation.pipeline.run.lead import leads
 
 
@@ -25,7 +25,7 @@ class Progress:
             disable=not terminal,
             dynamic_ncols=True,
             leave=False,
-            position=number(),
+            position=position(),
         )
         self._plain = leads() and not terminal
         self._label, self._unit, self._total, self._every = label, unit, total, every
