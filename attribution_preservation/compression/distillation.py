@@ -1,4 +1,4 @@
-"""Knowledge distillation of multi-label predictions."""
+"""Knowledge distillation: a student's predictions beside its teacher's, both softened by a temperature."""
 
 import torch
 import torch.nn.functional as F
@@ -26,3 +26,22 @@ def binary_distillation(student: torch.Tensor, teacher: torch.Tensor, temperatur
     probability = target.sigmoid()
     cross = F.binary_cross_entropy_with_logits(student / temperature, probability)
     return cross - F.binary_cross_entropy_with_logits(target, probability)
+
+
+def exclusive_distillation(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Kullback-Leibler divergence of the distributions over classes at temperature T, mean over images.
+
+    KL(p || q) with p = softmax(y_t / T), q = softmax(y_s / T).
+
+    Args:
+        student, teacher: logits [B, C]; the teacher's are constants.
+        temperature: T.
+
+    Returns:
+        A scalar, not negative, without the factor T^2.
+
+    Source: Hinton et al. 2015.
+    """
+    student, teacher = at_least_float32(student), at_least_float32(teacher)
+    ours, theirs = ((logits / temperature).log_softmax(1) for logits in (student, teacher.detach()))
+    return F.kl_div(ours, theirs, reduction="batchmean", log_target=True)

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from attribution_preservation.compression.distillation import binary_distillation
+from attribution_preservation.compression.distillation import binary_distillation, exclusive_distillation
 from attribution_preservation.matching.matcher import Matcher
 from attribution_preservation.matching.view import FrozenTeacher
 from attribution_preservation.models.network import Network
@@ -59,7 +59,8 @@ class CompressionObjective(nn.Module):
         if self._distillation:
             teacher_logits = self.teacher(images).logits if teacher_logits is None else teacher_logits
             temperature, weight = self._distillation.temperature, self._distillation.weight
-            parts["distillation"] = binary_distillation(logits, teacher_logits, temperature)
+            divergence = exclusive_distillation if labels.dim() == 1 else binary_distillation
+            parts["distillation"] = divergence(logits, teacher_logits, temperature)
             loss = weight * temperature**2 * parts["distillation"] + (1 - weight) * loss
         if matcher:
             loss = loss + self._strength * parts["matching"]

@@ -15,7 +15,7 @@ def loss_gradient(view: View, labels: torch.Tensor) -> torch.Tensor:
 
     Args:
         view: a pass that records from the input on.
-        labels: 0 or 1, [B, C].
+        labels: as `task_loss` takes them.
 
     Returns:
         [B, 3, S, S]

@@ -28,7 +28,7 @@ class _Target:
 
     Attributes:
         classes: the TEACHER's top class of each image, for both networks, int64 [B].
-        labels: of the task, [B, C].
+        labels: of the task, [B, C] or [B].
         draw: the teacher's channels by their number, as the method draws them; None for the student.
     """
 

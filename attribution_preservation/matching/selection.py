@@ -8,9 +8,10 @@ def right_images(teacher_logits: torch.Tensor, labels: torch.Tensor) -> torch.Te
 
     Args:
         teacher_logits: [B, C].
-        labels: 0 or 1, [B, C].
+        labels: 0 or 1, [B, C]; or class indices, int64 [B].
     """
-    return labels.gather(1, teacher_logits.argmax(1, keepdim=True))[:, 0] > 0
+    top = teacher_logits.argmax(1)
+    return labels == top if labels.dim() == 1 else labels.gather(1, top[:, None])[:, 0] > 0
 
 
 def mean_over(distances: torch.Tensor, chosen: torch.Tensor | None) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The task by itself: multi-label classification."""
+"""The task by itself."""
 
 import torch
 from torch import nn

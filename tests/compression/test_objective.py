@@ -1,11 +1,13 @@
 """The loss of a compressed network as a whole, against plain algebra in float64."""
 
 import pytest
+import scipy.special
+import scipy.stats
 import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
-from attribution_preservation.compression.distillation import binary_distillation
+from attribution_preservation.compression.distillation import binary_distillation, exclusive_distillation
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.errors import UserError
 from attribution_preservation.matching.distance import map_distance
@@ -333,3 +335,36 @@ def test_losses_of_low_precision_logits_are_computed_in_float32():
     ):
         assert found.dtype == torch.float32
         assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_one_class_per_image_is_learnt_by_cross_entropy():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(5, 4, generator=generator, dtype=torch.float64)
+    labels = torch.tensor([0, 3, 1, 1, 2])
+    shares = [torch.exp(row) / torch.exp(row).sum() for row in logits]
+    by_hand = -sum(torch.log(share[label]) for share, label in zip(shares, labels, strict=True))
+    torch.testing.assert_close(task_loss(logits, labels), by_hand / 5)
+
+
+def test_distillation_of_classes_that_exclude_each_other_is_the_divergence_of_softened_distributions():
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, 5, 4, generator=generator, dtype=torch.float64)
+    p, q = (scipy.special.softmax(logits.numpy() / 3.0, axis=1) for logits in (teacher, student))
+    expected = scipy.stats.entropy(p, q, axis=1).mean()
+    assert float(exclusive_distillation(student, teacher, 3.0)) == pytest.approx(expected, rel=1e-12)
+    assert float(exclusive_distillation(teacher, teacher, 3.0)) == 0
+    student.requires_grad_()
+    teacher.requires_grad_()
+    exclusive_distillation(student, teacher, 3.0).backward()
+    assert teacher.grad is None
+
+
+def test_the_whole_loss_where_an_image_has_one_class():
+    images = batch()[0]
+    labels = torch.tensor([0, 2, 1, 1])
+    matched = objective("swa", distillation=Logits(temperature=4.0, weight=0.9), images="right").eval()
+    parts = matched(images, labels)
+    student, teacher = matched.student(images), matched.teacher.network(images)
+    torch.testing.assert_close(parts["task"], F.cross_entropy(student, labels))
+    whole = 0.9 * 16 * exclusive_distillation(student, teacher, 4.0) + 0.1 * parts["task"] + 50 * parts["matching"]
+    torch.testing.assert_close(parts["loss"], whole)

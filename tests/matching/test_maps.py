@@ -248,6 +248,7 @@ def test_right_images_are_those_whose_explained_class_is_a_label():
     logits = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, -1.0]])
     labels = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
     assert right_images(logits, labels).tolist() == [True, False, False]
+    assert right_images(logits, torch.tensor([0, 0, 0])).tolist() == [True, False, True]
 
 
 def test_the_mean_is_over_the_chosen_images_alone():
