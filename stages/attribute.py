@@ -42,12 +42,14 @@ class _Workload:
 
     Attributes:
         pairs: the scored pairs.
+        explained: rows of the images that they are of, ascending, int64 [M].
         images: of all evaluation images, uint8 [N, 3, S, S].
         training_images: the first ones of training, normalised, as many as some method needs.
     """
 
     settings: Attribute
     pairs: Pairs
+    explained: np.ndarray
     images: torch.Tensor
     training_images: torch.Tensor
     normalize: Normalize
@@ -57,24 +59,43 @@ class _Workload:
         """Positions of the pairs that a method explains: all, or some, evenly spaced."""
         return spread(len(self.pairs), self.settings.methods[name].pairs)
 
+    def shown(self, rows: torch.Tensor) -> torch.Tensor:
+        """Some of the images as networks see them, [B, 3, S, S]."""
+        return self.normalize(self.images[rows].to(self.device))
+
+    def seen(self, network: Network, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits of some images [n, C], and of those that are explained the last activation, [m, K, h, w]."""
+        logits, activation = [], []
+        kept = torch.isin(rows, torch.from_numpy(self.explained))
+        with torch.no_grad():
+            for part, keep in zip(
+                rows.split(self.settings.batch_size), kept.split(self.settings.batch_size), strict=True
+            ):
+                found = network.last_activation(self.shown(part))
+                logits.append(network.logits_from_activation(found).cpu())
+                activation.append(found[keep.to(found.device)])
+        return torch.cat(logits), torch.cat(activation)
+
 
 def main(stage: Stage) -> str:
     """Extract maps of one batch of networks and group of seeds."""
     settings, shown = stage.section("attribute", Attribute), stage.section("input", Input)
-    device = set_up(stage.section("runtime", Runtime))
+    runtime = stage.section("runtime", Runtime)
+    device = set_up(runtime)
     store = Store(stage.dep(Path("data/dataset")))
     positions = store.part("val")
     pairs = scored_pairs(store, positions, shown)
-    images = evaluation_images(store, positions, shown)
-    normalize = Normalize(shown.mean, shown.std)
+    images = evaluation_images(store, positions, shown, runtime.workers)
+    normalize, explained = Normalize(shown.mean, shown.std), np.unique(pairs.image)
     needed = max((getattr(method, "references", 0) for method in settings.methods.values()), default=0)
     training_images = normalize(evaluation_images(store, store.part("train")[:needed], shown).to(device.torch))
-    workload = _Workload(settings, pairs, images, training_images, normalize, device.torch)
+    workload = _Workload(settings, pairs, explained, images, training_images, normalize, device.torch)
     models = stage.dep(Path("models", stage.axes["group"], stage.axes["batch"]))
     networks = networks_below(models, REMEDY)
     if not networks:
         raise UserError(f"{models} holds no network; run the stages that train them first")
     compared = _compared(networks, settings.compared)
+    of_teachers = _of_teachers(stage, workload) if pairs.label is None else {}
     progress = Progress(len(networks), f"maps of {stage.axes['batch']}", unit="network")
     with atomic_directory(stage.out) as folder:
 
@@ -83,7 +104,7 @@ def main(stage: Stage) -> str:
             sizes = _sizes(network, path, identity.compression == "prune_weights")
             network.to(device.torch, memory_format=torch.channels_last)
             methods = [name for name in settings.methods if identity in compared or name in settings.every]
-            tensors = _extract(network, methods, workload)
+            tensors = _extract(network, methods, workload, of_teachers.get(identity.full_network))
             description = {"identity": identity.as_dict(), "sizes": sizes, "methods": methods}
             write_tensors(folder / path.relative_to(models), tensors, description)
 
@@ -105,35 +126,44 @@ def _compared(identities: Iterable[Identity], settings: Compared) -> set[Identit
     return set(last.values())
 
 
-def _extract(network: Network, methods: Iterable[str], workload: _Workload) -> dict[str, torch.Tensor]:
+def _of_teachers(stage: Stage, workload: _Workload) -> dict[tuple[str, int], np.ndarray]:
+    """Logits [N, C] of every teacher, by name and seed; 0 where an image is not explained."""
+    rows, found = torch.from_numpy(workload.explained), {}
+    teachers = stage.dep(Path("models", stage.axes["group"], stage.parameters("folders.teacher")))
+    for identity, path in networks_below(teachers, REMEDY).items():
+        network = load_network(path)[0].to(workload.device, memory_format=torch.channels_last)
+        logits = np.zeros((len(workload.images), network.classes), dtype=np.float32)
+        logits[workload.explained] = workload.seen(network, rows)[0].numpy()
+        found[identity.full_network] = logits
+    return found
+
+
+def _extract(
+    network: Network, methods: Iterable[str], workload: _Workload, of_teacher: np.ndarray | None
+) -> dict[str, torch.Tensor]:
     """Logits of all images, and by method name the maps [n, h, w]; `.pairs` and `.absorbed` where they say anything."""
     size, device = workload.settings.batch_size, workload.device
-
-    def shown(images: torch.Tensor) -> torch.Tensor:
-        return workload.normalize(images.to(device))
-
-    with torch.no_grad():
-        activation = torch.cat([network.last_activation(shown(part)) for part in workload.images.split(size)])
-        tensors = {"logits": torch.cat([network.logits_from_activation(part) for part in activation.split(size)]).cpu()}
+    logits, activation = workload.seen(network, torch.arange(len(workload.images)))
+    tensors = {"logits": logits}
+    asked = np.stack([workload.pairs.image, workload.pairs.classes(of_teacher, logits.numpy())])
     for name in methods:
         ask = Attribution(workload.settings.methods[name], network, workload.training_images)
         chosen = workload.chosen(name)
+        # A network's own top class is mostly its teacher's too, and explained once.
+        once, place = np.unique(asked[:, chosen], axis=1, return_inverse=True)
         maps, absorbed = [], []
-        for part in np.array_split(chosen, -(-len(chosen) // size)):
-            image, label = (torch.from_numpy(of[part]) for of in (workload.pairs.image, workload.pairs.label))
+        for part in np.array_split(once, -(-once.shape[1] // size), axis=1):
+            image, label = torch.from_numpy(part)
             rows, image_of_pair = torch.unique(image, return_inverse=True)  # each image once, for all of its classes
+            among = torch.from_numpy(np.searchsorted(workload.explained, rows.numpy()))
             found, share = ask.explain(
-                network,
-                shown(workload.images[rows]),
-                label.to(device),
-                image_of_pair.to(device),
-                activation[rows.to(device)],
+                network, workload.shown(rows), label.to(device), image_of_pair.to(device), activation[among.to(device)]
             )
             maps.append(found.cpu())
             absorbed += [share.cpu()] if share is not None else []
-        tensors[name] = torch.cat(maps)
+        tensors[name] = torch.cat(maps)[place]
         if absorbed:
-            tensors[f"{name}.absorbed"] = torch.cat(absorbed)
+            tensors[f"{name}.absorbed"] = torch.cat(absorbed)[place]
         if len(chosen) < len(workload.pairs):
             tensors[f"{name}.pairs"] = torch.from_numpy(chosen)
     return tensors

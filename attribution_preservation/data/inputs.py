@@ -1,6 +1,7 @@
 """What a network is shown: framed images for evaluation, the (image, class) pairs that are scored, normalisation."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,27 +18,60 @@ from attribution_preservation.pipeline.schema.data import Framing
 class Pairs:
     """The scored units: one (image, class) pair for every class present in an image's mask.
 
+    Where classes exclude each other a network's top class is explained, whichever it is (supplement B), and every
+    masked image stands there twice: first to be asked about its teacher's top class, in the second half about its own.
+
     Attributes:
         image: for each pair the row of its image among the evaluation images, int64 [P].
-        label: its class, int64 [P]; -1 where that is unknown, whose object has the value 1 in the mask.
+        label: its class, int64 [P]; None where networks decide.
         masks: masks of those images at the network's input size, uint8 [N, S, S]; see `mask_row`.
         mask_row: for each pair the row of its mask, int64 [P].
     """
 
     image: np.ndarray
-    label: np.ndarray
+    label: np.ndarray | None
     masks: np.ndarray
     mask_row: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.label)
+        return len(self.image)
+
+    def classes(self, teacher: np.ndarray | None, own: np.ndarray) -> np.ndarray:
+        """The class that a network is asked about, int64 [P].
+
+        Args:
+            teacher, own: logits of the evaluation images by its teacher and by itself, [N, C].
+
+        Raises:
+            ValueError: the teacher's are needed and missing.
+        """
+        if self.label is not None:
+            return self.label
+        if teacher is None:
+            raise ValueError("the teacher's logits decide what is explained")
+        half = self.image[: len(self) // 2]
+        return np.concatenate([logits[half].argmax(axis=1) for logits in (teacher, own)])
 
 
-def evaluation_images(store: Images, positions: Sequence[int], framing: Framing) -> torch.Tensor:
-    """Images as they are framed, without any random change, uint8 [N, 3, S, S]."""
+def evaluation_images(store: Images, positions: Sequence[int], framing: Framing, workers: int = 0) -> torch.Tensor:
+    """Images as they are framed, without any random change, uint8 [N, 3, S, S].
+
+    Args:
+        store, positions, framing: which images, and how.
+        workers: threads that decode them; 0 for none beside this one. Changes no byte.
+    """
     images = torch.empty(len(positions), 3, framing.size, framing.size, dtype=torch.uint8)
-    for row, position in enumerate(positions):
-        images[row] = frame_image(store.image(position), framing)
+
+    def put(row: int) -> None:
+        images[row] = frame_image(store.image(positions[row]), framing)
+
+    if not workers:
+        for row in range(len(positions)):
+            put(row)
+        return images
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in pool.map(put, range(len(positions))):
+            pass
     return images
 
 
@@ -88,8 +122,8 @@ def _resized(images: torch.Tensor, sides: tuple[int, int]) -> torch.Tensor:
 def scored_pairs(store: Store, positions: Sequence[int], framing: Framing) -> Pairs:
     """Every (image, class) pair whose class is in the image's mask as the network sees it.
 
-    What the frame leaves out is not scored. Where classes exclude each other, a mask tells object from background
-    alone, and the pair's label is the image's, -1 where that is unknown.
+    What the frame leaves out is not scored. Where classes exclude each other a mask tells object from background alone,
+    and every image that shows an object stands there twice (see `Pairs`).
 
     Raises:
         UserError: no image has a mask.
@@ -102,13 +136,15 @@ def scored_pairs(store: Store, positions: Sequence[int], framing: Framing) -> Pa
         mask = frame_mask(original, framing)
         present = np.setdiff1d(mask, [0, VOID])
         image += [row] * len(present)
-        of_image = int(store.labels([position])[0]) if store.exclusive else None
-        label += [int(value) - 1 if of_image is None else of_image for value in present]
+        label += [int(value) - 1 for value in present]
         mask_row += [len(masks)] * len(present)
         masks.append(mask)
     if not label:
         raise UserError("no evaluation image has a mask with a class in it; localisation cannot be scored")
-    return Pairs(np.array(image, dtype=np.int64), np.array(label, dtype=np.int64), np.stack(masks), np.array(mask_row))
+    rows, labels, of_masks = (np.array(found, dtype=np.int64) for found in (image, label, mask_row))
+    if store.exclusive:
+        return Pairs(np.tile(rows, 2), None, np.stack(masks), np.tile(of_masks, 2))
+    return Pairs(rows, labels, np.stack(masks), of_masks)
 
 
 class Normalize:

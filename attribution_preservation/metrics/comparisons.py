@@ -41,11 +41,16 @@ class Truth:
 
     Attributes:
         image: image row of each pair, [P].
-        labels: multi-label vectors of all evaluation images, [N, C].
+        labels: of all evaluation images: multi-label vectors [N, C], or class indices [N], -1 where unknown.
     """
 
     image: np.ndarray
     labels: np.ndarray
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether an image has one class; mAP and F1 are not defined then."""
+        return self.labels.ndim == 1
 
 
 class Comparisons:
@@ -131,12 +136,11 @@ class Comparisons:
         """
         labels, weights = self._truth.labels, self._weights
         images = np.arange(len(labels))
-        of_images = {
-            "mean_ap": resampled_mean_ap(network.logits, labels, weights),
-            "f1": resampled_f1(network.logits, labels, weights),
-        }
-        found = {("", "", metric): _Figure(values, len(images)) for metric, values in of_images.items()}
-        by_image = {"sample_ap": image_ap(network.logits, labels)} | network.images
+        found, by_image = {}, dict(network.images)
+        if not self._truth.exclusive:
+            for metric, resampled in (("mean_ap", resampled_mean_ap), ("f1", resampled_f1)):
+                found["", "", metric] = _Figure(resampled(network.logits, labels, weights), len(images))
+            by_image = {"sample_ap": image_ap(network.logits, labels)} | by_image
         for metric, values in _by_metric(by_image, images, weights).items():
             found["", "", metric] = _Figure(values, int(np.count_nonzero(~np.isnan(by_image[metric]))))
         for attribution, scores in network.scores.items():

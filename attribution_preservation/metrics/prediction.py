@@ -1,7 +1,7 @@
 """How good are the predictions? Multi-label scores, in percent, as scikit-learn defines them."""
 
 import numpy as np
-from scipy.special import expit, log_expit
+from scipy.special import expit, log_expit, log_softmax
 from sklearn.metrics import average_precision_score, f1_score
 
 
@@ -53,6 +53,47 @@ def divergence(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
     yes = p * (log_expit(teacher) - log_expit(student))
     no = (1 - p) * (log_expit(-teacher) - log_expit(-student))
     return yes + no
+
+
+def of_labels(logits: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether logits [N, C] can be those of images with these labels, vectors [N, C] or class indices [N]."""
+    return logits.ndim == 2 and logits.shape[: labels.ndim] == labels.shape
+
+
+def top1(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether the top class of each image is its label, in percent: 100 or 0, [N]; NaN where the label is unknown.
+
+    Args:
+        logits: [N, C].
+        labels: class indices, -1 where unknown, [N].
+    """
+    return np.where(labels < 0, np.nan, 100.0 * (logits.argmax(axis=1) == labels))
+
+
+def same_top(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    """Whether two networks have the same top class, in percent: 100 or 0, [N].
+
+    Args:
+        student, teacher: logits [N, C].
+    """
+    return 100.0 * (student.argmax(axis=1) == teacher.argmax(axis=1))
+
+
+def exclusive_divergence(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    """Kullback-Leibler divergence KL(teacher || student) of the distribution over classes that exclude each other.
+
+    Args:
+        student, teacher: logits [N, C].
+
+    Returns:
+        Nats, [N].
+    """
+    found = np.empty(len(teacher))
+    for start in range(0, len(teacher), 1024):  # in float64, piece by piece: there may be 10^8 logits
+        part = slice(start, start + 1024)
+        ours, theirs = (log_softmax(of[part].astype(np.float64), axis=1) for of in (student, teacher))
+        found[part] = (np.exp(theirs) * (theirs - ours)).sum(axis=1)
+    return found
 
 
 def image_ap(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

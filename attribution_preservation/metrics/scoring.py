@@ -1,8 +1,8 @@
 """All scores of one compression's networks beside their teacher, on the three populations, as tidy rows.
 
-Populations (what is averaged over): `own`, pairs that the network itself predicts (logit > 0), as the paper counts;
-`common`, pairs that the teacher and the compared methods of one student, iteration and seed all predict, so that
-everyone is judged on the same pairs; `all`.
+Populations (what is averaged over): `own`, pairs that the network itself predicts, as the paper counts; `common`, pairs
+that the teacher and the compared methods of one student, iteration and seed all predict, so that everyone is judged on
+the same pairs; `all`. Which pairs there are, and when one is predicted: `attribution_preservation.metrics.pairs`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,12 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from attribution_preservation.metrics.localization import (
-    centre_map,
-    random_maps,
-    score_localization,
-)
-from attribution_preservation.metrics.prediction import agreement, divergence, f1, mean_ap, sample_ap
+from attribution_preservation.metrics.localization import centre_map, random_maps
+from attribution_preservation.metrics.pairs import ScoredPairs
 from attribution_preservation.metrics.similarity import correlation, cosine, l2_distance
 
 MINIMUM_ASSOCIATED = 30
@@ -56,40 +52,9 @@ class Evidence:
     sparsity: float | None
 
 
-@dataclass(frozen=True)
-class ScoredPairs:
-    """The pairs and the truth about them.
-
-    Attributes:
-        image, label: image row and class of each pair, [P].
-        masks, mask_row: class masks uint8 [M, S, S], and each pair's row in them, [P].
-        labels: multi-label vectors of all evaluation images, [N, C].
-    """
-
-    image: np.ndarray
-    label: np.ndarray
-    masks: np.ndarray
-    mask_row: np.ndarray
-    labels: np.ndarray
-
-    def predicted(self, logits: np.ndarray) -> np.ndarray:
-        """Which pairs a network predicts (logit > 0), bool [P]."""
-        return logits[self.image, self.label] > 0
-
-    def take(self, chosen: np.ndarray) -> "ScoredPairs":
-        """Some of the pairs, in the order of their positions [n]."""
-        return replace(self, image=self.image[chosen], label=self.label[chosen], mask_row=self.mask_row[chosen])
-
-    def localize(self, maps: np.ndarray) -> dict[str, np.ndarray]:
-        """Localisation scores of maps [P, h, w] by metric, each [P]."""
-        scores = score_localization(maps, self.masks, self.mask_row, self.label)
-        zero = scores.zero_map.astype(np.float64)
-        return {"roc_auc": scores.roc_auc, "point_accuracy": scores.point_accuracy, "zero_maps": zero}
-
-
 def baseline_scores(pairs: ScoredPairs, random_seed: int) -> dict[str, dict[str, np.ndarray]]:
     """Scores of maps that know nothing: a blob in the centre, and uniform noise."""
-    count, size = len(pairs.label), pairs.masks.shape[1]
+    count, size = len(pairs.image), pairs.masks.shape[1]
     return {
         "centre": pairs.localize(np.broadcast_to(centre_map(size), (count, size, size))),
         "random": pairs.localize(random_maps(count, size, random_seed)),
@@ -101,7 +66,7 @@ class Scored:
     """One network's scores, pair by pair: all that a test of two networks needs.
 
     Attributes:
-        logits: of all evaluation images, [N, C].
+        logits: of all evaluation images, [N, C]; [N, 0] where no score of resampled images needs them.
         images: scores of its predictions by metric, one for each evaluation image, [N].
         explained: which of the scored pairs each attribution method explains, int64 [n].
         scores: by attribution method and metric, each [n], of the pairs that it explains.
@@ -164,9 +129,9 @@ class Teacher:
 
     def scored(self, pairs: ScoredPairs) -> Scored:
         """Its scores as those of any network."""
-        own = pairs.predicted(self.evidence.logits)
-        populations = {"own": own, "all": np.ones(len(own), dtype=bool)}
-        return Scored(self.evidence.logits, {}, _explained(self.evidence), self.scores, populations)
+        logits = self.evidence.logits
+        populations = {"own": pairs.own(logits), "all": pairs.all}
+        return Scored(pairs.again(logits), pairs.of_images(logits), _explained(self.evidence), self.scores, populations)
 
     def beside(self, attribution: str, maps: Maps) -> Maps:
         """Its own maps of the pairs that a student's maps explain.
@@ -183,7 +148,7 @@ class Teacher:
 def teacher_rows(teacher: Teacher, pairs: ScoredPairs, baselines: dict[str, dict[str, np.ndarray]]) -> Iterator[Row]:
     """Rows of one teacher, and of the baselines on its pairs."""
     scored = teacher.scored(pairs)
-    yield from _network_rows(teacher.evidence, pairs)
+    yield from _network_rows(teacher.evidence, scored, pairs)
     for attribution, scores in scored.scores.items():
         yield from mean_rows(scores, scored.members(attribution), attribution=attribution)
     for name, scores in baselines.items():
@@ -202,13 +167,12 @@ def score_students(
             all of the students' do.
         pairs: the scored pairs.
     """
-    predicted = {method: pairs.predicted(student.logits) for method, student in students.items()}
-    deciding = [predicted[method] for method in compared if method in predicted] or list(predicted.values())
-    common = np.logical_and.reduce([pairs.predicted(teacher.evidence.logits), *deciding])
+    reference = teacher.evidence.logits
+    deciding = [method for method in compared if method in students] or list(students)
+    common = pairs.common([reference, *(students[method].logits for method in deciding)])
     found = {}
     for method, student in students.items():
-        apart = divergence(student.logits, teacher.evidence.logits)
-        of_pair = apart[pairs.image, pairs.label]
+        of_images, of_pair = pairs.beside(student.logits, reference)
         of_student = {}
         for attribution, maps in student.maps.items():
             target = teacher.beside(attribution, maps)
@@ -218,12 +182,9 @@ def score_students(
                 "l2": l2_distance(maps.values, target.values),
                 "pair_divergence": of_pair[maps.pairs],
             }
-        populations = {"own": predicted[method], "common": common, "all": np.ones(len(pairs.label), dtype=bool)}
-        of_images = {
-            "agreement": agreement(student.logits, teacher.evidence.logits),
-            "divergence": apart.mean(axis=1),
-        }
-        found[method] = Scored(student.logits, of_images, _explained(student), of_student, populations)
+        populations = {"own": pairs.own(student.logits), "common": common, "all": pairs.all}
+        of_images = pairs.of_images(student.logits) | of_images
+        found[method] = Scored(pairs.again(student.logits), of_images, _explained(student), of_student, populations)
     return found
 
 
@@ -243,9 +204,7 @@ def student_rows(
     explained, shared = {}, {}
     for method, student in students.items():
         where = {"method": method or None, "sparsity": student.sparsity}
-        yield from _network_rows(student, pairs, **where)
-        for metric, values in scored[method].images.items():
-            yield {**where, "metric": metric, "value": values.mean(), "n": len(values)}
+        yield from _network_rows(student, scored[method], pairs, **where)
         for attribution, scores in scored[method].scores.items():
             members = scored[method].members(attribution)
             yield from mean_rows(scores, members, attribution=attribution, **where)
@@ -275,12 +234,15 @@ def _explained(network: Evidence) -> dict[str, np.ndarray]:
     return {attribution: maps.pairs for attribution, maps in network.maps.items()}
 
 
-def _network_rows(network: Evidence, pairs: ScoredPairs, **where: Any) -> Iterator[Row]:
-    images = len(pairs.labels)
-    for metric, score in (("mean_ap", mean_ap), ("sample_ap", sample_ap), ("f1", f1)):
-        yield {**where, "metric": metric, "value": score(network.logits, pairs.labels), "n": images}
+def _network_rows(network: Evidence, scored: Scored, pairs: ScoredPairs, **where: Any) -> Iterator[Row]:
+    for metric, value in pairs.predictions(network.logits).items():
+        yield {**where, "metric": metric, "value": value, "n": len(pairs.labels)}
     for metric, value in network.sizes.items():
         yield {**where, "metric": metric, "value": value}
+    for metric, values in scored.images.items():
+        known = values[~np.isnan(values)]
+        if known.size:
+            yield {**where, "metric": metric, "value": known.mean(), "n": known.size}
 
 
 def mean_rows(scores: dict[str, np.ndarray], populations: dict[str, np.ndarray], **where: Any) -> Iterator[Row]:

@@ -79,7 +79,7 @@ def test_an_object_that_the_frame_leaves_out_is_not_scored(tmp_path):
     assert np.array_equal(pairs.masks[0], mask[:, 10:20])
 
 
-def test_an_object_whose_class_is_unknown_is_a_pair_without_one(tmp_path):
+def test_where_classes_exclude_each_other_networks_decide_what_is_asked_of_every_masked_image_twice(tmp_path):
     root = make_imagenet(tmp_path / "imagenet")
     (tmp_path / "store").mkdir()
     manifest = find_images(str(root), 3, None).manifest
@@ -87,9 +87,9 @@ def test_an_object_whose_class_is_unknown_is_a_pair_without_one(tmp_path):
     pack_beside(manifest, masked, imagenet_classes().names, tmp_path / "store", {})
     store = Store(tmp_path / "store")
     pairs = scored_pairs(store, store.part("val"), Framing(size=5, resize=5))
-    assert (pairs.image.tolist(), pairs.label.tolist()) == ([3, 4], [-1, -1])
-    for row, mask in enumerate(segmented()[1]):
-        assert np.array_equal(pairs.masks[row], frame_mask(mask, Framing(size=5, resize=5)))
+    assert (pairs.image.tolist(), pairs.label) == ([3, 4, 3, 4], None)
+    for place, mask in enumerate(segmented()[1] * 2):
+        assert np.array_equal(pairs.masks[pairs.mask_row[place]], frame_mask(mask, Framing(size=5, resize=5)))
 
 
 def test_a_square_cannot_be_cut_from_a_smaller_image():

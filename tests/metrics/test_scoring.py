@@ -7,11 +7,11 @@ import pytest
 from scipy import stats
 
 from attribution_preservation.metrics import scoring
+from attribution_preservation.metrics.pairs import LabelPairs
 from attribution_preservation.metrics.scoring import (
     Evidence,
     Maps,
     Scored,
-    ScoredPairs,
     Teacher,
     baseline_scores,
     score_students,
@@ -22,7 +22,7 @@ from attribution_preservation.metrics.scoring import (
 # Three images with one class each; an object in the left half.
 MASKS = np.zeros((3, 4, 4), dtype=np.uint8)
 MASKS[0, :, :2], MASKS[1, :, :2], MASKS[2, :, :2] = 1, 2, 1
-PAIRS = ScoredPairs(
+PAIRS = LabelPairs(
     np.array([0, 1, 2]), np.array([0, 1, 0]), MASKS, np.array([0, 1, 2]), np.array([[1, 0], [0, 1], [1, 0]])
 )
 LEFT, RIGHT = np.zeros((4, 4), np.float32), np.zeros((4, 4), np.float32)
@@ -33,7 +33,7 @@ def evidence(points_left, predicts):
     maps = np.stack([LEFT if left else RIGHT for left in points_left])
     logits = np.full((3, 2), -1.0)
     for pair, yes in enumerate(predicts):
-        logits[PAIRS.image[pair], PAIRS.label[pair]] = 1.0 if yes else -1.0
+        logits[PAIRS.image[pair], PAIRS.inside[pair]] = 1.0 if yes else -1.0
     return Evidence({"grad_cam": Maps(maps, np.arange(len(maps)))}, logits, {"nonzero_parameters": 7}, 0.5)
 
 

@@ -1,0 +1,174 @@
+"""The scored (image, class) pairs and the truth about them: which a network predicts, and how predictions differ.
+
+Where an image may have several classes, pairs are given: every class in its mask. Where classes exclude each other, a
+network's top class is explained (supplement B), so that pairs depend on networks: every image counts twice, first with
+the teacher's top class, the same for everyone, then with the network's own.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from attribution_preservation.metrics.localization import score_localization
+from attribution_preservation.metrics.prediction import (
+    agreement,
+    divergence,
+    exclusive_divergence,
+    f1,
+    mean_ap,
+    same_top,
+    sample_ap,
+    top1,
+)
+
+
+@dataclass(frozen=True)
+class ScoredPairs(ABC):
+    """Pairs and truth.
+
+    Attributes:
+        image: image row of each pair, int64 [P].
+        inside: which of the masks' classes its object is, from 0, int64 [P].
+        masks, mask_row: class masks uint8 [M, S, S], and each pair's row in them, [P].
+        labels: of all evaluation images: multi-label vectors [N, C], or class indices [N], -1 where unknown.
+    """
+
+    image: np.ndarray
+    inside: np.ndarray
+    masks: np.ndarray
+    mask_row: np.ndarray
+    labels: np.ndarray
+
+    def take(self, chosen: np.ndarray) -> Self:
+        """Some of the pairs, in the order of their positions [n]; for `localize`."""
+        return replace(self, image=self.image[chosen], inside=self.inside[chosen], mask_row=self.mask_row[chosen])
+
+    def localize(self, maps: np.ndarray) -> dict[str, np.ndarray]:
+        """Localisation scores of maps [P, h, w] by metric, each [P]."""
+        scores = score_localization(maps, self.masks, self.mask_row, self.inside)
+        zero = scores.zero_map.astype(np.float64)
+        return {"roc_auc": scores.roc_auc, "point_accuracy": scores.point_accuracy, "zero_maps": zero}
+
+    @property
+    @abstractmethod
+    def all(self) -> np.ndarray:
+        """Pairs that are the same for every network, bool [P]."""
+
+    @abstractmethod
+    def own(self, logits: np.ndarray) -> np.ndarray:
+        """Pairs that a network of those logits [N, C] predicts, bool [P]."""
+
+    @abstractmethod
+    def common(self, logits: Iterable[np.ndarray]) -> np.ndarray:
+        """Of the pairs that are the same for every network those that all of some networks predict, bool [P]."""
+
+    @abstractmethod
+    def predictions(self, logits: np.ndarray) -> dict[str, float]:
+        """Scores of a network's predictions that no single image has, by metric."""
+
+    @abstractmethod
+    def again(self, logits: np.ndarray) -> np.ndarray:
+        """Those logits [N, C], or none of them [N, 0], that scores of resampled images will ask for again."""
+
+    @abstractmethod
+    def of_images(self, logits: np.ndarray) -> dict[str, np.ndarray]:
+        """Scores of a network's predictions image by image, by metric, [N]; NaN where an image has none."""
+
+    @abstractmethod
+    def beside(self, student: np.ndarray, teacher: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """How a student's predictions differ from its teacher's: by metric [N], and divergence of each pair, [P].
+
+        Args:
+            student, teacher: logits [N, C].
+        """
+
+
+@dataclass(frozen=True)
+class LabelPairs(ScoredPairs):
+    """Pairs of an image and each class in its mask; `inside` is the class as well."""
+
+    @property
+    def all(self) -> np.ndarray:
+        """Every pair."""
+        return np.ones(len(self.image), dtype=bool)
+
+    def own(self, logits: np.ndarray) -> np.ndarray:
+        """Pairs whose logit is above 0."""
+        return logits[self.image, self.inside] > 0
+
+    def common(self, logits: Iterable[np.ndarray]) -> np.ndarray:
+        """Pairs whose logit is above 0 in every network."""
+        return np.logical_and.reduce([self.own(found) for found in logits])
+
+    def predictions(self, logits: np.ndarray) -> dict[str, float]:
+        """mAP, sample AP and F1 of all images."""
+        scores = {"mean_ap": mean_ap, "sample_ap": sample_ap, "f1": f1}
+        return {metric: score(logits, self.labels) for metric, score in scores.items()}
+
+    def again(self, logits: np.ndarray) -> np.ndarray:
+        """All: mAP ranks images."""
+        return logits
+
+    def of_images(self, logits: np.ndarray) -> dict[str, np.ndarray]:
+        """None."""
+        return {}
+
+    def beside(self, student: np.ndarray, teacher: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Agreement and divergence, means over an image's classes; of a pair, of its class."""
+        apart = divergence(student, teacher)
+        of_images = {"agreement": agreement(student, teacher), "divergence": apart.mean(axis=1)}
+        return of_images, apart[self.image, self.inside]
+
+
+@dataclass(frozen=True)
+class TopPairs(ScoredPairs):
+    """Every masked image twice: first with the teacher's top class, in the second half with the network's own."""
+
+    @property
+    def all(self) -> np.ndarray:
+        """The first half."""
+        return np.arange(len(self.image)) < len(self.image) // 2
+
+    def own(self, logits: np.ndarray) -> np.ndarray:
+        """The second half: every network predicts its own top class."""
+        return ~self.all
+
+    def common(self, logits: Iterable[np.ndarray]) -> np.ndarray:
+        """Of the first half, images of which all networks have the same top class."""
+        tops = np.stack([found.argmax(axis=1) for found in logits])
+        return self.all & (tops == tops[0]).all(axis=0)[self.image]
+
+    def predictions(self, logits: np.ndarray) -> dict[str, float]:
+        """None."""
+        return {}
+
+    def again(self, logits: np.ndarray) -> np.ndarray:
+        """None: every score is a mean over images."""
+        return logits[:, :0]
+
+    def of_images(self, logits: np.ndarray) -> dict[str, np.ndarray]:
+        """Whether the top class is right, of images whose class is known."""
+        return {"top1": top1(logits, self.labels)}
+
+    def beside(self, student: np.ndarray, teacher: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Agreement of the top class, and divergence."""
+        apart = exclusive_divergence(student, teacher)
+        of_images = {"agreement": same_top(student, teacher), "divergence": apart}
+        return of_images, apart[self.image]
+
+
+def scored_truth(
+    image: np.ndarray, label: np.ndarray | None, masks: np.ndarray, mask_row: np.ndarray, labels: np.ndarray
+) -> ScoredPairs:
+    """The pairs of a data set with the labels of its evaluation images.
+
+    Args:
+        image, label, masks, mask_row: as `attribution_preservation.data.inputs.Pairs` holds them.
+        labels: see `ScoredPairs`.
+    """
+    if label is None:
+        return TopPairs(image, np.zeros(len(image), dtype=np.int64), masks, mask_row, labels)
+    return LabelPairs(image, label, masks, mask_row, labels)
