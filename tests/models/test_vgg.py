@@ -1,9 +1,6 @@
 """The networks as published, and their files."""
 
-import hashlib
-import http.server
 import json
-import threading
 
 import pytest
 import torch
@@ -22,7 +19,6 @@ from attribution_preservation.metrics.size import (
 )
 from attribution_preservation.models.build import build
 from attribution_preservation.models.files import load_network, save_network
-from attribution_preservation.models.pretrained import imagenet_url, load_imagenet_trunk
 from attribution_preservation.models.vgg import VGG
 from tests.conftest import PROJECT
 
@@ -191,57 +187,3 @@ def test_layers_bear_the_names_that_people_use():
     torch.testing.assert_close(features["conv1"], network.trunk[:3](images))
     assert features["pool2"].shape == (1, 16, 8, 8)
     torch.testing.assert_close(features["pool5"], network.trunk(images))
-
-
-@pytest.fixture
-def weights(tmp_path, monkeypatch):
-    """torchvision's VGG11 with random weights on a server, in a file named by its hash as torchvision's are."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    theirs = torchvision.models.vgg11_bn(weights=None).features
-    state = {f"features.{name}": tensor for name, tensor in theirs.state_dict().items()}
-    folder = tmp_path / "served"
-    folder.mkdir()
-    torch.save(state, folder / "weights.pth")
-    content = (folder / "weights.pth").read_bytes()
-    right = folder / f"vgg11_bn-{hashlib.sha256(content).hexdigest()[:8]}.pth"
-    (folder / "weights.pth").rename(right)
-    (folder / "vgg11_bn-00000000.pth").write_bytes(content)
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *arguments):
-            super().__init__(*arguments, directory=str(folder))
-
-        def log_message(self, *arguments):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", right.name, theirs
-    server.shutdown()
-    server.server_close()
-
-
-def test_imagenet_weights_are_downloaded_verified_and_loaded(weights):
-    address, name, theirs = weights
-    network = build("vgg11_bn", 1, classes=20, input_size=64, dropout=0.5)
-    load_imagenet_trunk(network, f"{address}/{name}")
-    images = torch.randn(1, 3, 64, 64)
-    torch.testing.assert_close(network.eval().trunk(images), theirs.eval()(images))
-
-
-@pytest.mark.parametrize("name", ["vgg11_bn-00000000.pth", "nothing-12345678.pth"])
-def test_weights_with_the_wrong_hash_or_none_are_refused(weights, name):
-    network = build("vgg11_bn", 1, classes=20, input_size=64, dropout=0.5)
-    with pytest.raises(UserError, match=r"teacher\.init: ImageNet weights from .* cannot be used"):
-        load_imagenet_trunk(network, f"{weights[0]}/{name}")
-
-
-def test_weights_for_other_widths_are_refused(weights):
-    with pytest.raises(UserError, match="cannot be used"):
-        load_imagenet_trunk(build("vgg11_bn", 2, classes=20, input_size=64, dropout=0.5), f"{weights[0]}/{weights[1]}")
-
-
-def test_the_address_of_the_published_weights():
-    assert imagenet_url("vgg16_bn").endswith("vgg16_bn-6c64b313.pth")
-    with pytest.raises(UserError, match="use init: scratch"):
-        imagenet_url("vgg6_bn")
