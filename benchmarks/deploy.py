@@ -8,6 +8,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -34,7 +35,7 @@ def measure() -> list[Figure]:
     figures, sessions, sizes = [], {}, {}
     generator = torch.Generator().manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
-        for name, network in networks.items():
+        for name, (network, _) in networks.items():
             path = Path(folder) / f"{name}.onnx"
             export_onnx(network, path)
             session = _session(path)
@@ -52,22 +53,30 @@ def measure() -> list[Figure]:
                 (1e3 * quartiles[0], 1e3 * quartiles[2]),
             )
         )  # fmt: skip
-        ratio = statistics.median(a / b for a, b in zip(found, times["teacher"], strict=True))
+        ratio = statistics.median(a / b for a, b in zip(found, times[networks[name].teacher], strict=True))
         figures.append(Figure(f"{name}_latency_over_teacher", ratio, "ratio", "lower"))
         figures.append(Figure(f"{name}_onnx_size", sizes[name] / 1e3, "kB", "lower"))
     return figures
 
 
-def one_of_every_kind(models: Path) -> dict[str, Network]:
+class Deployed(NamedTuple):
+    """A network, and which of all it is compared with: the key of its teacher."""
+
+    network: Network
+    teacher: str
+
+
+def one_of_every_kind(models: Path) -> dict[str, Deployed]:
     """By compression and student, the network of the first seed and method at its last iteration."""
-    found: dict[str, tuple[tuple[int, int], Path]] = {}
+    found: dict[str, tuple[tuple[int, int], Path, str]] = {}
     for path in network_files(models):
         identity = Identity(**read_description(path, "run dvc repro first")["identity"])
-        name = f"{identity.compression}_{identity.student}".strip("_")
+        teacher = f"teacher_{identity.teacher}".strip("_")
+        name = teacher if identity.compression == "teacher" else f"{identity.compression}_{identity.student}"
         key = (identity.iteration, -identity.seed)
         if name not in found or key > found[name][0]:
-            found[name] = key, path
-    return {name: load_network(path)[0] for name, (_, path) in found.items()}
+            found[name] = key, path, teacher
+    return {name: Deployed(load_network(path)[0], teacher) for name, (_, path, teacher) in found.items()}
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:

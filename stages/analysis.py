@@ -10,6 +10,7 @@ import pandas as pd
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.comparisons import Comparisons, Truth
+from attribution_preservation.metrics.prediction import of_labels
 from attribution_preservation.metrics.scoring import Row, Scored
 from attribution_preservation.pipeline.run.files import atomic_file
 from attribution_preservation.pipeline.run.layout import Identity, network_files, networks_below, told_identity
@@ -36,11 +37,11 @@ def main(stage: Stage) -> str:
 
     def scored(identity: Identity) -> Scored:
         found = _scored(networks[identity], truth)
-        if found.logits.shape != truth.labels.shape:
+        if not of_labels(found.logits, truth.labels):
             raise UserError(f"{networks[identity]} is of another data set; {REMEDY}")
         return found.joined(_scored(probed[identity], truth)) if identity in probed else found
 
-    teachers = {identity.seed: scored(identity) for identity in networks if identity.compression == "teacher"}
+    teachers = {identity.full_network: scored(identity) for identity in networks if identity.compression == "teacher"}
     if not teachers:
         raise UserError(f"scores hold no teacher; {REMEDY}")
     comparisons = Comparisons(truth, settings.resamples, settings.seed)
@@ -52,7 +53,8 @@ def main(stage: Stage) -> str:
         found: dict[str, dict[int, Scored]] = {}
         for identity in members:
             found.setdefault(identity.method, {})[identity.seed] = scored(identity)
-        rows += [{**level, **row} for row in comparisons.rows(teachers, found)]
+        of_level = {seed: teacher for (name, seed), teacher in teachers.items() if name == level["teacher"]}
+        rows += [{**level, **row} for row in comparisons.rows(of_level, found)]
         progress.advance(sum(map(len, found.values())))
     rows += _retrained([stage.dep(Path("roar", group)) for group in groups], comparisons)
     progress.close()

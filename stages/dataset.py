@@ -17,7 +17,7 @@ from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run.files import atomic_directory, digest
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.schema.data import Data, ImageNet, Miniature
+from attribution_preservation.pipeline.schema.data import Data, Miniature
 
 RAW = Path("data/raw")
 
@@ -39,7 +39,7 @@ def main(stage: Stage) -> str:
         root = RAW / "imagenet" if data.root is None else Path(data.root)
         if data.root is None:
             _make_miniature(root, data.imagenet.miniature)
-        return _pack_imagenet(root, data.imagenet, _segmentation(root, data), stage.out)
+        return _pack_imagenet(root, data, stage.out)
     given = RAW / Path(VOC2012_URL).name if data.root is None else Path(data.root).expanduser()
     if data.root is None:
         download(VOC2012_URL, given, VOC2012_CHECKSUM)
@@ -94,11 +94,14 @@ def _segmentation(root: Path, data: Data) -> Path:
     return path
 
 
-def _pack_imagenet(root: Path, settings: ImageNet, segmentation: Path, out: Path) -> str:
+def _pack_imagenet(root: Path, data: Data, out: Path) -> str:
+    settings = data.imagenet
     progress = Progress(0, f"looking through {root}", unit="folder")
     # As it was given: an out names no user's home.
     found = find_images(str(root), settings.classes, settings.devkit_checksum, lambda: progress.advance(1))
     progress.close()
+    # After the folders: they are looked through in seconds, the file may have to be downloaded.
+    segmentation = _segmentation(root, data)
     progress, empty = Progress(0, "packing"), list[str]()
     with atomic_directory(out) as partial:
         masked = read_segmentation(segmentation, empty.append)

@@ -13,12 +13,13 @@ from joblib import cpu_count
 from attribution_preservation.data.inputs import scored_pairs
 from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError
+from attribution_preservation.metrics.pairs import ScoredPairs, scored_truth
+from attribution_preservation.metrics.prediction import of_labels
 from attribution_preservation.metrics.scoring import (
     Evidence,
     Maps,
     Row,
     Scored,
-    ScoredPairs,
     Teacher,
     baseline_scores,
     score_students,
@@ -46,9 +47,8 @@ def main(stage: Stage) -> str:
     of_group = Path("maps", stage.axes["group"])
     maps = stage.dep(of_group / stage.axes["batch"])
     networks = _networks(maps)
-    teachers = {
-        identity.seed: path for identity, path in _networks(stage.dep(of_group / stage.parameters("folders.teacher")))
-    }
+    of_teachers = _networks(stage.dep(of_group / stage.parameters("folders.teacher")))
+    teachers = {identity.full_network: path for identity, path in of_teachers}
     pairs = _pairs(stage)
     baselines = baseline_scores(pairs, settings.random_seed)
     with atomic_directory(stage.out) as folder:
@@ -67,11 +67,11 @@ def main(stage: Stage) -> str:
             return [{**level, "seed": found[0][0].seed, **row} for row in scores]
 
         pieces = []
-        for seed, of_seed in groupby(networks, key=lambda found: found[0].seed):
-            if seed not in teachers:
-                raise UserError(f"maps hold no teacher of seed {seed}; {REMEDY}")
-            teacher = Teacher(_evidence(teachers[seed], pairs), pairs)
-            for level, members in groupby(of_seed, key=lambda found: found[0].level):
+        for (name, seed), of_teacher in groupby(networks, key=lambda found: found[0].full_network):
+            if (name, seed) not in teachers:
+                raise UserError(f"maps hold no teacher {name} of seed {seed}; {REMEDY}")
+            teacher = Teacher(_evidence(teachers[name, seed], pairs), pairs)
+            for level, members in groupby(of_teacher, key=lambda found: found[0].level):
                 pieces.append(partial(score, teacher, level, list(members)))
         progress = Progress(len(pieces), f"scores of {stage.axes['batch']}", unit="level")
         rows = [row for found in each(pieces, cpu_count(), done=lambda _: progress.advance(1)) for row in found]
@@ -79,16 +79,17 @@ def main(stage: Stage) -> str:
         truth = {"image": torch.from_numpy(pairs.image), "labels": torch.from_numpy(pairs.labels)}
         write_tensors(folder / "truth.safetensors", truth, {})
         progress.close()
-    return f"{len(rows)} figures over {len(pairs.label)} (image, class) pairs in {stage.out}"
+    return f"{len(rows)} figures over {len(pairs.image)} (image, class) pairs in {stage.out}"
 
 
 def _networks(folder: Path) -> list[tuple[Identity, Path]]:
-    """Identity and file of every network whose maps lie below a folder, by seed and level, methods in file order."""
+    """Identity and file of every network whose maps lie below a folder, by teacher and level, methods in file order."""
     found = networks_below(folder, REMEDY)
     if not found:
         raise UserError(f"{folder} holds no maps; {REMEDY}")
     return sorted(
-        found.items(), key=lambda entry: (entry[0].seed, entry[0].compression, entry[0].student, entry[0].step)
+        found.items(),
+        key=lambda entry: (entry[0].full_network, entry[0].compression, entry[0].student, entry[0].step),
     )
 
 
@@ -97,7 +98,7 @@ def _pairs(stage: Stage) -> ScoredPairs:
     positions = store.part("val")
     framing = {key: stage.parameters(f"input.{key}") for key in ("size", "resize")}
     pairs = scored_pairs(store, positions, validate(Framing, framing, "input"))
-    return ScoredPairs(pairs.image, pairs.label, pairs.masks, pairs.mask_row, store.labels(positions))
+    return scored_truth(**vars(pairs), labels=store.labels(positions))
 
 
 def _write_scored(path: Path, scored: Scored, identity: Identity) -> None:
@@ -111,13 +112,13 @@ def _evidence(path: Path, pairs: ScoredPairs) -> Evidence:
     methods, sizes = description["methods"], description["sizes"]
     if not isinstance(methods, list) or not isinstance(sizes, dict):
         raise UserError(f"{path} does not say which methods and sizes it is of; {REMEDY}")
-    every = np.arange(len(pairs.label))
+    every = np.arange(len(pairs.image))
     maps = {
         name: Maps(arrays[name], arrays.get(f"{name}.pairs", every), arrays.get(f"{name}.absorbed"))
         for name in map(str, methods)
     }
     of_pairs = all(len(found.values) == len(found.pairs) <= len(every) for found in maps.values())
-    if arrays["logits"].shape != pairs.labels.shape or not of_pairs:
+    if not of_labels(arrays["logits"], pairs.labels) or not of_pairs:
         raise UserError(f"{path} is of another data set; {REMEDY}")
     if not all(np.isfinite(values).all() for values in (arrays["logits"], *(found.values for found in maps.values()))):
         raise UserError(f"{path} holds what is infinite or no number; {REMEDY}")

@@ -1,6 +1,7 @@
 """Stage figures: scores of every compression, along iterations and sweeps, with the numbers; grids of heat maps."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from joblib import Parallel, cpu_count, delayed
 from attribution_preservation.data.inputs import evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError
+from attribution_preservation.metrics.pairs import scored_truth
 from attribution_preservation.pipeline.run.files import atomic_directory
 from attribution_preservation.pipeline.run.layout import Identity, networks_below
 from attribution_preservation.pipeline.run.stage import Stage, run
@@ -35,6 +37,7 @@ from attribution_preservation.reporting.probes import (
     draw_robustness,
     draw_untrained,
     layer_metrics,
+    noise_columns,
     removals,
 )
 from attribution_preservation.reporting.results import (
@@ -43,9 +46,11 @@ from attribution_preservation.reporting.results import (
     display_name,
     finished,
     last_levels,
+    measured,
     read_results,
     result_files,
     select,
+    teacher_of,
 )
 from attribution_preservation.reporting.roar import draw_roar, roars
 from attribution_preservation.reporting.significance import ALPHA, MARK, read_tests
@@ -115,16 +120,20 @@ def main(stage: Stage) -> str:
             for name, course in along.items():
                 if select(course[0].of(results), metric=next(iter(likeness))).size:
                     draws.append(partial(draw_layers, results, course, methods, shown, folder / f"{name}_layers.png"))
-        draws.append(partial(draw_untrained, results, folder / "untrained.png"))
-        draws.append(partial(draw_robustness, results, methods, folder / "robustness.png"))
+        if select(results, compression="teacher")["metric"].str.startswith("untrained_").any():
+            draws.append(partial(draw_untrained, results, folder / "untrained.png"))
+        if noise_columns(results):
+            draws.append(partial(draw_robustness, results, methods, folder / "robustness.png"))
         for level in roars(results):
             draws.append(partial(draw_roar, results, level, methods, folder / f"roar_{level.student}.png"))
         for compression in compressions(results):
-            rows = heatmaps.rows(last_levels(results, compression)[0])
+            first = last_levels(results, compression)[0]
+            rows = heatmaps.rows(first, str(teacher_of(results, first)))
             draws.append(partial(draw_heatmaps, rows, folder / f"heatmaps_{compression}.png"))
         _draw_all(draws)
     with atomic_directory(plots) as folder:
-        for metric, population in PLOTTED.items():
+        for metric in measured(results, PLOTTED):
+            population = PLOTTED[metric]
             for name, course in along.items():
                 table = curve_table(results, course, methods, metric, population)
                 table.to_csv(folder / f"{name}_{metric}.csv", index=False, lineterminator="\n")
@@ -156,40 +165,47 @@ class _Heatmaps:
     def __init__(self, stage: Stage) -> None:
         group, seeds = next(iter(stage.parameters("seed_groups").items()))
         self._seed, self._methods = seeds[0], stage.parameters("evaluate.methods")
-        self._teacher = Identity("teacher", self._seed)
-        self._files = networks_below(maps := stage.dep(Path("maps", group)), REMEDY)
-        if self._teacher not in self._files:
-            raise UserError(f"{maps} holds no teacher of seed {self._seed}; {REMEDY}")
+        self._maps = stage.dep(Path("maps", group))
+        self._files = networks_below(self._maps, REMEDY)
         self._store = Store(stage.dep(Path("data/dataset")))
         framing = {key: stage.parameters(f"input.{key}") for key in ("size", "resize")}
         self._framing = validate(Framing, framing, "input")
         self._positions = self._store.part("val")
         self._pairs = scored_pairs(self._store, self._positions, self._framing)
-        self._rows = min(stage.section("figures", Figures).heatmap_rows, len(self._pairs))
+        self._truth = scored_truth(**vars(self._pairs), labels=self._store.labels(self._positions))
+        self._rows = min(stage.section("figures", Figures).heatmap_rows, int(self._truth.all.sum()))
 
-    def rows(self, level: Level) -> list[HeatmapRow]:
-        """The grid of one student: its teacher, and its network under each method."""
-        wanted = {"Teacher": self._teacher} | {
-            display_name(method or level.compression): Identity(
-                level.compression, self._seed, level.student, method, level.iteration or 0, level.epoch
-            )
+    def rows(self, level: Level, name: str) -> list[HeatmapRow]:
+        """The grid of one student: its teacher of that name, and its network under each method.
+
+        Raises:
+            UserError: there are no maps of its teacher.
+        """
+        teacher = Identity("teacher", self._seed, teacher=name)
+        if teacher not in self._files:
+            raise UserError(f"{self._maps} holds no teacher {name} of seed {self._seed}; {REMEDY}")
+        student = Identity(level.compression, self._seed, level.student, "", level.iteration or 0, level.epoch, name)
+        wanted = {"Teacher": teacher} | {
+            display_name(method or level.compression): replace(student, method=method)
             for method in [*self._methods, ""]
         }
         evidence = {
             name: read_arrays(self._files[found], REMEDY)[0] for name, found in wanted.items() if found in self._files
         }
         pairs, store = self._pairs, self._store
-        predicted = {name: e["logits"][pairs.image, pairs.label] > 0 for name, e in evidence.items()}
-        everyone = np.logical_and.reduce(list(predicted.values()))
-        choices = (everyone, predicted["Teacher"], np.ones(len(pairs), dtype=bool))
+        of_teacher = evidence["Teacher"]["logits"]
+        classes = pairs.classes(of_teacher, of_teacher)
+        told = "truth" if pairs.label is not None else "teacher's top class"
+        everyone = self._truth.common([e["logits"] for e in evidence.values()])
+        choices = (everyone, self._truth.common([of_teacher]), self._truth.all)
         candidates = next(found for choice in choices if len(found := np.flatnonzero(choice)) >= self._rows)
         chosen = candidates[np.linspace(0, len(candidates) - 1, self._rows).round().astype(int)]
         images = evaluation_images(store, [self._positions[pairs.image[pair]] for pair in chosen], self._framing)
         return [
             HeatmapRow(
-                store.classes[pairs.label[pair]],
+                f"{told}: {store.classes[classes[pair]]}",
                 image.permute(1, 2, 0).numpy(),
-                pairs.masks[pairs.mask_row[pair]] == pairs.label[pair] + 1,
+                pairs.masks[pairs.mask_row[pair]] == self._truth.inside[pair] + 1,
                 {name: e["grad_cam"][pair] for name, e in evidence.items()},
             )
             for pair, image in zip(chosen, images, strict=True)

@@ -26,7 +26,7 @@ from attribution_preservation.metrics.probing import Inside, Look, Prober, View
 from attribution_preservation.metrics.scoring import Row, Scored
 from attribution_preservation.models.files import load_network
 from attribution_preservation.models.network import Network
-from attribution_preservation.pipeline.run.files import atomic_directory
+from attribution_preservation.pipeline.run.files import atomic_directory, write_text
 from attribution_preservation.pipeline.run.jobs import each
 from attribution_preservation.pipeline.run.layout import Identity, networks_below
 from attribution_preservation.pipeline.run.progress import Progress
@@ -39,16 +39,21 @@ from attribution_preservation.pipeline.schema.runtime import Runtime
 from attribution_preservation.training.runtime import set_up
 
 REMEDY = "run the stages that train networks first"
+WRITTEN = ("compression", "seed", "metric", "value")  # columns that every file of results has
 
 
 def main(stage: Stage) -> str:
     """Ask the networks of one group of seeds."""
+    if stage.parameters("probe") is None:
+        with atomic_directory(stage.out) as folder:
+            write_text(folder / "results.csv", ",".join(WRITTEN) + "\n")
+        return f"nothing is asked (probe: null in params.yaml); {stage.out} is empty"
     probing, compared = _Probing(stage), stage.parameters("evaluate.methods")
     models = stage.dep(Path("models", stage.axes["group"]))
     files = networks_below(models, REMEDY)
     students = _students(files, probing.compared)
-    teachers = {identity.seed: identity for identity in files if identity.compression == "teacher"}
-    orphans = [files[identity] for identity in students if identity.seed not in teachers]
+    teachers = {identity.full_network: identity for identity in files if identity.compression == "teacher"}
+    orphans = [files[identity] for identity in students if identity.full_network not in teachers]
     if orphans or not teachers:
         whose = f" of {orphans[0]}" if orphans else ""
         raise UserError(f"{models} lacks the teacher{whose}; {REMEDY}")
@@ -69,15 +74,15 @@ def main(stage: Stage) -> str:
             asked = probing.students(found, last, known, compared, keep)
             return [{**level, "seed": seed, **row} for row in asked]
 
-        seeds = sorted(teachers)
         pieces: list[Callable[[], list[Row]]] = []
-        for seed in seeds:
-            teacher, known = teachers[seed], probing.known(files[teachers[seed]])
+        for (name, seed), teacher in sorted(teachers.items()):
+            known = probing.known(files[teacher])
             # Networks that share nothing but the data: what likeness comes to by that alone.
-            stranger = teachers[seeds[(seeds.index(seed) + 1) % len(seeds)]]
+            seeds = sorted(other for of, other in teachers if of == name)
+            stranger = teachers[name, seeds[(seeds.index(seed) + 1) % len(seeds)]]
             pieces.append(partial(ask_teacher, teacher, known, stranger))
-            of_seed = [identity for identity in students if identity.seed == seed]
-            ordered = sorted(of_seed, key=lambda found: (found.compression, found.student, found.step, found.method))
+            of_teacher = [identity for identity in students if identity.full_network == (name, seed)]
+            ordered = sorted(of_teacher, key=lambda found: (found.compression, found.student, found.step, found.method))
             for level, members in groupby(ordered, key=lambda identity: identity.level):
                 found = {identity: files[identity] for identity in members}
                 pieces.append(partial(ask_students, level, seed, known, found))

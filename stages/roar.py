@@ -78,6 +78,7 @@ def main(stage: Stage) -> str:
     """Retrain a classifier for every source of an order, share of pixels and repetition."""
     settings, group = stage.section("roar", Roar), stage.axes["group"]
     folders = {name: stage.parameters(f"folders.{name}") for name in ("teacher", "distill")}
+    folders["teacher"] += f"/{stage.parameters('distill.teacher')}"
     models = stage.dep(Path("models", group))
     of_run: dict[Path, Question] = {}
     runs: list[Run] = []

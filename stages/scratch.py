@@ -17,9 +17,10 @@ def main(stage: Stage) -> str:
     name = stage.axes["student"]
     shape = stage.section(f"scratch.students.{name}", Shape)
     schedule = stage.section("scratch.optimization", Optimization)
-    dropout = stage.section("teacher.dropout", DROPOUT)
+    teacher = stage.parameters("scratch.teacher")
+    dropout = stage.section(f"teacher.networks.{teacher}.dropout", DROPOUT)
     seeds = stage.parameters(f"seed_groups.{stage.axes['group']}")
-    runs = [Run(Identity("scratch", seed, name), Path(seed_folder(seed))) for seed in seeds]
+    runs = [Run(Identity("scratch", seed, name, teacher=teacher), Path(seed_folder(seed))) for seed in seeds]
 
     def train(place: Workplace) -> None:
         place.seed_initial()

@@ -1,30 +1,36 @@
-"""Stage teacher: one full network per seed."""
+"""Stage teacher: a full network, once per seed."""
 
 from pathlib import Path
 
 from attribution_preservation.models.build import build
-from attribution_preservation.models.vgg import VGG
+from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.layout import Identity, seed_folder
 from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.schema.teacher import Teacher
+from attribution_preservation.pipeline.schema.teacher import SCHEDULE, FullNetwork
 from attribution_preservation.training.objective import TaskObjective
 from attribution_preservation.training.run import Run, Workplace, train_all
 
 
 def main(stage: Stage) -> str:
-    """Train the teachers of one group of seeds."""
-    settings = stage.section("teacher", Teacher)
+    """Train one full network with each seed of a group, or take a pretrained one as it is."""
+    name = stage.axes["network"]
+    settings = stage.section(f"teacher.networks.{name}", FullNetwork)
+    schedule = stage.section("teacher.optimization", SCHEDULE)
     seeds = stage.parameters(f"seed_groups.{stage.axes['group']}")
-    runs = [Run(Identity("teacher", seed), Path(seed_folder(seed))) for seed in seeds]
+    runs = [Run(Identity("teacher", seed, teacher=name), Path(seed_folder(seed))) for seed in seeds]
 
     def train(place: Workplace) -> None:
-        place.fit_once(TaskObjective(_initial(settings, place)), settings.optimization)
+        network = _initial(settings, place)
+        if schedule is None:
+            place.keep_as_it_is(network)
+        else:
+            place.fit_once(TaskObjective(network), schedule)
 
     train_all(stage, runs, train)
     return f"{len(seeds)} {settings.architecture} networks (seeds {', '.join(map(str, seeds))}) in {stage.out}"
 
 
-def _initial(settings: Teacher, place: Workplace) -> VGG:
+def _initial(settings: FullNetwork, place: Workplace) -> Network:
     place.seed_initial()
     network = build(
         settings.architecture,
@@ -32,12 +38,14 @@ def _initial(settings: Teacher, place: Workplace) -> VGG:
         classes=len(place.store.classes),
         input_size=place.shown.size,
         dropout=settings.dropout,
+        hidden=tuple(settings.hidden),
     )
-    if settings.init == "imagenet":
+    if settings.weights is not None:
         # Imported here: torchvision's models take seconds to import and only this choice needs them.
-        from attribution_preservation.models.pretrained import imagenet_url, load_imagenet_trunk
+        from attribution_preservation.models.pretrained import imagenet_url, load_imagenet
 
-        load_imagenet_trunk(network, imagenet_url(settings.architecture))
+        url = imagenet_url(settings.architecture)
+        load_imagenet(network, url, settings.weights, head=place.store.exclusive)
     return network
 
 

@@ -1,13 +1,24 @@
 """All compressions in one picture: every student's last level, by method."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from textwrap import wrap
 
 import pandas as pd
 
 from attribution_preservation.reporting.panels import SCORES, Line, Panel, draw_panels, over_seeds
-from attribution_preservation.reporting.results import compressions, display_name, last_levels, present, select
+from attribution_preservation.reporting.results import (
+    Level,
+    compressions,
+    display_name,
+    full_networks,
+    last_levels,
+    measured,
+    present,
+    select,
+    teacher_of,
+)
 
 
 def draw_comparison(results: pd.DataFrame, methods: Sequence[str], population: str, path: Path) -> None:
@@ -25,7 +36,8 @@ def comparison_panels(results: pd.DataFrame, methods: Sequence[str], population:
         for level in students
     ]
     panels = []
-    for metric, (label, of_pairs) in SCORES.items():
+    for metric in measured(results, SCORES):
+        label, of_pairs = SCORES[metric]
         where = {"metric": metric, "population": population, "attribution": "grad_cam"} if of_pairs else {}
         rows = select(results, **where) if of_pairs else select(results, metric=metric)
         lines = []
@@ -48,15 +60,23 @@ def comparison_panels(results: pd.DataFrame, methods: Sequence[str], population:
                     )
                 )
         if metric != "cosine" and population != "common":
-            teacher = float(select(rows, compression="teacher")["value"].mean())
-            ends = [-0.5, len(students) - 0.5]
-            lines.append(Line("Teacher", ends, [teacher] * 2, [float("nan")] * 2))
+            lines += _teachers(results, rows, students)
         counted = of_pairs and population == "common"
         # Few pairs are common with a weak network; their number differs from student to student.
         under = [f"\n{_pairs(level.of(rows), methods):.0f} pairs" if counted else "" for level in students]
         ticks = [name + words for name, words in zip(names, under, strict=True)]
         panels.append(Panel(label, lines, "", (list(range(len(students))), ticks)))
     return panels
+
+
+def _teachers(results: pd.DataFrame, rows: pd.DataFrame, students: Sequence[Level]) -> Iterator[Line]:
+    """A line for every full network, along the students that were made from it."""
+    several = len(full_networks(results)) > 1
+    for name, group in groupby(range(len(students)), key=lambda place: teacher_of(results, students[place])):
+        places = list(group)
+        value = float(select(rows, compression="teacher", teacher=name)["value"].mean())
+        label = f"Teacher ({name})" if several else "Teacher"
+        yield Line(label, [places[0] - 0.5, places[-1] + 0.5], [value] * 2, [float("nan")] * 2)
 
 
 def _pairs(rows: pd.DataFrame, methods: Sequence[str]) -> float:

@@ -6,11 +6,20 @@ from pathlib import Path
 import pandas as pd
 
 from attribution_preservation.reporting.panels import SCORES, Line, Panel, draw_panels, over_seeds
-from attribution_preservation.reporting.results import Level, display_name, finished, levels, present, select
+from attribution_preservation.reporting.results import (
+    Level,
+    display_name,
+    finished,
+    full_network,
+    levels,
+    measured,
+    present,
+    select,
+)
 
 # Population of what lies in reports/plots.
 PLOTTED = {
-    "mean_ap": None, "roc_auc": "own", "point_accuracy": "own", "cosine": "all",
+    "mean_ap": None, "top1": None, "roc_auc": "own", "point_accuracy": "own", "cosine": "all",
     "agreement": None, "divergence": None, "association": "all",
 }  # fmt: skip
 
@@ -103,7 +112,8 @@ def curve_panels(
 ) -> list[Panel]:
     """What is drawn; metrics: axis label, and whether it is a score of pairs, by name."""
     panels = []
-    for metric, (label, of_pairs) in metrics.items():
+    for metric in measured(results, metrics):
+        label, of_pairs = metrics[metric]
         counted = population if of_pairs else None
         table = curve_table(results, course, methods, metric, counted)
         shown = _places(course)
@@ -112,7 +122,8 @@ def curve_panels(
             for number, method in enumerate(methods)
             if method in table
         ]
-        if metric.startswith("cka_") and len(strangers := select(results, compression="teacher", metric=metric)):
+        of_teacher = full_network(results, course[0])
+        if metric.startswith("cka_") and len(strangers := select(of_teacher, metric=metric)):
             # What two networks share that have only the data in common.
             alike = [float(strangers["value"].mean())] * len(shown)
             lines.append(Line("Two teachers", shown, alike, [float("nan")] * len(shown)))
@@ -146,7 +157,8 @@ def _places(course: Sequence[Level]) -> list[float]:
 def _teacher(results: pd.DataFrame, course: Sequence[Level], metric: str, population: str | None) -> list[float]:
     """The teacher's mean by level: on that level's common pairs, or the same value everywhere."""
     attribution = "grad_cam" if population else None
-    rows = select(results, metric=metric, attribution=attribution, population=population)
+    where = {"metric": metric, "attribution": attribution, "population": population}
     if population == "common":
+        rows = select(results, **where)
         return [float(select(level.of(rows), method="teacher")["value"].mean()) for level in course]
-    return [float(select(rows, compression="teacher")["value"].mean())] * len(course)
+    return [float(select(full_network(results, course[0]), **where)["value"].mean())] * len(course)

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from attribution_preservation.reporting.results import BASELINES, Level, compressions, display_name, last_levels, select
+from attribution_preservation.reporting.results import (
+    BASELINES,
+    Level,
+    compressions,
+    display_name,
+    full_networks,
+    last_levels,
+    select,
+)
 
 ATTRIBUTIONS = ("grad_cam", "excitation_bp", "lrp", "rap")
 _PUBLISHED = Path(__file__).parent / "published" / "tables_1_2.csv"
@@ -52,13 +60,15 @@ def deformations(results: pd.DataFrame, minimum_pairs: int) -> Iterator[Deformat
         return
     for number, (metric, title) in enumerate(_TITLES.items(), start=1):
         theirs = published[published["metric"] == metric].set_index("network")
-        networks = [("teacher", None, select(results, compression="teacher"))] + [
-            (level.compression, level, select(level.of(results), method="naive")) for level in explained
+        networks: list[tuple[str, Level | None, pd.DataFrame]] = [
+            ("teacher", None, rows) for rows in full_networks(results).values()
         ]
+        networks += [(level.compression, level, select(level.of(results), method="naive")) for level in explained]
         frame = pd.DataFrame(
             [_row(rows, metric, compression, level, theirs, minimum_pairs) for compression, level, rows in networks]
         )
-        frame = pd.concat([frame, pd.DataFrame(_baselines(results, metric, frame["population"][0]))], ignore_index=True)
+        baselines = pd.DataFrame(_baselines(networks[0][2], metric, frame["population"][0]))
+        frame = pd.concat([frame, baselines], ignore_index=True)
         yield Deformation(
             f"table_{number}", f"{title} of four attribution methods, before and after compression", frame
         )
@@ -115,9 +125,9 @@ def _row(
     return row
 
 
-def _baselines(results: pd.DataFrame, metric: str, population: str) -> Iterator[dict[str, object]]:
+def _baselines(rows: pd.DataFrame, metric: str, population: str) -> Iterator[dict[str, object]]:
     for name, text in BASELINES.items():
-        found = select(results, compression="teacher", attribution=name, population=population, metric=metric)
+        found = select(rows, attribution=name, population=population, metric=metric)
         row: dict[str, object] = {"network": text, "student": "", "population": population}
         for column in ATTRIBUTIONS:
             row[column] = found["value"].mean()

@@ -26,11 +26,11 @@ def latex_table(table: Table, title: str, note: str, label: str) -> str:
 def csv_table(table: Table) -> str:
     """CSV with means and deviations as numbers in full precision."""
     rows = []
+    # Which scores of predictions there are depends on the data.
+    shown = [metric for metric in METRICS if any(not np.isnan(row.cells[metric].mean) for row in table.rows)]
     for row in table.rows:
         figures = {
-            f"{metric}_{part}": getattr(cell, part)
-            for metric, cell in row.cells.items()
-            for part in ("mean", "deviation")
+            f"{metric}_{part}": getattr(row.cells[metric], part) for metric in shown for part in ("mean", "deviation")
         }
         level = row.level
         where = {

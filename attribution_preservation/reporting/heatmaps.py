@@ -20,13 +20,13 @@ class HeatmapRow:
     """One (image, class) pair.
 
     Attributes:
-        label: class name.
+        title: what is explained, above the picture.
         image: uint8 [S, S, 3].
         mask: where the class is, bool [S, S].
         maps: by network, each [h, w], not negative; the first is the teacher's.
     """
 
-    label: str
+    title: str
     image: np.ndarray
     mask: np.ndarray
     maps: dict[str, np.ndarray]
@@ -45,7 +45,7 @@ def draw_heatmaps(rows: list[HeatmapRow], path: Path) -> None:
     for line, row in zip(panels, rows, strict=True):
         line[0].imshow(row.image)
         line[0].contour(row.mask, levels=[0.5], colors="#00FFFF", linewidths=1)
-        line[0].set_title(f"truth: {row.label}", fontsize=8)
+        line[0].set_title(row.title, fontsize=8)
         grey = row.image.mean(axis=2)
         teacher = row.maps[names[0]]
         for panel, name in zip(line[1:], names, strict=True):

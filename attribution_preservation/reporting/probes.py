@@ -12,6 +12,7 @@ from attribution_preservation.reporting.results import (
     Level,
     compressions,
     display_name,
+    full_networks,
     last_levels,
     present,
     select,
@@ -101,7 +102,7 @@ def probe_table(
     levels = [level for compression in compressions(results) for level in last_levels(results, compression)]
     networks: list[tuple[Level | None, str, pd.DataFrame]] = []
     if population != "common":
-        networks.append((None, "teacher", select(results, compression="teacher")))
+        networks += [(None, "teacher", rows) for rows in full_networks(results).values()]
     for level in levels:
         rows = level.of(results)
         rows = rows[rows["seed"].isin(shared_seeds(results, [level], methods))]

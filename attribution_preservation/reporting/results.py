@@ -11,7 +11,7 @@ import pandas as pd
 from attribution_preservation.errors import UserError
 
 COLUMNS = [
-    "profile", "compression", "method", "seed", "student", "iteration", "epoch", "sparsity",
+    "profile", "compression", "teacher", "method", "seed", "student", "iteration", "epoch", "sparsity",
     "attribution", "population", "metric", "value", "n",
 ]  # fmt: skip
 # What every stage that scores writes.
@@ -45,7 +45,8 @@ BASELINES = {"centre": "Centre (baseline)", "random": "Random (baseline)"}
 # what stands in the column `method` and is none
 REFERENCES = ("teacher", *BASELINES)
 HEADLINES = (
-    ("mean_ap", None), ("roc_auc", "own"), ("roc_auc", "common"), ("point_accuracy", "own"), ("cosine", "all"),
+    ("mean_ap", None), ("top1", None), ("roc_auc", "own"), ("roc_auc", "common"), ("point_accuracy", "own"),
+    ("cosine", "all"),
 )  # fmt: skip
 
 
@@ -109,7 +110,7 @@ def read_frame(path: Path, columns: Iterable[str], numbers: Iterable[str], remed
     if lacking := [column for column in columns if column not in frame]:
         raise UserError(f"{path} lacks the column {lacking[0]}; {remedy}")
     for column in numbers:
-        if column in frame and not pd.api.types.is_numeric_dtype(frame[column]):
+        if column in frame and len(frame) and not pd.api.types.is_numeric_dtype(frame[column]):
             raise UserError(f"{path}: {column} holds what is no number; {remedy}")
     return frame
 
@@ -145,6 +146,29 @@ def read_results(paths: Iterable[Path], profile: str) -> pd.DataFrame:
 def display_name(word: str) -> str:
     """A method's or compression's name as people write it; a name of the user's own stays as it is."""
     return NAMES.get(word, word)
+
+
+def teacher_of(results: pd.DataFrame, level: Level) -> str | None:
+    """Name of the full network that a level's networks were made from; None where results do not say."""
+    (name, *_) = level.of(results)["teacher"]
+    return None if pd.isna(name) else str(name)
+
+
+def full_network(results: pd.DataFrame, level: Level) -> pd.DataFrame:
+    """Rows of the full network that a level's networks were made from."""
+    return select(results, compression="teacher", teacher=teacher_of(results, level))
+
+
+def full_networks(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Rows of every full network, by name."""
+    found = select(results, compression="teacher")
+    return {str(name): rows for name, rows in found.groupby("teacher", sort=False)}
+
+
+def measured(results: pd.DataFrame, metrics: Iterable[str]) -> list[str]:
+    """Those of the metrics that results hold, in the order given."""
+    found = set(results["metric"])
+    return [metric for metric in metrics if metric in found]
 
 
 def present(results: pd.DataFrame, methods: Iterable[str]) -> list[str]:
@@ -188,7 +212,7 @@ def select(results: pd.DataFrame, **where: Any) -> pd.DataFrame:
 
 def headline(results: pd.DataFrame, methods: Iterable[str]) -> dict[str, Any]:
     """Mean and deviation over seeds of every student's last level: what `dvc metrics diff` compares."""
-    found: dict[str, Any] = {"teacher": _headline(select(results, compression="teacher"))}
+    found: dict[str, Any] = {"teacher": {name: _headline(rows) for name, rows in full_networks(results).items()}}
     for compression in compressions(results):
         found[compression] = {}
         for level in last_levels(results, compression):

@@ -10,6 +10,7 @@ from attribution_preservation.reporting.results import (
     Level,
     compressions,
     display_name,
+    full_network,
     last_levels,
     present,
     select,
@@ -38,7 +39,7 @@ def draw_roar(results: pd.DataFrame, level: Level, methods: Sequence[str], path:
 def roar_panel(results: pd.DataFrame, level: Level, methods: Sequence[str], metric: str = "f1") -> Panel:
     """A score of the retrained classifier against the share of pixels that are gone, by whose maps ordered them."""
     results = results[results["seed"].isin(shared_seeds(results, [level], methods))]
-    teachers, students = select(results, compression="teacher"), level.of(results)
+    teachers, students = full_network(results, level), level.of(results)
     sources = {
         _TEACHER: select(teachers, attribution="grad_cam"),
         **{display_name(method): select(students, method=method) for method in present(students, methods)},

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 
 from attribution_preservation.metrics.significance import MINIMUM_SEEDS
-from attribution_preservation.reporting.results import Level, display_name, present, read_frame
+from attribution_preservation.reporting.results import Level, display_name, measured, present, read_frame
 
 ALPHA = 0.05
 MARK = "*"
 # metric: heading, decimals
 METRICS = {
     "mean_ap": ("mAP [points]", 1),
+    "top1": ("top-1 [points]", 1),
     "roc_auc": ("ROC-AUC [points]", 1),
     "point_accuracy": ("point accuracy [points]", 1),
     "cosine": ("cosine", 3),
@@ -152,7 +153,8 @@ def significance_markdown(frame: pd.DataFrame, title: str, note: str) -> str:
             "difference": f"{display_name(method or compression)} - {display_name(reference)}".replace("_", " "),
         }
         by_metric = found.set_index("metric")
-        for metric, (heading, digits) in METRICS.items():
+        for metric in measured(frame, METRICS):
+            heading, digits = METRICS[metric]
             row[heading] = _cell(by_metric.loc[metric], digits) if metric in by_metric.index else ""
         shown.append(row | {"seeds": str(found["seeds"].max())})
     text = f"{title}. Difference [its 95 % confidence interval] p, from a paired bootstrap over images and seeds; p is "

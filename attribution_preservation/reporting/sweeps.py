@@ -14,7 +14,7 @@ from attribution_preservation.pipeline.schema.matching import (
     written,
 )
 from attribution_preservation.reporting.panels import SCORES, Line, Panel, draw_panels
-from attribution_preservation.reporting.results import Level, display_name, select
+from attribution_preservation.reporting.results import Level, display_name, measured, select
 
 _X_LABELS = {
     "strength": "strength of matching (beta)",
@@ -87,7 +87,9 @@ def sweep_panels(
         for method in sweep.methods.values():
             seeds &= set(select(rows, method=method)["seed"].unique())
     rows = rows[rows["seed"].isin(seeds)]
-    return [[_panel(rows, sweep, metric, population) for metric in SCORES] for sweep in sweeps], len(seeds)
+    return [[_panel(rows, sweep, metric, population) for metric in measured(rows, SCORES)] for sweep in sweeps], len(
+        seeds
+    )
 
 
 def _panel(rows: pd.DataFrame, sweep: Sweep, metric: str, population: str) -> Panel:

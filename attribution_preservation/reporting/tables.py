@@ -18,6 +18,7 @@ from attribution_preservation.reporting.results import (
     present,
     select,
     shared_seeds,
+    teacher_of,
 )
 from attribution_preservation.reporting.significance import PairedTests, significant
 
@@ -31,6 +32,7 @@ METRICS = {
     "mean_ap": ("mAP %", True, 1),
     "sample_ap": ("sample AP %", True, 1),
     "f1": ("F1 %", True, 1),
+    "top1": ("top-1 %", True, 1),
     "roc_auc": ("ROC-AUC %", True, 1),
     "point_accuracy": ("point acc. %", True, 1),
     "cosine": ("cosine", True, 3),
@@ -163,12 +165,17 @@ def summarize(
             the scores over `all` stand in for that whole level, marked.
         tests: of the comparisons with Naive, where they were made with the same seeds.
     """
-    full = select(results, compression="teacher")
-    maps = select(full, attribution="grad_cam")
-    replaced = population == "own" and _fewest(maps) < minimum_pairs
-    seen = "all" if replaced else population
-    rows = [_row("Teacher", None, maps, full, seen, replaced)]
-    rows += _baselines(None, full, seen, replaced) if population != "common" else []
+    rows = []
+    names = list(dict.fromkeys(teacher_of(results, level) for level in chosen))
+    for name in names:
+        full = select(results, compression="teacher", teacher=name)
+        maps = select(full, attribution="grad_cam")
+        replaced = population == "own" and _fewest(maps) < minimum_pairs
+        seen = "all" if replaced else population
+        told = f"Teacher ({name})" if len(names) > 1 else "Teacher"
+        rows.append(_row(told, None, maps, full, seen, replaced))
+        # The same for every teacher but for the pairs that it predicts.
+        rows += _baselines(None, full, seen, replaced) if population != "common" else []
     for level in chosen:
         found = level.of(results)
         named = present(found, methods)

@@ -18,6 +18,7 @@ from attribution_preservation.reporting.results import (
     Level,
     compressions,
     display_name,
+    full_network,
     last_levels,
     present,
     select,
@@ -94,7 +95,7 @@ def transfer(
         tests: of the comparisons with Naive.
     """
     rows = select(level.of(results), metric=metric, population=population)
-    full = select(results, compression="teacher", metric=metric, population=population)
+    full = select(full_network(results, level), metric=metric, population=population)
     named = {display_name(method): select(rows, method=method) for method in methods}
     sources = {"Teacher": select(rows, method="teacher") if population == "common" else full} | named
     sources |= {text: select(rows, method=name) for name, text in BASELINES.items()}

@@ -17,10 +17,11 @@ def compression_runs(stage: Stage) -> tuple[list[Run], dict[str, Matching]]:
     group, student, name = stage.axes["group"], stage.axes["student"], stage.axes["matching"]
     entry = read_entry(name, stage.parameters(f"matching.{name}"))
     matchings = methods_of(name, entry)
-    teachers = Path("models") / group / stage.parameters("folders.teacher")
+    teacher = stage.parameters(f"{stage.name}.teacher")
+    teachers = Path("models", group, stage.parameters("folders.teacher"), teacher)
     runs = [
         Run(
-            Identity(stage.name, seed, student, method),
+            Identity(stage.name, seed, student, method, teacher=teacher),
             Path(method, seed_folder(seed)),
             stage.dep(teachers / seed_folder(seed) / Identity("teacher", seed).file_name),
             {"method": method, "matching": matching.model_dump()},

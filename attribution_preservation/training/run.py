@@ -119,6 +119,12 @@ class Workplace:
         self.keep(trainer.student)
         self.finish(trainer)
 
+    def keep_as_it_is(self, network: Network) -> None:
+        """Keep a network that needs no training: the whole of such a run."""
+        self.keep(network)
+        if self.writes:
+            self.folder.finish()
+
     @property
     def writes(self) -> bool:
         """Whether this process is the one that writes the run's files."""

@@ -67,7 +67,7 @@ VICTIMS = {
     victim.stage: victim
     for victim in (
         Victim("dataset", {}, "data/dataset"),
-        Victim("teacher", {"group": "all"}, "models/all/all/teacher", 2),
+        Victim("teacher", {"network": "vgg6_bn", "group": "all"}, "models/all/all/teacher/vgg6_bn", 2),
         _student("prune_weights", "iterative", "sswa", 4),
         _student("distill", "half", "sswa", 2),
         Victim("attribute", {"batch": "all", "group": "all"}, "maps/all/all"),

@@ -147,8 +147,8 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "an empty mapping": lambda content: b"{}\n",
     "a pickle": lambda content: pickle.dumps({"network": [1.0]}),
 }
-TEACHER = "teacher/seed-0/network.safetensors"
-READ_PAIRS = "scores/all/teacher/pairs/seed-0/network.safetensors"
+TEACHER = "teacher/vgg6_bn/seed-0/network.safetensors"
+READ_PAIRS = "scores/all/teacher/pairs/vgg6_bn/seed-0/network.safetensors"
 # File: the first stage that reads it.
 READERS: dict[str, tuple[str, ...]] = {
     "params.yaml": ("check",),
@@ -308,7 +308,7 @@ def _tensors() -> Iterator[Case]:
     other = changed(of_maps, lambda content: _told(content, told["another seed"]))
     yield Case(f"{of_maps}: another seed than its students", ("evaluate", "--batch", "distill"), other)
     for gone, stage in (
-        ("models/all/teacher/seed-0", READERS[network]),
+        ("models/all/teacher/vgg6_bn/seed-0", READERS[network]),
         ("models/all/distill/half/sswa", ("roar",)),
         ("roar/all/teacher", ("analysis",)),
     ):
@@ -324,7 +324,7 @@ def _tensors() -> Iterator[Case]:
         folder = {
             "evaluate": "maps/all/teacher",
             "figures": "maps/all/teacher",
-            "analysis": "scores/all/teacher/pairs/seed-0",
+            "analysis": "scores/all/teacher/pairs/vgg6_bn/seed-0",
         }
         gone = folder.get(stage[0], "models/all/teacher")
         spoil = lambda root, gone=gone: shutil.rmtree(root / gone)  # noqa: E731

@@ -60,7 +60,7 @@ def test_a_folder_that_may_not_be_written_is_one_line(whole):
     [
         ("dataset", "data/raw/digits/Annotations/train_00001.xml"),
         ("teacher", "data/dataset/images.bin"),
-        ("prune_channels", "models/all/teacher/seed-0/network.safetensors"),
+        ("prune_channels", "models/all/teacher/vgg6_bn/seed-0/network.safetensors"),
         ("tables", "scores/all/teacher/results.csv"),
     ],
 )

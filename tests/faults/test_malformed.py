@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.malformed import DAMAGE, READERS, Case, cases, outcome
+from tests.faults.malformed import DAMAGE, READERS, TEACHER, Case, cases, outcome
 
 ALL = list(cases())
 # A different kind of damage for every file, and every fifth of those that were made for one.
@@ -28,19 +28,19 @@ NAMED = {
     "a VOC folder with no ImageSets/Main": "data.root must lead to a folder in the VOC layout",
     "a VOC folder with no Annotations": "is missing; every image of a split needs its annotation",
     "a VOC folder with a split of bytes that are no text": "train.txt is not readable as text",
-    "models/all/teacher/seed-0/network.safetensors: an unknown family": "is not a network file of this project",
-    "models/all/teacher/seed-0: gone": "models/all/teacher holds no network; run the stages that train them first",
+    f"models/all/{TEACHER}: an unknown family": "is not a network file of this project",
+    "models/all/teacher/vgg6_bn/seed-0: gone": "holds no network; run the stages that train them first",
     "models/all/teacher: missing before probe": "models/all lacks the teacher",
-    "models/all/teacher: missing before roar": "models/all/teacher holds no teacher",
+    "models/all/teacher: missing before roar": "models/all/teacher/vgg6_bn holds no teacher",
     "models/all/distill/half/sswa: gone": "holds no network of half with the method sswa",
     "maps/all/teacher: missing before evaluate": "maps/all/teacher holds no maps; run the stage attribute first",
-    "maps/all/teacher: missing before figures": "maps/all holds no teacher of seed 0",
-    "maps/all/teacher/seed-0/network.safetensors: another seed than its students": "maps hold no teacher of seed 0",
-    "maps/all/teacher/seed-0/network.safetensors: of half of the data": "is of another data set",
-    "maps/all/teacher/seed-0/network.safetensors: methods that are a number": "which methods and sizes it is of",
-    "maps/all/teacher/seed-0/network.safetensors: its middle overwritten": "holds what is infinite or no number",
-    "scores/all/teacher/pairs/seed-0: missing before analysis": "scores hold no teacher",
-    "scores/all/teacher/pairs/seed-0/network.safetensors: of half of the data": "is of another data set",
+    "maps/all/teacher: missing before figures": "maps/all holds no teacher vgg6_bn of seed 0",
+    f"maps/all/{TEACHER}: another seed than its students": "maps hold no teacher vgg6_bn of seed 0",
+    f"maps/all/{TEACHER}: of half of the data": "is of another data set",
+    f"maps/all/{TEACHER}: methods that are a number": "which methods and sizes it is of",
+    f"maps/all/{TEACHER}: its middle overwritten": "holds what is infinite or no number",
+    "scores/all/teacher/pairs/vgg6_bn/seed-0: missing before analysis": "scores hold no teacher",
+    "scores/all/teacher/pairs/vgg6_bn/seed-0/network.safetensors: of half of the data": "is of another data set",
     "roar/all: no classifier of the teacher's": "roar holds no classifier of the teacher's maps",
     "scores/all/teacher/results.csv: its first half": "results.csv breaks off; run the stage evaluate first",
     "scores/all/teacher/results.csv: no header": "lacks the column compression",

@@ -47,7 +47,7 @@ def student(where, cosine, own_pairs):
 @pytest.fixture
 def scores(tmp_path):
     def write(**options):
-        frame = pd.DataFrame(rows(**options))
+        frame = pd.DataFrame(rows(**options)).assign(teacher="full")
         batches = list(frame["compression"].unique())
         for compression, part in frame.groupby("compression"):
             folder = tmp_path / "all" / compression

@@ -69,7 +69,7 @@ def rows():
 
 @pytest.fixture
 def results():
-    return pd.DataFrame(rows()).reindex(columns=COLUMNS)
+    return pd.DataFrame(rows()).reindex(columns=COLUMNS).assign(teacher="full")
 
 
 def outcome(p, **changes):

@@ -194,7 +194,7 @@ def test_the_headline_is_the_last_iteration_of_every_student(scores):
     assert found["prune_weights"]["iterative"]["swa"]["roc_auc_own"]["mean"] == pytest.approx(91.0)
     assert set(found["prune_channels"]["rate_70"]) == set(METHODS)
     assert found["scratch"]["half"]["mean_ap"]["mean"] == pytest.approx(90.5)
-    assert found["teacher"]["mean_ap"] == {"mean": 99.5, "deviation": pytest.approx(0.707107)}
+    assert found["teacher"]["full"]["mean_ap"] == {"mean": 99.5, "deviation": pytest.approx(0.707107)}
     assert json.loads(json.dumps(found)) == found
 
 
@@ -287,7 +287,7 @@ def snapshots():
 
 def test_snapshots_of_training_are_in_histories_and_not_in_tables():
     of = {"seed": 0, "method": "naive", "attribution": "grad_cam", "population": "all", "metric": "cosine"}
-    results = pd.DataFrame([{**of, **row} for row in snapshots()]).reindex(columns=COLUMNS)
+    results = pd.DataFrame([{**of, **row} for row in snapshots()]).reindex(columns=COLUMNS).assign(teacher="full")
     ends = [Level("prune_weights", "iterative", iteration, 1) for iteration in (1, 2)]
     assert finished(levels(results, "prune_weights")) == ends
     assert courses(results, "prune_weights") == {"iterative": ends}
@@ -296,11 +296,11 @@ def test_snapshots_of_training_are_in_histories_and_not_in_tables():
     # Every epoch takes its share of its iteration: what was just pruned stands where the one before ended.
     history = histories(results, "prune_weights")["iterative"]
     assert len(history) == 4
-    cosine = curve_panels(results, history, ["naive"], "all", SCORES)[3]
+    cosine = curve_panels(results, history, ["naive"], "all", SCORES)[-1]
     assert list(cosine.lines[0].x) == [0, 1, 1, 2]
     assert list(cosine.lines[0].mean) == [0.5, 0.9, 0.4, 0.8]
     assert cosine.ticks == ([1, 2], ["20", "40"])
-    by_epoch = curve_panels(results, courses(results, "distill")["half"], ["naive"], "all", SCORES)[3]
+    by_epoch = curve_panels(results, courses(results, "distill")["half"], ["naive"], "all", SCORES)[-1]
     assert (list(by_epoch.lines[0].x), by_epoch.x_label) == ([1, 3], "epoch")
 
 

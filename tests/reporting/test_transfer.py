@@ -58,7 +58,7 @@ def rows(attributions=("grad_cam", "lrp")):
 
 
 def results(**options):
-    return pd.DataFrame(rows(**options)).reindex(columns=COLUMNS)
+    return pd.DataFrame(rows(**options)).reindex(columns=COLUMNS).assign(teacher="full")
 
 
 def test_the_last_level_of_a_student_that_was_explained_by_several_methods_has_a_matrix():

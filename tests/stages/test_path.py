@@ -74,7 +74,7 @@ def test_probes_start_from_the_network_that_was_evaluated(finished):
     store = Store(root / "data/dataset")
     pairs = scored_pairs(store, store.part("val"), Framing(size=TINY["input.size"]))
     chosen = np.linspace(0, len(pairs) - 1, TINY["probe.removal"]["pairs"]).round().astype(int)
-    logits = load_file(root / "maps/all/teacher/seed-0/network.safetensors")["logits"].double()
+    logits = load_file(root / "maps/all/teacher/vgg6_bn/seed-0/network.safetensors")["logits"].double()
     expected = 100 * torch.sigmoid(logits[pairs.image[chosen], pairs.label[chosen]]).mean()
     results = pd.read_csv(root / "reports" / "results.csv")
     found = results[(results["compression"] == "teacher") & (results["population"] == "all")]
@@ -207,7 +207,10 @@ def test_another_seed_trains_no_old_one_again(finished, tmp_path):
     assert len(after) == len(before) + 1
     new = hashes(copy, "models/all/teacher")
     assert old.items() <= new.items()
-    assert new["models/all/teacher/seed-0/network.safetensors"] != new["models/all/teacher/seed-1/network.safetensors"]
+    assert (
+        new["models/all/teacher/vgg6_bn/seed-0/network.safetensors"]
+        != new["models/all/teacher/vgg6_bn/seed-1/network.safetensors"]
+    )
 
 
 def test_dvc_repro_makes_the_same_files_and_then_nothing(finished, finished_by_dvc):
@@ -236,7 +239,7 @@ def test_dvc_sees_what_a_parameter_concerns_and_a_mistake_stops_all(finished_by_
     assert failed.returncode != 0
     assert "params.yaml: teacher.optimization.epochs" in failed.stderr
     assert "Running stage 'teacher" not in failed.stdout
-    assert (root / "models" / "all" / "teacher" / "seed-0" / "network.safetensors").exists()
+    assert (root / "models" / "all" / "teacher" / "vgg6_bn" / "seed-0" / "network.safetensors").exists()
 
 
 def test_metrics_and_plots_can_be_compared_with_a_commit(finished, tmp_path):
@@ -247,11 +250,11 @@ def test_metrics_and_plots_can_be_compared_with_a_commit(finished, tmp_path):
         subprocess.run(["git", *command], cwd=root, check=True)
     assert dvc(root, "init", "-q").returncode == 0
     metrics = json.loads((root / "reports" / "metrics.json").read_text())
-    metrics["teacher"]["mean_ap"]["mean"] += 1
+    metrics["teacher"]["vgg6_bn"]["mean_ap"]["mean"] += 1
     (root / "reports" / "metrics.json").write_text(json.dumps(metrics))
     (root / "reports" / "plots" / "prune_weights_iterative_cosine.csv").write_text("iteration,naive,sswa\n1,0.5,0.25\n")
     found = json.loads(dvc(root, "metrics", "diff", "--json").stdout)
-    assert found["reports/metrics.json"]["teacher.mean_ap.mean"]["diff"] == pytest.approx(1)
+    assert found["reports/metrics.json"]["teacher.vgg6_bn.mean_ap.mean"]["diff"] == pytest.approx(1)
     done = dvc(root, "plots", "diff", "HEAD")
     assert done.returncode == 0, done.stderr
     page = (root / "dvc_plots" / "index.html").read_text()

@@ -34,7 +34,7 @@ def test_a_method_is_trained_with_every_seed_from_its_own_teacher(stage):
         stage("sswa", alone("sswa", {"maps": "swa", "dropped_share": 0.3, "strength": 50.0}))
     )
     assert [(run.identity.method, run.identity.seed) for run in runs] == [("sswa", 0), ("sswa", 1), ("sswa", 2)]
-    assert runs[2].teacher == Path("models/all/teacher/seed-2/network.safetensors")
+    assert runs[2].teacher == Path("models/all/teacher/vgg6_bn/seed-2/network.safetensors")
     assert matchings["sswa"].dropped_share == 0.3
 
 

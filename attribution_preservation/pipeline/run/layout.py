@@ -20,6 +20,7 @@ class Identity:
         method: matching method; empty for a teacher, and where a network learns without one.
         iteration: pruning iteration from 1; 0 where nothing is pruned step by step.
         epoch: epochs of training since the student was made or last pruned, where several are kept; else None.
+        teacher: name of the full network that it was made from, or is compared with; of a teacher its own.
     """
 
     compression: str
@@ -28,6 +29,7 @@ class Identity:
     method: str = ""
     iteration: int = 0
     epoch: int | None = None
+    teacher: str = ""
 
     @property
     def file_name(self) -> str:
@@ -42,10 +44,16 @@ class Identity:
         return self.iteration, self.epoch or 0
 
     @property
+    def full_network(self) -> tuple[str, int]:
+        """Name and seed of its teacher; of a teacher its own."""
+        return self.teacher, self.seed
+
+    @property
     def level(self) -> dict[str, Any]:
         """What networks have in common that differ in nothing but seed and method, as results.csv names it."""
         return {
             "compression": self.compression,
+            "teacher": self.teacher,
             "student": self.student,
             "iteration": self.iteration or None,
             "epoch": self.epoch,
@@ -77,7 +85,7 @@ def told_identity(description: Mapping[str, Any], path: Path, remedy: str) -> Id
         identity = Identity(**told)
     except TypeError:
         raise UserError(f"{path} does not say which network it is of; {remedy}") from None
-    words = (identity.compression, identity.student, identity.method)
+    words = (identity.compression, identity.student, identity.method, identity.teacher)
     numbers = (identity.seed, identity.iteration, identity.epoch or 0)
     if not all(isinstance(word, str) for word in words) or not all(type(number) is int for number in numbers):
         raise UserError(f"{path} does not say which network it is of; {remedy}")

@@ -35,11 +35,13 @@ class PruneWeights(Section):
     """Magnitude pruning of single weights.
 
     Attributes:
+        teacher: name of the full network that is compressed.
         matchings: names of entries of `matching`.
         students: by name, how far and in how many steps.
         optimization: the fine-tuning after each step.
     """
 
+    teacher: Name
     matchings: list[str]
     students: dict[Name, PruningSteps]
     optimization: Descent
@@ -49,12 +51,14 @@ class PruneChannels(Section):
     """Removal of whole filters, once, and fine-tuning.
 
     Attributes:
+        teacher: name of the full network that is compressed.
         matchings: names of entries of `matching`.
         students: by name, the share of filters to remove by the convolution's name (`conv1`, `layer1.0.conv1`), or for
             `all` that can shrink and are not named; 0 for the others.
         optimization: the fine-tuning.
     """
 
+    teacher: Name
     matchings: list[str]
     students: dict[Name, dict[str, Rate]]
     optimization: Optimization
@@ -90,6 +94,7 @@ class Distill(Section):
     """Knowledge distillation into a narrower network.
 
     Attributes:
+        teacher: name of the full network that is compressed.
         matchings: names of entries of `matching`.
         students: by name, their shape.
         logits: how they are matched.
@@ -97,6 +102,7 @@ class Distill(Section):
         optimization: the schedule.
     """
 
+    teacher: Name
     matchings: list[str]
     students: dict[Name, Shape]
     logits: Logits
@@ -108,9 +114,11 @@ class Scratch(Section):
     """Small networks trained without a teacher.
 
     Attributes:
+        teacher: name of the full network that their maps are compared with, and whose dropout they have.
         students: by name, their shape.
         optimization: the schedule.
     """
 
+    teacher: Name
     students: dict[Name, Shape]
     optimization: Optimization

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field, NonNegativeInt, model_validator
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.models.architectures import ARCHITECTURES, Architecture, narrowed
+from attribution_preservation.models.architectures import ARCHITECTURES, Architecture, VGGShape, narrowed
 from attribution_preservation.pipeline.schema.analysis import Analysis
 from attribution_preservation.pipeline.schema.attribute import Attribute
 from attribution_preservation.pipeline.schema.base import Section
@@ -31,6 +31,9 @@ from attribution_preservation.pipeline.schema.teacher import Teacher
 Folder = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)?$")]
 COMPRESSIONS = ("prune_weights", "prune_channels", "distill", "scratch")
 _MOST_THREADS = 4096
+_HIDDEN = [4096, 4096]  # of torchvision's VGG
+# Attribution methods that look at sigmoid probabilities, or at losses of them, and not at logits alone.
+_OF_PROBABILITIES = ("rise", "meaningful_perturbation", "information_bottleneck")
 
 
 class Folders(Section):
@@ -54,7 +57,7 @@ class Profile(Section):
         batches: first parts of `folders` that hold any; attribute and evaluate have one instance for each.
     """
 
-    profile: Name
+    profile: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
     runtime: Runtime
     seed_groups: Annotated[dict[Name, Annotated[list[NonNegativeInt], Field(min_length=1)]], Field(min_length=1)]
     folders: Folders
@@ -69,7 +72,7 @@ class Profile(Section):
     scratch: Scratch
     attribute: Attribute
     evaluate: Evaluate
-    probe: Probe
+    probe: Probe | None
     analysis: Analysis
     roar: Roar
     tables: Tables
@@ -83,6 +86,7 @@ class Profile(Section):
         if self.runtime.cpu_threads > _MOST_THREADS:
             raise ValueError(f"runtime.cpu_threads: more than {_MOST_THREADS}, which no machine has")
         self._check_folders()
+        self._check_exclusive()
         self._check_matchings()
         for key, schedule in self._schedules():
             images = [schedule.images_per_epoch or schedule.batch_size]
@@ -100,7 +104,8 @@ class Profile(Section):
 
     def _schedules(self) -> Iterator[tuple[str, Descent]]:
         for key in ("teacher", *COMPRESSIONS, "roar"):
-            yield key, getattr(self, key).optimization
+            if schedule := getattr(self, key).optimization:
+                yield key, schedule
 
     def _snapshots(self) -> Iterator[tuple[str, list[int], int]]:
         yield "distill", self.distill.snapshots, self.distill.optimization.epochs
@@ -119,6 +124,24 @@ class Profile(Section):
                 raise ValueError(f"folders.{stage}: {folder} holds another stage's folder")
         if set(self.batches) != holding or len(self.batches) != len(holding):
             raise ValueError(f"batches: these folders hold networks: {', '.join(sorted(holding))}")
+
+    def _check_exclusive(self) -> None:
+        """What is defined for classes that do not exclude each other, and so not for ImageNet's."""
+        if self.data.source != "imagenet":
+            return
+        for name, method in self.attribute.methods.items():
+            if method.maps in _OF_PROBABILITIES:
+                raise ValueError(
+                    f"attribute.methods.{name}: explains a probability of its own, which no class here has"
+                )
+        if self.probe is not None:
+            raise ValueError(
+                "probe: asks about several classes of an image; set it to null where classes exclude others"
+            )
+        if self.roar.students:
+            raise ValueError(
+                "roar.students: retrains for several classes of an image; leave none where they exclude others"
+            )
 
     def _runs(self, compression: str) -> bool:
         section = getattr(self, compression)
@@ -155,17 +178,40 @@ class Profile(Section):
         if trained and (unknown := [method for method in self.evaluate.methods if method not in trained]):
             raise ValueError(f"evaluate.methods: {unknown[0]} is no method that a compression trains")
 
+    def _check_teachers(self) -> dict[str, Architecture]:
+        """The layers of every compression's teacher; of the first network where a compression does not run."""
+        networks = {}
+        for name, network in self.teacher.networks.items():
+            shape = Shape(architecture=network.architecture, width_divisor=network.width_divisor)
+            networks[name] = _layers(f"teacher.networks.{name}", shape)
+            networks[name].map_sizes(self.input.size)
+            if network.hidden and not isinstance(networks[name], VGGShape):
+                raise ValueError(f"teacher.networks.{name}.hidden: a residual network has no hidden layers in its head")
+            whole = network.init == "imagenet" and self.data.source == "imagenet"
+            published = _HIDDEN if isinstance(networks[name], VGGShape) else []
+            if whole and network.hidden != published:
+                raise ValueError(f"teacher.networks.{name}.hidden: torchvision's network has {published}")
+        found = {}
+        for compression in COMPRESSIONS:
+            name = getattr(self, compression).teacher
+            if name not in networks:
+                raise ValueError(f"{compression}.teacher: {name} is none of teacher.networks ({', '.join(networks)})")
+            found[compression] = networks[name]
+        used = {getattr(self, compression).teacher for compression in filter(self._runs, COMPRESSIONS)}
+        if used and (idle := set(networks) - used):
+            raise ValueError(f"teacher.networks: no compression that runs starts from {sorted(idle)[0]}")
+        return found
+
     def _check_shapes(self) -> None:
         """Every mistake about layers that can be known before a network is built."""
-        teacher = _layers("teacher", Shape(**{k: getattr(self.teacher, k) for k in ("architecture", "width_divisor")}))
-        size = self.input.size
-        teacher.map_sizes(size)
-        students = {"prune_weights": dict.fromkeys(self.prune_weights.students, teacher)}
+        teachers, size = self._check_teachers(), self.input.size
+        students = {"prune_weights": dict.fromkeys(self.prune_weights.students, teachers["prune_weights"])}
         students["prune_channels"] = {
-            name: _thinned(f"prune_channels.students.{name}", teacher, rates)
+            name: _thinned(f"prune_channels.students.{name}", teachers["prune_channels"], rates)
             for name, rates in self.prune_channels.students.items()
         }
         for compression in ("distill", "scratch"):
+            teacher = teachers[compression]
             students[compression] = {
                 name: _layers(f"{compression}.students.{name}", shape)
                 for name, shape in getattr(self, compression).students.items()
@@ -179,27 +225,29 @@ class Profile(Section):
                         f"{compression}.students.{name}: its attribution map has a side of {sides[0]}, its teacher's "
                         f"{sides[1]}; they could not be compared"
                     )
-        self._check_attribution(teacher, students)
+        self._check_attribution(teachers, students)
         self._check_compared()
-        self._check_probe(teacher, students)
+        self._check_probe(teachers, students)
         self._check_roar()
         for compression in COMPRESSIONS[:-1]:
             for name in getattr(self, compression).matchings:
                 for method, matching in methods_of(name, self.matching[name]).items():
                     for student, layers in students[compression].items():
                         where = f"matching.{method}, for {compression}.students.{student}"
-                        _check_matched(where, matching, layers, teacher, size)
+                        _check_matched(where, matching, layers, teachers[compression], size)
 
     def _check_compared(self) -> None:
         """`common` must mean the same pairs wherever it is counted."""
         if missing := [name for name in self.evaluate.methods if name not in self.attribute.compared.methods]:
             raise ValueError(f"attribute.compared.methods: {missing[0]} is missing, which is among evaluate.methods")
 
-    def _check_probe(self, teacher: Architecture, students: dict[str, dict[str, Architecture]]) -> None:
+    def _check_probe(self, teachers: dict[str, Architecture], students: dict[str, dict[str, Architecture]]) -> None:
+        if self.probe is None:
+            return
         compared = self.attribute.compared.students
         named = [found for of in students.values() for name, found in of.items() if name in compared]
         for layer in self.probe.layers.names:
-            if any(layer not in found.layer_names for found in (teacher, *named)):
+            if any(layer not in found.layer_names for found in (*teachers.values(), *named)):
                 raise ValueError(
                     f"probe.layers.names: {layer} is no layer of the teacher and of every compared student"
                 )
@@ -225,9 +273,11 @@ class Profile(Section):
         except UserError as error:
             raise ValueError(f"roar.classifier: {error}") from None
 
-    def _check_attribution(self, teacher: Architecture, students: dict[str, dict[str, Architecture]]) -> None:
+    def _check_attribution(
+        self, teachers: dict[str, Architecture], students: dict[str, dict[str, Architecture]]
+    ) -> None:
         compared, trained = self.attribute.compared, set()
-        few, everyone = [teacher], [teacher]
+        few, everyone = [*teachers.values()], [*teachers.values()]
         for compression in filter(self._runs, COMPRESSIONS[:-1]):
             trained |= {
                 method
@@ -246,7 +296,7 @@ class Profile(Section):
                 continue
             explained = everyone if name in self.attribute.every else few
             if any(layer not in found.layer_names for found in explained):
-                there = ", ".join(teacher.layer_names)
+                there = ", ".join(everyone[0].layer_names)
                 raise ValueError(f"attribute.methods.{name}.layer: no layer is called {layer}; there are {there}")
             sides = sorted({found.map_sizes(self.input.size)[layer] for found in explained})
             if len(sides) > 1:

@@ -1,35 +1,63 @@
-"""Section `teacher`: the network that is compressed later."""
+"""Section `teacher`: the networks that are compressed later."""
 
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, model_validator
 
 from attribution_preservation.pipeline.schema.base import Section
 from attribution_preservation.pipeline.schema.optimization import Optimization
 
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 DROPOUT = TypeAdapter(Dropout, config=ConfigDict(strict=True))
+SCHEDULE: TypeAdapter[Optimization | None] = TypeAdapter(Optimization | None, config=ConfigDict(strict=True))
+_PUBLISHED = ("vgg11_bn", "vgg16_bn", "resnet34")
 
 
-class Teacher(Section):
-    """The full network and its training.
+class FullNetwork(Section):
+    """A network before compression.
 
     Attributes:
         architecture: a name in `attribution_preservation.models.architectures`.
         width_divisor: divides the width of every convolution (1: as published).
-        dropout: before the last linear layer.
-        init: `scratch`, or `imagenet` for torchvision's weights (downloaded once, checksum verified).
-        optimization: the schedule.
+        hidden: widths of the classifier's hidden layers; none for a head of one linear layer.
+        dropout: before the last linear layer, and behind every hidden one.
+        init: `scratch`, or `imagenet` for torchvision's weights (IMAGENET1K_V1, downloaded once): those of the trunk,
+            and where the data has ImageNet's classes those of the head as well.
+        weights: `sha256:` and the first 8 to 64 hexadecimal digits of the checksum of torchvision's file; null for
+            `scratch`.
     """
 
-    architecture: Literal["vgg16_bn", "vgg11_bn", "vgg6_bn"]
-    width_divisor: Literal[1, 2, 4, 8, 16]
+    architecture: str
+    width_divisor: Annotated[int, Field(ge=1, le=64)]
+    hidden: list[PositiveInt]
     dropout: Dropout
     init: Literal["scratch", "imagenet"]
-    optimization: Optimization
+    weights: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{8,64}$")] | None
 
     @model_validator(mode="after")
     def _weights_exist(self) -> Self:
-        if self.init == "imagenet" and (self.architecture == "vgg6_bn" or self.width_divisor != 1):
-            raise ValueError("teacher.init: there are ImageNet weights for vgg16_bn and vgg11_bn in full width only")
+        if self.init == "imagenet" and (self.architecture not in _PUBLISHED or self.width_divisor != 1):
+            raise ValueError(f"init: there are ImageNet weights for {', '.join(_PUBLISHED)} in full width only")
+        if (self.init == "imagenet") != (self.weights is not None):
+            raise ValueError("weights: init: imagenet needs the checksum of torchvision's file, nothing else has one")
+        return self
+
+
+class Teacher(Section):
+    """The full networks and their training.
+
+    Attributes:
+        networks: by name; each compression says which one it starts from.
+        optimization: the schedule of all of them; null takes pretrained networks as they are.
+    """
+
+    networks: Annotated[dict[Name, FullNetwork], Field(min_length=1)]
+    optimization: Optimization | None
+
+    @model_validator(mode="after")
+    def _something_was_learnt(self) -> Self:
+        untrained = [name for name, network in self.networks.items() if network.init == "scratch"]
+        if self.optimization is None and untrained:
+            raise ValueError(f"optimization: {untrained[0]} starts from scratch and has to be trained")
         return self
