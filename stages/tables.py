@@ -9,12 +9,19 @@ from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.schema.reports import Tables
 from attribution_preservation.reporting.deformation import deformation_markdown, deformations
 from attribution_preservation.reporting.formats import csv_table, latex_table, markdown_table
+from attribution_preservation.reporting.preservation import (
+    preservation_csv,
+    preservation_latex,
+    preservation_markdown,
+    preservations,
+)
 from attribution_preservation.reporting.probes import AREAS, noise_columns, probe_markdown, probe_table, shares
 from attribution_preservation.reporting.results import (
     compressions,
     display_name,
     headline,
     last_levels,
+    measured,
     read_results,
     result_files,
 )
@@ -65,6 +72,10 @@ def main(stage: Stage) -> str:
         for table in deformations(results, settings.minimum_pairs):
             write_text(folder / f"{table.name}.md", deformation_markdown(table, settings.note, seeds))
             write_text(folder / f"{table.name}.csv", table.frame.to_csv(index=False, lineterminator="\n"))
+        for table in preservations(results, methods, tests):
+            write_text(folder / f"{table.name}.md", preservation_markdown(table, settings.note))
+            write_text(folder / f"{table.name}.tex", preservation_latex(table, settings.note))
+            write_text(folder / f"{table.name}.csv", preservation_csv(table))
         _write_probes(folder, results, methods, tests, settings.note)
         for level in roars(results):
             retrained = roar_table(results, level, methods, tests)
@@ -98,6 +109,8 @@ def _write_probes(folder: Path, results: pd.DataFrame, methods: list[str], tests
         ("faithfulness_all", AREAS, "all", f"{decides} {POPULATIONS['all']}"),
         ("robustness", noise_columns(results), None, _ROBUSTNESS),
     ):
+        if not measured(results, [column.metric for column in columns]):
+            continue
         table = probe_table(results, methods, columns, population, tests)
         text = probe_markdown(table, columns, title, note, results["seed"].nunique())
         write_text(folder / f"{name}.md", text)

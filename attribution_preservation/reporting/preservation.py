@@ -1,0 +1,213 @@
+"""Tables 3 and 4 of the supplement: are maps kept on ImageNet, where every network explains its own top class?"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from attribution_preservation.reporting.results import Level, compressions, last_levels
+from attribution_preservation.reporting.significance import ALPHA, MARK, PairedTests
+from attribution_preservation.reporting.tables import Cell, TableRow, summarize
+
+_PUBLISHED = Path(__file__).parent / "published" / "tables_3_4.csv"
+_TABLES = {"prune_weights": (3, "Unstructured pruning"), "prune_channels": (4, "Structured pruning")}
+# metric: heading, decimals, population of what is a mean over pairs
+METRICS = {
+    "top1": ("top-1 %", 2, "own"),
+    "roc_auc": ("ROC-AUC %", 2, "own"),
+    "point_accuracy": ("point acc. %", 2, "own"),
+    "cosine": ("cosine", 3, "all"),
+    "l2": ("l2", 3, "all"),
+    "l2_per_cell": ("2 (1 - cosine) / N [1e-5], inferred", 3, "all"),
+}
+_L2_PUBLISHED = "l2_per_cell"  # what the published column fits
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published figure.
+
+    Attributes:
+        printed: the digits; empty where there is none.
+        value: the number; NaN where there is none.
+        best: of the published methods of one student.
+    """
+
+    printed: str
+    value: float
+    best: bool
+
+
+@dataclass(frozen=True)
+class Preservation:
+    """One of the two tables.
+
+    Attributes:
+        name: of its files.
+        number: in the supplement.
+        title: begins its caption.
+        cells: N of the column `l2_per_cell`.
+        seeds: how many.
+        rows: the full network, the baselines, and every student under each method; `cells` of a row by METRICS.
+        published: for each row by metric.
+    """
+
+    name: str
+    number: int
+    title: str
+    cells: int
+    seeds: int
+    rows: list[TableRow]
+    published: list[dict[str, Published]]
+
+
+def preservations(results: pd.DataFrame, methods: Sequence[str], tests: PairedTests) -> Iterator[Preservation]:
+    """Both tables; nothing where results have no top-1 accuracy.
+
+    Top-1 is that of the labelled images. Localisation is that of each network's own top class, right or wrong, as
+    published; cosine and l2 compare maps of the teacher's top class in both networks. The published l2 is not that of
+    the supplement's formula: it fits 2 (1 - cosine) / N, N = 3136 for VGG16 and 1568 for ResNet34, in ten of its
+    eleven rows, and stands beside that quantity of ours.
+
+    Args:
+        results: tidy results.
+        methods: in this order.
+        tests: of the comparisons with Naive.
+    """
+    if not (results["metric"] == "top1").any():
+        return
+    published = pd.read_csv(_PUBLISHED, dtype=str).fillna("")
+    for compression in compressions(results):
+        if compression not in _TABLES:
+            continue
+        number, title = _TABLES[compression]
+        theirs = published[published["table"] == str(number)]
+        cells = int(theirs["cells"].iloc[0])
+        rows = _rows(results, last_levels(results, compression), methods, tests, cells)
+        yield Preservation(
+            f"table_{number}",
+            number,
+            title,
+            cells,
+            results["seed"].nunique(),
+            rows,
+            [_beside(row, theirs) for row in rows],
+        )
+
+
+def _rows(
+    results: pd.DataFrame, chosen: Sequence[Level], methods: Sequence[str], tests: PairedTests, cells: int
+) -> list[TableRow]:
+    of_population = {
+        population: summarize(results, population, chosen, methods, 0, tests).rows for population in ("own", "all")
+    }
+    rows = []
+    for own, everyone in zip(*of_population.values(), strict=True):
+        by_population = {"own": own.cells, "all": everyone.cells}
+        found = {
+            metric: by_population[population][metric]
+            for metric, (_, _, population) in METRICS.items()
+            if metric != _L2_PUBLISHED
+        }
+        cosine, scale = found["cosine"], 2e5 / cells
+        found[_L2_PUBLISHED] = Cell(scale * (1 - cosine.mean), scale * cosine.deviation, cosine.best)
+        rows.append(TableRow(own.name, own.method, own.level, own.sparsity, own.sizes, own.pairs, found))
+    return rows
+
+
+def _beside(row: TableRow, theirs: pd.DataFrame) -> dict[str, Published]:
+    printed = theirs.rename(columns={"l2": _L2_PUBLISHED})
+    if row.level is None:
+        # The first row is the full network's; baselines were not published.
+        found = rivals = printed[(printed["compression"] == "teacher") & (row.name.startswith("Teacher"))]
+    else:
+        rivals = printed[(printed["compression"] == row.level.compression) & (printed["student"] == row.level.student)]
+        found = rivals[rivals["method"] == row.method]
+    figures = {}
+    for metric in METRICS:
+        digits = found[metric].iloc[0] if metric in printed and len(found) else ""
+        if not digits:
+            figures[metric] = Published("", float("nan"), False)
+            continue
+        among = rivals[metric].astype(float)
+        best = among.min() if metric == _L2_PUBLISHED else among.max()
+        figures[metric] = Published(digits, float(digits), len(rivals) > 1 and float(digits) == best)
+    return figures
+
+
+def preservation_caption(table: Preservation, note: str) -> str:
+    """What a reader must know."""
+    text = f"{table.title} on ImageNet, Grad-CAM (supplement, Table {table.number}). Localisation: each network's own "
+    text += "top class, right or wrong; cosine and l2: maps of the full network's top class in both networks. "
+    text += f"Mean ± sample deviation over {table.seeds} seeds. " if table.seeds > 1 else "One seed, no deviation. "
+    text += "Bold: best of the methods of one student, of ours and of the published ones. "
+    text += "†: ahead of Naive by more than the larger of the two deviations. " if table.seeds > 1 else ""
+    if any(cell.significant for row in table.rows for cell in row.cells.values()):
+        text += f"{MARK}: differs from Naive, p < {ALPHA} in a paired bootstrap over images and seeds, corrected "
+        text += "(Holm) for the comparisons of the column. "
+    text += "In parentheses: published (Park et al. 2020), whose data and networks these figures share only in the "
+    text += "profile imagenet. The published l2 is not its formula's value; it fits 2 (1 - cosine) / N, "
+    text += f"N = {table.cells}, inferred from the published cosines, and stands beside that quantity of ours. "
+    text += "n: images with a mask. "
+    return text + note
+
+
+def preservation_markdown(table: Preservation, note: str) -> str:
+    """Markdown, with its caption above."""
+    frame = pd.DataFrame(_shown(table, "**{}**", "†", " ± "))
+    return f"{preservation_caption(table, note)}\n\n{frame.to_markdown(index=False, disable_numparse=True)}\n"
+
+
+def preservation_latex(table: Preservation, note: str) -> str:
+    """LaTeX (booktabs), with caption and label."""
+    frame = pd.DataFrame(_shown(table, "\\textbf{{{}}}", "$^\\dagger$", " $\\pm$ ")).map(_escaped)
+    frame.columns = [_escaped(column) for column in frame.columns]
+    text = _escaped(preservation_caption(table, note)).replace("†", "$^\\dagger$").replace("±", "$\\pm$")
+    align = "ll" + "r" * (len(frame.columns) - 2)
+    return frame.to_latex(index=False, escape=False, caption=text, label=f"tab:{table.name}", column_format=align)
+
+
+def preservation_csv(table: Preservation) -> str:
+    """CSV with means, deviations and published figures as numbers in full precision."""
+    rows = []
+    for row, published in zip(table.rows, table.published, strict=True):
+        figures: dict[str, object] = {
+            "student": row.level.student if row.level else None,
+            "network": row.name,
+            "sparsity": row.sparsity,
+            "n": row.pairs,
+        }
+        for metric, cell in row.cells.items():
+            figures |= {metric: cell.mean, f"{metric}_deviation": cell.deviation}
+            figures[f"{metric}_published"] = published[metric].value
+        rows.append(figures)
+    return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
+
+
+def _shown(table: Preservation, bold: str, ahead: str, between: str) -> Iterator[dict[str, str]]:
+    for row, published in zip(table.rows, table.published, strict=True):
+        shown = {
+            "student": row.level.student.replace("_", " ") if row.level else "",
+            "network": row.name.replace("_", " ").replace("Teacher", "Full network"),
+            "sparsity %": "" if row.sparsity is None else f"{100 * row.sparsity:.1f}",
+        }
+        for metric, (heading, digits, _) in METRICS.items():
+            shown[heading] = _text(row.cells[metric], published[metric], digits, bold, ahead, between)
+        yield shown | {"n": "" if np.isnan(row.pairs) else f"{row.pairs:.0f}"}
+
+
+def _text(cell: Cell, published: Published, digits: int, bold: str, ahead: str, between: str) -> str:
+    text = ""
+    if not np.isnan(cell.mean):
+        text = bold.format(f"{cell.mean:.{digits}f}") if cell.best else f"{cell.mean:.{digits}f}"
+        text += "" if np.isnan(cell.deviation) else f"{between}{cell.deviation:.{digits}f}"
+        text += (ahead if cell.ahead else "") + (MARK if cell.significant else "")
+    if not published.printed:
+        return text
+    return f"{text} ({bold.format(published.printed) if published.best else published.printed})".strip()
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "\\%").replace("_", "\\_")
