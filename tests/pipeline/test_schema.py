@@ -37,9 +37,82 @@ def test_the_default_has_at_least_three_seeds():
     assert sum(len(group) for group in values()["seed_groups"].values()) >= 3
 
 
+def test_imagenet_holds_the_supplements_values():
+    profile = validate(Profile, values("imagenet"))
+    assert (profile.input.size, profile.input.resize, profile.data.imagenet.classes) == (224, 256, 1000)
+    teachers = {name: (full.architecture, full.hidden, full.init) for name, full in profile.teacher.networks.items()}
+    assert teachers == {"vgg": ("vgg16_bn", [4096, 4096], "imagenet"), "resnet": ("resnet34", [], "imagenet")}
+    assert profile.teacher.optimization is None  # as torchvision distributes them
+    weights, channels = profile.prune_weights, profile.prune_channels
+    assert (weights.teacher, channels.teacher) == ("vgg", "resnet")
+    assert {(s.iterations, s.rate, s.epochs) for s in weights.students.values()} == {(1, 0.6, 10), (1, 0.9, 10)}
+    assert weights.optimization.batch_size == 180
+    assert channels.students == {"rate_10": {"all": 0.1}}
+    assert channels.optimization.epochs == 20
+    assert [profile.matching[name].strength for name in ("naive", "ewa", "swa", "sswa")] == [0, 100, 50, 50]
+    assert not profile.distill.students  # supplement B omits it
+
+
+def keys(value, path=""):
+    """Every key of a profile that a schema names; below a mapping by name, those of its first entry."""
+    by_name = ("seed_groups", "matching", "students", "networks", "methods")
+    if not isinstance(value, dict) or path.rsplit(".", 1)[-1] in by_name[:3] + by_name[4:]:
+        return {path}
+    if path.rsplit(".", 1)[-1] == "networks":
+        return {path} | keys(next(iter(value.values())), f"{path}.NAME")
+    return {path}.union(*(keys(inner, f"{path}.{key}") for key, inner in value.items()))
+
+
+def test_the_miniature_profile_differs_from_imagenets_in_values_alone():
+    small, full = values("imagenet-smoke"), values("imagenet")
+    schedule = {key for key in keys(small) if key.startswith(".teacher.optimization.")}  # where teachers are trained
+    assert keys(small) - schedule == keys(full)
+    assert list(small["teacher"]["networks"]) == list(full["teacher"]["networks"])
+    for compression in ("prune_weights", "prune_channels"):
+        assert small[compression]["teacher"] == full[compression]["teacher"]
+        assert list(small[compression]["students"]) == list(full[compression]["students"])
+
+
+IMAGENET_MISTAKES = {
+    "probe": (values()["probe"], "probe: asks about several classes of an image; set it to null"),
+    "roar.students": (["half"], "roar.students: retrains for several classes of an image"),
+    "attribute.methods.rise": (
+        {"maps": "rise", "masks": 8, "cells": 4, "kept": 0.5, "seed": 0},
+        "attribute.methods.rise: explains a probability of its own",
+    ),
+    "teacher.networks.vgg.hidden": ([64], "teacher.networks.vgg.hidden: torchvision's network has [4096, 4096]"),
+    "teacher.networks.resnet.hidden": ([64], "a residual network has no hidden layers in its head"),
+    "teacher.networks.resnet.weights": (None, "init: imagenet needs the checksum"),
+    "teacher.networks.vgg.weights": ("sha256:6c64", "teacher.networks.vgg.weights"),
+    "prune_channels.students.rate_10": ({"layer1.0.conv2": 0.1}, "there is no such convolution that can shrink"),
+    "prune_channels.students": (
+        {"rate_10": {"conv1": 0.1}},
+        "conv1: there is no such convolution that can shrink; there are layer1.0.conv1 to layer4.2.conv1",
+    ),
+    "input.resize": (200, "a square of 224 pixels cannot be cut from an image resized to 200"),
+    "data.imagenet.classes": (1001, "less than or equal to 1000"),
+    "prune_channels.teacher": ("vgg", "no compression that runs starts from resnet"),
+}
+
+
+@pytest.mark.parametrize("key", IMAGENET_MISTAKES)
+def test_a_mistake_in_imagenets_profile_is_one_line_that_names_the_parameter(key):
+    value, expected = IMAGENET_MISTAKES[key]
+    wrong = values("imagenet")
+    *above, last = key.split(".")
+    section = wrong
+    for part in above:
+        section = section[part]
+    section[last] = value
+    with pytest.raises(UserError) as refused:
+        validate(Profile, wrong)
+    assert expected in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
 def test_voc2012_holds_the_supplements_values():
     profile = validate(Profile, values("voc2012"))
-    assert (profile.input.size, profile.teacher.architecture) == (227, "vgg16_bn")
+    assert (profile.input.size, profile.teacher.networks["vgg16_bn"].architecture) == (227, "vgg16_bn")
     assert profile.input.mean == [0.4589, 0.4355, 0.4032]
     assert profile.input.std == [0.2239, 0.2186, 0.2206]
     teacher, pruning = profile.teacher.optimization, profile.prune_weights.optimization
@@ -69,7 +142,7 @@ MISTAKES = {
     "teacher.optimization.momentum": (1.0, "less than 1"),
     "teacher.optimization.weight_decay": (float("nan"), "finite"),
     "teacher.epoch": (3, "unknown parameter"),
-    "teacher.architecture": ("vgg19", "vgg6_bn"),
+    "teacher.networks.vgg6_bn.architecture": ("vgg19", "there is no vgg19; there are vgg6_bn"),
     "runtime.device": ("tpu", "auto"),
     "runtime.deterministic": (1, "valid boolean"),
     "runtime.jobs": (0, "greater than 0"),
@@ -89,8 +162,12 @@ MISTAKES = {
         },
         "no deterministic pooling on mps",
     ),
-    "teacher.init": ("imagenet", "ImageNet weights for vgg16_bn and vgg11_bn"),
-    "teacher.width_divisor": (3, "1, 2, 4, 8 or 16"),
+    "teacher.networks.vgg6_bn.init": ("imagenet", "ImageNet weights for vgg11_bn, vgg16_bn, resnet34 in full width"),
+    "teacher.networks.vgg6_bn.weights": ("sha256:0123abcd", "init: imagenet needs the checksum"),
+    "teacher.networks.vgg6_bn.width_divisor": (3, "3 does not divide every width of vgg6_bn"),
+    "teacher.networks": ({}, "at least 1 item"),
+    "distill.teacher": ("vgg16", "vgg16 is none of teacher.networks (vgg6_bn)"),
+    "teacher.optimization": (None, "vgg6_bn starts from scratch and has to be trained"),
     "teacher.optimization.augmentation": ({"crop_scale": [1.0, 0.5], "flip": 0.0}, "down to 0.5"),
     "prune_weights.optimization.batch_size": (641, "an epoch has only 640 images"),
     "matching.teacher": ({"maps": "swa"}, "this name stands for no method of matching"),
@@ -242,4 +319,5 @@ def test_any_rubbish_in_a_section_is_accepted_or_refused_in_one_line(section, ru
     except UserError as error:
         message = str(error)
     assert "\n" not in message
-    assert message.startswith("params.yaml: ") or section == "profile"  # whose only rule is a name's
+    # The only rule of the first is a name's; the second may be left out.
+    assert message.startswith("params.yaml: ") or section == "profile" or (section, rubbish) == ("probe", None)
