@@ -12,10 +12,11 @@ from attribution_preservation.errors import UserError
 from benchmarks.report import Report
 
 NAMES = (
-    "pipeline", "matching", "training", "loader", "cluster", "deploy", "attribution", "localization", "faults",
+    "pipeline", "matching", "training", "loader", "imagenet", "cluster", "deploy", "attribution", "localization",
+    "faults",
 )  # fmt: skip
 # Those that use a GPU where there is one.
-ON_DEVICE = ("matching", "training", "loader")
+ON_DEVICE = ("matching", "training", "loader", "imagenet")
 
 
 def main() -> None:

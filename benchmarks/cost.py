@@ -2,7 +2,8 @@
 
 Operations are counted, not estimated: those of one image's forward pass through the network in question, times the
 passes that a step makes, times the images of all epochs of all runs. Hours follow from the rate at which the benchmark
-`training` saw a device do those of each stage, as the profile has them done.
+`training` saw a device do those of each stage, as the profile has them done; for ImageNet, whose networks and images
+have a benchmark of their own (`imagenet`), so do memory and what comes beside training.
 """
 
 import json
@@ -16,21 +17,38 @@ import torch
 import yaml
 
 from attribution_preservation.metrics.size import multiply_accumulates, parameters
+from attribution_preservation.models.architectures import narrowed
 from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.matching import Matching, methods_of, read_entry, seeds_of
 from attribution_preservation.pipeline.schema.optimization import Optimization
 from attribution_preservation.pipeline.schema.profile import Profile
+from attribution_preservation.pipeline.schema.teacher import FullNetwork
 
-PROFILES = ("digits", "voc_subset", "voc2012")
+PROFILES = ("digits", "voc_subset", "voc2012", "imagenet")
 # Images for training and for evaluation, classes; pairs of the official VOC are those of its Segmentation/val.
-SETS = {"digits": (6000, 300, 10), "voc_subset": (2419, 669, 20), "voc2012": (5717, 5823, 20)}
+SETS = {
+    "digits": (6000, 300, 10),
+    "voc_subset": (2419, 669, 20),
+    "voc2012": (5717, 5823, 20),
+    "imagenet": (1_281_167, 50_000 + 4_276, 1000),
+}
+# Of ImageNet's evaluation images those with masks, of which maps are made.
+MASKED = 4_276
+TABLES = {"prune_weights": "Table 3", "prune_channels": "Table 4"}
 # Passes of a step, each as long as a forward pass: a backward pass is two.
 STUDENT, TEACHER = 3, 1
 # A gradient through the trunk that is differentiated again: one more pass to the input, and both backwards of it.
 TWICE, TEACHER_TWICE = 7, 2
 _HOUR = 3600
+_NOT_MEASURED = "not measured"
+_ROWS = (
+    "hours of training, derived",
+    "hours of predictions and maps, derived",
+    "memory of a step of its batch, GB, derived",
+    "core-hours of decoding, derived",
+)
 RESULTS = Path(__file__).parent / "results"
 OUT = Path("docs/cost.md")
 
@@ -61,7 +79,7 @@ class Step:
     """What a stage trains, by its first student.
 
     Attributes:
-        architecture, width_divisor, rates: of the network.
+        architecture, width_divisor, rates, hidden: of the network.
         classes, size: what it tells apart, and the side of its input.
         optimization: its schedule.
     """
@@ -72,6 +90,7 @@ class Step:
     classes: int
     size: int
     optimization: Optimization
+    hidden: tuple[int, ...] = ()
 
     def network(self) -> Network:
         """A new one."""
@@ -82,6 +101,7 @@ class Step:
             classes=self.classes,
             input_size=self.size,
             dropout=0.0,
+            hidden=self.hidden,
         )
 
     @property
@@ -92,13 +112,20 @@ class Step:
 
 def steps(profile: Profile, name: str) -> dict[str, Step]:
     """Every stage that trains, with what it trains."""
-    shared = SETS[name][2], profile.input.size
-    whole = profile.teacher.architecture, profile.teacher.width_divisor
-    found = {"teacher": Step(*whole, {}, *shared, profile.teacher.optimization)}
-    if profile.prune_weights.students:
-        found["prune_weights"] = Step(*whole, {}, *shared, profile.prune_weights.optimization)
-    for rates in list(profile.prune_channels.students.values())[:1]:
-        found["prune_channels"] = Step(*whole, dict(rates), *shared, profile.prune_channels.optimization)
+    shared, networks = (SETS[name][2], profile.input.size), profile.teacher.networks
+
+    def whole(network: FullNetwork, rates: dict[str, float], optimization: Optimization) -> Step:
+        shape = network.architecture, network.width_divisor, rates
+        return Step(*shape, *shared, optimization, tuple(network.hidden))
+
+    found = {}
+    if profile.teacher.optimization:
+        found["teacher"] = whole(next(iter(networks.values())), {}, profile.teacher.optimization)
+    weights, channels = profile.prune_weights, profile.prune_channels
+    if weights.students:
+        found["prune_weights"] = whole(networks[weights.teacher], {}, weights.optimization)
+    for rates in list(channels.students.values())[:1]:
+        found["prune_channels"] = whole(networks[channels.teacher], dict(rates), channels.optimization)
     for stage in ("distill", "scratch"):
         section = getattr(profile, stage)
         for shape in list(section.students.values())[:1]:
@@ -113,9 +140,11 @@ def steps(profile: Profile, name: str) -> dict[str, Step]:
 
 
 @cache
-def _network(size: int, classes: int, architecture: str, divisor: int, rates: tuple = ()) -> tuple[int, int]:
+def _network(
+    size: int, classes: int, architecture: str, divisor: int, rates: tuple = (), hidden: tuple[int, ...] = ()
+) -> tuple[int, int]:
     """Operations of one image's forward pass, and bytes of the weights."""
-    network = build(architecture, divisor, dict(rates), classes=classes, input_size=size, dropout=0.0)
+    network = build(architecture, divisor, dict(rates), classes=classes, input_size=size, dropout=0.0, hidden=hidden)
     return 2 * multiply_accumulates(network, torch.zeros(1, 3, size, size)), 4 * parameters(network)
 
 
@@ -124,20 +153,27 @@ def works(profile: Profile, name: str) -> Iterator[Work]:
     train, _, classes = SETS[name]
     groups = list(profile.seed_groups.values())
     seeds = sum(len(group) for group in groups)
-    size, whole = profile.input.size, profile.teacher.architecture
-    teacher, bytes_of_teacher = _network(size, classes, whole, profile.teacher.width_divisor)
+    size = profile.input.size
+
+    def whole(network: FullNetwork, rates: tuple = ()) -> tuple[int, int]:
+        return _network(size, classes, network.architecture, network.width_divisor, rates, tuple(network.hidden))
+
+    def teacher_of(stage: str) -> tuple[int, int]:
+        return whole(profile.teacher.networks[getattr(profile, stage).teacher])
 
     def images(section: Any, epochs: int) -> int:
         asked = section.optimization
         each = min(asked.images_per_epoch or train, train)
         return epochs * (each // asked.batch_size) * asked.batch_size
 
-    shown = images(profile.teacher, profile.teacher.optimization.epochs)
-    operations = float(STUDENT * teacher * shown * seeds)
-    yield Work("teacher", seeds, shown * seeds, operations, seeds, seeds * bytes_of_teacher)
+    if profile.teacher.optimization:
+        shown = images(profile.teacher, profile.teacher.optimization.epochs) * seeds
+        for network in profile.teacher.networks.values():
+            operations, weights = whole(network)
+            yield Work("teacher", seeds, shown, float(STUDENT * operations * shown), seeds, seeds * weights)
 
     def matched(stage: str, student: int, size_of_student: int, epochs: int, kept: int, teaches: bool) -> Work:
-        section, runs, cost = getattr(profile, stage), 0, 0.0
+        section, runs, cost, (teacher, _) = getattr(profile, stage), 0, 0.0, teacher_of(stage)
         shown = images(section, epochs)
         for matching in section.matchings:
             entry = read_entry(matching, yaml.safe_load(_text(name))["matching"][matching])
@@ -150,11 +186,10 @@ def works(profile: Profile, name: str) -> Iterator[Work]:
     found = []
     for steps in profile.prune_weights.students.values():
         kept = steps.iterations * (1 + len(steps.snapshots))
-        found.append(
-            matched("prune_weights", teacher, bytes_of_teacher, steps.iterations * steps.epochs, kept, teaches=False)
-        )
+        pruned = teacher_of("prune_weights")
+        found.append(matched("prune_weights", *pruned, steps.iterations * steps.epochs, kept, teaches=False))
     for rates in profile.prune_channels.students.values():
-        student = _network(size, classes, whole, profile.teacher.width_divisor, tuple(rates.items()))
+        student = whole(profile.teacher.networks[profile.prune_channels.teacher], tuple(rates.items()))
         found.append(matched("prune_channels", *student, profile.prune_channels.optimization.epochs, 1, teaches=False))
     for shape in profile.distill.students.values():
         student = _network(size, classes, shape.architecture, shape.width_divisor, tuple(shape.rates.items()))
@@ -199,6 +234,7 @@ def _text(name: str) -> str:
 def hours(works: list[Work], name: str, device: str) -> dict[str, float]:
     """Hours of every stage on a device, and of `all`; nothing where it was not measured."""
     rates = figures("training", device)
+    rates |= {f"imagenet_{figure}": value for figure, value in figures("imagenet", device).items()}
     found = {
         work.stage: work.operations / (rates[key] * 1e9) / _HOUR
         for work in works
@@ -246,6 +282,8 @@ def text() -> str:
                 f"| {work.stage} | {work.runs:,} | {work.images:,} | {work.operations / 1e15:.3g} | {cells[0]} "
                 f"| {cells[1]} | {work.kept:,} | {work.size / 1e9:.3g} |"
             )
+        if name == "imagenet":
+            lines += by_table(profile)
     lines += [
         "",
         "## How it grows",
@@ -263,6 +301,46 @@ def text() -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def by_table(profile: Profile) -> list[str]:
+    """What Tables 3 and 4 cost beside each other, time, memory and disk; Markdown."""
+    of_stage, shown = {work.stage: work for work in works(profile, "imagenet")}, steps(profile, "imagenet")
+    columns = [_of_table(of_stage[stage], shown[stage], profile.input.size) for stage in TABLES]
+    lines = [
+        "",
+        "By table. A step is SWA's; decoding runs in processes beside it (`runtime.workers`); predictions and maps are",
+        "those of every network on all evaluation images, which a stage holds in memory once.",
+        "",
+        f"| | {' | '.join(TABLES.values())} |",
+        f"|---|{'---|' * len(TABLES)}",
+    ]
+    return lines + [f"| {row} | {' | '.join(column[row] for column in columns)} |" for row in columns[0]]
+
+
+def _of_table(work: Work, step: Step, size: int) -> dict[str, str]:
+    _, evaluated, classes = SETS["imagenet"]
+    batch, stage = step.optimization.batch_size, work.stage
+    shape = narrowed(step.architecture, step.width_divisor)
+    side = shape.map_sizes(size)[shape.explained_layer]
+    cells = {"networks trained": f"{work.runs}", "training, PFLOP": f"{work.operations / 1e15:,.0f}"}
+    asked = work.kept * evaluated * step.operations
+    for device in ("cpu", "gpu"):
+        cells |= {f"{device.upper()} {row}": _NOT_MEASURED for row in _ROWS}
+        if measured := figures("imagenet", device):
+            values = (
+                work.operations / (measured[f"{stage}_rate"] * 1e9) / _HOUR,
+                asked / (measured[f"{stage}_forward_rate"] * 1e9) / _HOUR,
+                measured[f"{stage}_memory_fixed"] + batch * measured[f"{stage}_memory_per_image"],
+                work.images / measured["decode_rate"] / _HOUR,
+            )
+            found = zip(_ROWS, values, strict=True)
+            cells |= {f"{device.upper()} {row}": f"{value:,.3g}" for row, value in found}
+    cells["memory: evaluation images, GB"] = f"{evaluated * 3 * size**2 / 1e9:.3g}"
+    cells["disk: networks, GB"] = f"{work.size / 1e9:.3g}"
+    # A map of the teacher's top class and one of the network's own, for every image with a mask.
+    cells["disk: logits and maps, GB"] = f"{work.kept * 4 * (evaluated * classes + 2 * MASKED * side**2) / 1e9:.3g}"
+    return cells
 
 
 if __name__ == "__main__":

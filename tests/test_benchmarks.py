@@ -74,17 +74,23 @@ def test_the_methods_that_are_timed_are_those_of_the_default_profile(monkeypatch
 
 def test_one_network_of_every_kind_is_deployed(tmp_path):
     for iteration in (1, 2):
-        identity = Identity("prune_weights", 0, "iterative", "swa", iteration)
+        identity = Identity("prune_weights", 0, "iterative", "swa", iteration, teacher="vgg")
         network = make_network(iteration).float()
         save_network(network, tmp_path / "all" / f"{iteration}.safetensors", identity.as_dict())
     for seed in (0, 1):
         save_network(
-            make_network(3 + seed).float(), tmp_path / f"t{seed}.safetensors", Identity("teacher", seed).as_dict()
+            make_network(3 + seed).float(),
+            tmp_path / f"t{seed}.safetensors",
+            Identity("teacher", seed, teacher="vgg").as_dict(),
         )
     found = one_of_every_kind(tmp_path)
-    assert set(found) == {"teacher", "prune_weights_iterative"}
-    assert torch.equal(found["prune_weights_iterative"].trunk[0].weight, make_network(2).float().trunk[0].weight)
-    assert torch.equal(found["teacher"].trunk[0].weight, make_network(3).float().trunk[0].weight)
+    assert {name: kind.teacher for name, kind in found.items()} == {
+        "teacher_vgg": "teacher_vgg",
+        "prune_weights_iterative": "teacher_vgg",
+    }
+    shown = {name: kind.network.trunk[0].weight for name, kind in found.items()}
+    assert torch.equal(shown["prune_weights_iterative"], make_network(2).float().trunk[0].weight)
+    assert torch.equal(shown["teacher_vgg"], make_network(3).float().trunk[0].weight)
 
 
 def test_readme_shows_the_committed_results():
