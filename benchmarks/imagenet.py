@@ -31,8 +31,8 @@ from attribution_preservation.training.augmentation import Augmenter, Crops
 from benchmarks.cost import STUDENT, TABLES, TEACHER, Step, steps
 from benchmarks.report import Figure
 
-BATCHES = {"cpu": (2, 6), "cuda": (32, 64)}
-_REPEATS = 3
+BATCHES = {"cpu": (8, 24), "cuda": (32, 64)}
+_REPEATS = 2
 # The mean photograph of ImageNet is about 500 x 400.
 _HEIGHT, _WIDTH, _PHOTOGRAPHS = 375, 500, 48
 
