@@ -84,7 +84,9 @@ def result_files(groups: Iterable[str], batches: Iterable[str]) -> list[Path]:
     return [*scores, *probes, *sorted(retrained)]
 
 
-def read_frame(path: Path, columns: Iterable[str], numbers: Iterable[str], remedy: str) -> pd.DataFrame:
+def read_frame(
+    path: Path, columns: Iterable[str], numbers: Iterable[str], remedy: str, empty: bool = False
+) -> pd.DataFrame:
     """Read a table that a stage wrote.
 
     Args:
@@ -92,6 +94,7 @@ def read_frame(path: Path, columns: Iterable[str], numbers: Iterable[str], remed
         columns: that it must have.
         numbers: columns that hold nothing but numbers and empty cells where they are there.
         remedy: what the user can do where it is missing or damaged, for the message.
+        empty: whether it may have no row, as what probes leave that ask nothing.
 
     Raises:
         UserError: it is missing, breaks off, is no CSV or lacks a column.
@@ -110,7 +113,7 @@ def read_frame(path: Path, columns: Iterable[str], numbers: Iterable[str], remed
     if lacking := [column for column in columns if column not in frame]:
         raise UserError(f"{path} lacks the column {lacking[0]}; {remedy}")
     for column in numbers:
-        if column in frame and len(frame) and not pd.api.types.is_numeric_dtype(frame[column]):
+        if column in frame and not (empty and frame.empty) and not pd.api.types.is_numeric_dtype(frame[column]):
             raise UserError(f"{path}: {column} holds what is no number; {remedy}")
     return frame
 
@@ -128,9 +131,8 @@ def read_results(paths: Iterable[Path], profile: str) -> pd.DataFrame:
     parts = []
     for path in paths:
         stage = {"scores": "evaluate", "probes": "probe"}.get(path.parts[0], path.parts[0])
-        parts.append(
-            read_frame(path, _WRITTEN, ("iteration", "epoch", "seed", "value", "n"), f"run the stage {stage} first")
-        )
+        numbers = ("iteration", "epoch", "seed", "value", "n")
+        parts.append(read_frame(path, _WRITTEN, numbers, f"run the stage {stage} first", empty=stage == "probe"))
     # A column that is empty in one part says nothing about the joined column's type.
     results = pd.concat([part.dropna(axis=1, how="all") for part in parts], ignore_index=True)
     results["profile"] = profile
