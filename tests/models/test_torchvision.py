@@ -108,8 +108,9 @@ def test_grad_cam_is_captums(pair):
     explained = layer if not isinstance(layer, nn.Sequential) else layer[-1]
     theirs = LayerGradCam(ours, explained).attribute(images, classes, relu_attributions=True)[:, 0].detach()
     maps = grad_cam(ours, images, classes)
-    for mine, other in zip(maps, theirs, strict=True):  # alpha is a sum here, a mean there
-        torch.testing.assert_close(mine / mine.norm(), other / other.norm(), rtol=1e-3, atol=1e-5)
+    expected = theirs * maps[0].numel()  # alpha is a sum here, a mean there
+    assert expected.abs().max() > 0
+    torch.testing.assert_close(maps, expected, rtol=1e-3, atol=1e-4 * float(expected.max()))
 
 
 def test_relevance_is_zennits_and_conserved(pair):
