@@ -73,6 +73,13 @@ def test_the_miniature_profile_differs_from_imagenets_in_values_alone():
         assert list(small[compression]["students"]) == list(full[compression]["students"])
 
 
+def test_a_pretrained_trunk_without_a_trained_head_is_no_teacher():
+    profile = values("voc2012")
+    profile["teacher"]["optimization"] = None
+    with pytest.raises(UserError, match=r"teacher\.optimization: only ImageNet's classes have pretrained heads"):
+        validate(Profile, profile)
+
+
 IMAGENET_MISTAKES = {
     "probe": (values()["probe"], "probe: asks about several classes of an image; set it to null"),
     "roar.students": (["half"], "roar.students: retrains for several classes of an image"),
@@ -88,6 +95,11 @@ IMAGENET_MISTAKES = {
     "prune_channels.students": (
         {"rate_10": {"conv1": 0.1}},
         "conv1: there is no such convolution that can shrink; there are layer1.0.conv1 to layer4.2.conv1",
+    ),
+    "data.checksum": ("md5:" + "0" * 32, "data.checksum: ImageNet is a folder"),
+    "attribute.methods": (
+        {"grad_cam": {"maps": "grad_cam"}, "deep_lift": {"maps": "deep_lift"}},
+        "attribute.methods.deep_lift: DeepLIFT cannot follow residual blocks",
     ),
     "input.resize": (200, "a square of 224 pixels cannot be cut from an image resized to 200"),
     "data.imagenet.classes": (1001, "less than or equal to 1000"),

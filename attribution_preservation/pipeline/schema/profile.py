@@ -126,9 +126,15 @@ class Profile(Section):
             raise ValueError(f"batches: these folders hold networks: {', '.join(sorted(holding))}")
 
     def _check_exclusive(self) -> None:
-        """What is defined for classes that do not exclude each other, and so not for ImageNet's."""
+        """What is defined for classes that do not exclude each other, and so not for ImageNet's; and the reverse."""
         if self.data.source != "imagenet":
+            if self.teacher.optimization is None:
+                raise ValueError(
+                    "teacher.optimization: only ImageNet's classes have pretrained heads; others are trained"
+                )
             return
+        if self.data.checksum is not None:
+            raise ValueError("data.checksum: ImageNet is a folder, only an archive has a checksum; set it to null")
         for name, method in self.attribute.methods.items():
             if method.maps in _OF_PROBABILITIES:
                 raise ValueError(
@@ -179,7 +185,7 @@ class Profile(Section):
             raise ValueError(f"evaluate.methods: {unknown[0]} is no method that a compression trains")
 
     def _check_teachers(self) -> dict[str, Architecture]:
-        """The layers of every compression's teacher; of the first network where a compression does not run."""
+        """The layers of every compression's teacher, which a compression names even where it does not run."""
         networks = {}
         for name, network in self.teacher.networks.items():
             shape = Shape(architecture=network.architecture, width_divisor=network.width_divisor)
@@ -292,9 +298,11 @@ class Profile(Section):
         if unknown := [name for name in compared.methods if name not in trained]:
             raise ValueError(f"attribute.compared.methods: {unknown[0]} is no method that a compression trains")
         for name, method in self.attribute.methods.items():
+            explained = everyone if name in self.attribute.every else few
+            if method.maps == "deep_lift" and not all(isinstance(found, VGGShape) for found in explained):
+                raise ValueError(f"attribute.methods.{name}: DeepLIFT cannot follow residual blocks; leave it out")
             if not (layer := getattr(method, "layer", None)):
                 continue
-            explained = everyone if name in self.attribute.every else few
             if any(layer not in found.layer_names for found in explained):
                 there = ", ".join(everyone[0].layer_names)
                 raise ValueError(f"attribute.methods.{name}.layer: no layer is called {layer}; there are {there}")
