@@ -15,8 +15,8 @@ from attribution_preservation.training.randomness import derived_seed
 
 _KEPT = 4 * 2**30  # bytes of resized images that a run keeps, so that no epoch resizes them again
 # Pixels of a crop's side, beyond which it is resized where it is read: its whole batch is padded to the largest crop,
-# and ImageNet has photographs of several thousand.
-_LONGEST = 1024
+# and ImageNet has photographs of several thousand. VOC's have 500 at most; a batch of 180 crops takes 142 MB at most.
+_LONGEST = 512
 
 
 class Batches:
