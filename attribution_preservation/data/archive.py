@@ -29,7 +29,8 @@ def download(url: str, path: Path, checksum: str | None, parameter: str = "data.
     Args:
         url: where from.
         path: where to.
-        checksum: as `verify` takes it; None where the publisher tells none, and any file is taken.
+        checksum: as `verify` takes it; None where the publisher tells none, and any file is taken. Then nothing would
+            tell that the bytes so far are of another file, and every attempt starts anew.
         parameter: of params.yaml, which can name a file that is there already.
 
     Raises:
@@ -38,12 +39,12 @@ def download(url: str, path: Path, checksum: str | None, parameter: str = "data.
     if not path.exists():
         partial = path.with_name(path.name + ".partial")
         partial.parent.mkdir(parents=True, exist_ok=True)
+        if checksum is None:
+            partial.unlink(missing_ok=True)
         try:
             _fetch(url, partial)
         except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
-            raise UserError(
-                f"{url}: {error}; run the same command again to go on, or point {parameter} at the file"
-            ) from None
+            raise UserError(f"{url}: {error}; run the same command again, or point {parameter} at the file") from None
         if checksum is not None:
             verify(partial, checksum)
         partial.replace(path)
