@@ -36,9 +36,7 @@ def main(stage: Stage) -> str:
     if data.source == "imagenet":
         if data.checksum:
             raise UserError("data.checksum: ImageNet is a folder, only an archive has a checksum; set it to null")
-        root = RAW / "imagenet" if data.root is None else Path(data.root)
-        if data.root is None:
-            _make_miniature(root, data.imagenet.miniature)
+        root = _miniature(data.imagenet.miniature) if data.root is None else Path(data.root)
         return _pack_imagenet(root, data, stage.out)
     given = RAW / Path(VOC2012_URL).name if data.root is None else Path(data.root).expanduser()
     if data.root is None:
@@ -71,12 +69,19 @@ def _pack(source: VOCDirectory, out: Path) -> str:
     return f"{count} images of {len(source.classes)} classes in {out}"
 
 
-def _make_miniature(root: Path, settings: Miniature) -> None:
+def _miniature(settings: Miniature) -> Path:
+    """Make the miniature; returns its folder.
+
+    The folder's name tells its settings: DVC brings an earlier data set back without running this stage, and finds the
+    images of its manifest still there.
+    """
+    root = RAW / "-".join(["miniature", *map(str, settings.model_dump().values())])
     of_classes = len(MINIATURE_WNIDS) * (settings.train_images + settings.val_images)
     progress = Progress(of_classes + settings.segmented_images, "images")
     with atomic_directory(root) as partial:
         write_miniature(partial, **settings.model_dump(), on_image=lambda: progress.advance(1))
     progress.close()
+    return root
 
 
 def _segmentation(root: Path, data: Data) -> Path:

@@ -305,10 +305,26 @@ def test_the_stage_makes_a_miniature_twice_with_the_same_bytes(project):
     for _ in range(2):
         done = run_stage(project, "dataset")
         assert done.returncode == 0, done.stderr
-        found.append(hashes(project, "data/dataset", "data/raw/imagenet"))
+        found.append(hashes(project, "data/dataset", "data/raw"))
     assert "20 images for training, 10 for predictions, 3 with masks" in done.stdout
     assert found[0] == found[1]
-    assert len(list((project / "data/raw/imagenet").glob("train/*/*.JPEG"))) == 20
+    assert len(list((project / "data/raw").glob("*/train/*/*.JPEG"))) == 20
+
+
+def test_an_earlier_miniature_is_still_there_when_its_data_set_comes_back(project, monkeypatch):
+    small = {"seed": 0, "train_images": 1, "val_images": 1, "segmented_images": 2, "smallest": 48, "largest": 64}
+    kept, shown = project / "kept", []
+    for seed in (0, 1):
+        changed = {"data.source": "imagenet", "data.imagenet.miniature": small | {"seed": seed}}
+        write_parameters(project, changed)
+        done = run_stage(project, "dataset")
+        assert done.returncode == 0, done.stderr
+        if not seed:
+            shutil.copytree(project / "data/dataset", kept)  # as DVC's cache keeps it
+    monkeypatch.chdir(project)
+    for folder in (kept, project / "data/dataset"):
+        shown.append(Store(folder).image(0))
+    assert shown[0].shape != shown[1].shape or (shown[0] != shown[1]).any()
 
 
 @pytest.mark.parametrize(
