@@ -63,14 +63,13 @@ class _Workload:
         """Some of the images as networks see them, [B, 3, S, S]."""
         return self.normalize(self.images[rows].to(self.device))
 
-    def seen(self, network: Network, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits of some images [n, C], and of those that are explained the last activation, [m, K, h, w]."""
-        logits, activation = [], []
+    def seen(self, network: Network) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits of all images [N, C], and of those that are explained the last activation, [M, K, h, w]."""
+        logits, activation, size = [], [], self.settings.batch_size
+        rows = torch.arange(len(self.images))
         kept = torch.isin(rows, torch.from_numpy(self.explained))
         with torch.no_grad():
-            for part, keep in zip(
-                rows.split(self.settings.batch_size), kept.split(self.settings.batch_size), strict=True
-            ):
+            for part, keep in zip(rows.split(size), kept.split(size), strict=True):
                 found = network.last_activation(self.shown(part))
                 logits.append(network.logits_from_activation(found).cpu())
                 activation.append(found[keep.to(found.device)])
@@ -95,7 +94,8 @@ def main(stage: Stage) -> str:
     if not networks:
         raise UserError(f"{models} holds no network; run the stages that train them first")
     compared = _compared(networks, settings.compared)
-    of_teachers = _of_teachers(stage, workload) if pairs.label is None else {}
+    wanted = {identity.full_network for identity in networks}
+    of_teachers = _of_teachers(stage, workload, wanted) if pairs.label is None else {}
     progress = Progress(len(networks), f"maps of {stage.axes['batch']}", unit="network")
     with atomic_directory(stage.out) as folder:
 
@@ -126,26 +126,31 @@ def _compared(identities: Iterable[Identity], settings: Compared) -> set[Identit
     return set(last.values())
 
 
-def _of_teachers(stage: Stage, workload: _Workload) -> dict[tuple[str, int], np.ndarray]:
-    """Logits [N, C] of every teacher, by name and seed; 0 where an image is not explained."""
-    rows, found = torch.from_numpy(workload.explained), {}
-    teachers = stage.dep(Path("models", stage.axes["group"], stage.parameters("folders.teacher")))
-    for identity, path in networks_below(teachers, REMEDY).items():
-        network = load_network(path)[0].to(workload.device, memory_format=torch.channels_last)
-        logits = np.zeros((len(workload.images), network.classes), dtype=np.float32)
-        logits[workload.explained] = workload.seen(network, rows)[0].numpy()
-        found[identity.full_network] = logits
+def _of_teachers(stage: Stage, workload: _Workload, wanted: set[tuple[str, int]]) -> dict[tuple[str, int], np.ndarray]:
+    """Logits of some teachers, by name and seed, [N, C]: in the batches of a teacher's own pass, to the last bit."""
+    folder, found = stage.dep(Path("models", stage.axes["group"], stage.parameters("folders.teacher"))), {}
+    for identity, path in networks_below(folder, REMEDY).items():
+        if identity.full_network in wanted:
+            network = load_network(path)[0].to(workload.device, memory_format=torch.channels_last)
+            found[identity.full_network] = workload.seen(network)[0].numpy()
+    for name, seed in wanted - found.keys():
+        raise UserError(f"{folder} holds no teacher {name} of seed {seed}; {REMEDY}")
     return found
 
 
 def _extract(
     network: Network, methods: Iterable[str], workload: _Workload, of_teacher: np.ndarray | None
 ) -> dict[str, torch.Tensor]:
-    """Logits of all images, and by method name the maps [n, h, w]; `.pairs` and `.absorbed` where they say anything."""
+    """Logits of all images, and by method name the maps [n, h, w]; `.pairs` and `.absorbed` where they say anything.
+
+    `asked` is the class of each pair [P], where networks decide it.
+    """
     size, device = workload.settings.batch_size, workload.device
-    logits, activation = workload.seen(network, torch.arange(len(workload.images)))
-    tensors = {"logits": logits}
-    asked = np.stack([workload.pairs.image, workload.pairs.classes(of_teacher, logits.numpy())])
+    logits, activation = workload.seen(network)
+    tensors, classes = {"logits": logits}, workload.pairs.classes(of_teacher, logits.numpy())
+    if workload.pairs.label is None:
+        tensors["asked"] = torch.from_numpy(classes)
+    asked = np.stack([workload.pairs.image, classes])
     for name in methods:
         ask = Attribution(workload.settings.methods[name], network, workload.training_images)
         chosen = workload.chosen(name)

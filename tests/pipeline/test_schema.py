@@ -225,6 +225,7 @@ MISTAKES = {
         "scratch.students.half.rates.conv2: a rate of 1.0 leaves none",
     ),
     "evaluate.methods": (["naive", "kd"], "kd is no method that a compression trains"),
+    "attribute.methods.logits": ({"maps": "lrp"}, "methods.logits: this name stands for no attribution method"),
     "attribute.every": (["saliency"], "every: saliency is none of the methods grad_cam, "),
     "attribute.compared.students": (["third"], "no compression trains third"),
     "attribute.compared.methods": (["swa_best"], "swa_best is no method that a compression trains"),

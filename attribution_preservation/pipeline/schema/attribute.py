@@ -9,6 +9,8 @@ from attribution_preservation.pipeline.schema.base import Section, distinct
 # As other names are; not imported from where those are defined, whose changes are none of this stage's.
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Share = Annotated[float, Field(gt=0, lt=1)]
+# What a file of maps holds beside them, and what results call the baselines.
+_TAKEN = ("logits", "asked", "centre", "random")
 
 
 class _Method(Section):
@@ -182,7 +184,9 @@ class Attribute(Section):
     compared: Compared
 
     @model_validator(mode="after")
-    def _every_names_a_method(self) -> Self:
+    def _names(self) -> Self:
+        if taken := [name for name in self.methods if name in _TAKEN]:
+            raise ValueError(f"methods.{taken[0]}: this name stands for no attribution method; choose another")
         if unknown := [name for name in self.every if name not in self.methods]:
             raise ValueError(f"every: {unknown[0]} is none of the methods {', '.join(self.methods)}")
         return self
