@@ -55,7 +55,7 @@ class ScoredPairs(ABC):
     @property
     @abstractmethod
     def all(self) -> np.ndarray:
-        """Pairs that are the same for every network, bool [P]."""
+        """Pairs that are the same for every network, bool [P]: maps of two networks are compared on these alone."""
 
     @abstractmethod
     def own(self, logits: np.ndarray) -> np.ndarray:

@@ -175,13 +175,13 @@ def score_students(
         of_images, of_pair = pairs.beside(student.logits, reference)
         of_student = {}
         for attribution, maps in student.maps.items():
-            target = teacher.beside(attribution, maps)
-            of_student[attribution] = _scores(maps, pairs) | {
-                "cosine": cosine(maps.values, target.values),
-                "correlation": correlation(maps.values, target.values),
-                "l2": l2_distance(maps.values, target.values),
-                "pair_divergence": of_pair[maps.pairs],
+            target, shared = teacher.beside(attribution, maps), pairs.all[maps.pairs]
+            # Maps of two classes are not compared: a pair that differs from network to network has no similarity.
+            similar = {
+                name: np.where(shared, score(maps.values, target.values), np.nan)
+                for name, score in (("cosine", cosine), ("correlation", correlation), ("l2", l2_distance))
             }
+            of_student[attribution] = _scores(maps, pairs) | similar | {"pair_divergence": of_pair[maps.pairs]}
         populations = {"own": pairs.own(student.logits), "common": common, "all": pairs.all}
         of_images = pairs.of_images(student.logits) | of_images
         found[method] = Scored(pairs.again(student.logits), of_images, _explained(student), of_student, populations)
@@ -246,7 +246,7 @@ def _network_rows(network: Evidence, scored: Scored, pairs: ScoredPairs, **where
 
 
 def mean_rows(scores: dict[str, np.ndarray], populations: dict[str, np.ndarray], **where: Any) -> Iterator[Row]:
-    """A row for every population and metric.
+    """A row for every population and metric, but for metrics that no pair of the population has.
 
     Args:
         scores: by metric, each [n]; a pair whose score is NaN does not count.
@@ -255,11 +255,18 @@ def mean_rows(scores: dict[str, np.ndarray], populations: dict[str, np.ndarray],
     """
     for population, member in populations.items():
         for metric, values in scores.items():
+            if not defined(values[member]):
+                continue
             counted = values[member]
             counted = counted[~np.isnan(counted)]  # an object without background has no ROC curve
             # How many maps are zero is a count; all else is a mean, and empty where the population is.
             value = counted.sum() if metric == "zero_maps" else counted.mean() if counted.size else None
             yield {**where, "population": population, "metric": metric, "value": value, "n": counted.size}
+
+
+def defined(scores: np.ndarray) -> bool:
+    """Whether a metric means anything of some pairs, whose scores are [n]; of no pairs it does."""
+    return not scores.size or not np.isnan(scores).all()
 
 
 def _associations(scores: dict[str, np.ndarray], populations: dict[str, np.ndarray], **where: Any) -> Iterator[Row]:
@@ -270,6 +277,8 @@ def _associations(scores: dict[str, np.ndarray], populations: dict[str, np.ndarr
     """
     for population, member in populations.items():
         alike, apart = scores["cosine"][member], scores["pair_divergence"][member]
+        if not defined(alike):
+            continue
         value = association(alike, apart)
         yield {**where, "population": population, "metric": "association", "value": value, "n": len(alike)}
 

@@ -24,8 +24,9 @@ from attribution_preservation.reporting.results import (
 def draw_comparison(results: pd.DataFrame, methods: Sequence[str], population: str, path: Path) -> None:
     """One panel per metric: for every student the methods' means with error bars, beside each other."""
     panels = comparison_panels(results, methods, population)
-    over = over_seeds(results["seed"].nunique(), "bar")
-    draw_panels([panels[:2], panels[2:]], f"Every compression; pairs: {population}; {over}", path, width=6.5)
+    over, half = over_seeds(results["seed"].nunique(), "bar"), len(panels) // 2
+    rows = [panels] if len(panels) % 2 else [panels[:half], panels[half:]]
+    draw_panels(rows, f"Every compression; pairs: {population}; {over}", path, width=6.5)
 
 
 def comparison_panels(results: pd.DataFrame, methods: Sequence[str], population: str) -> list[Panel]:
@@ -36,7 +37,7 @@ def comparison_panels(results: pd.DataFrame, methods: Sequence[str], population:
         for level in students
     ]
     panels = []
-    for metric in measured(results, SCORES):
+    for metric in measured(results, SCORES, population):
         label, of_pairs = SCORES[metric]
         where = {"metric": metric, "population": population, "attribution": "grad_cam"} if of_pairs else {}
         rows = select(results, **where) if of_pairs else select(results, metric=metric)

@@ -112,7 +112,7 @@ def curve_panels(
 ) -> list[Panel]:
     """What is drawn; metrics: axis label, and whether it is a score of pairs, by name."""
     panels = []
-    for metric in measured(results, metrics):
+    for metric in measured(results, metrics, population):
         label, of_pairs = metrics[metric]
         counted = population if of_pairs else None
         table = curve_table(results, course, methods, metric, counted)

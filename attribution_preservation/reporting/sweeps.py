@@ -87,9 +87,8 @@ def sweep_panels(
         for method in sweep.methods.values():
             seeds &= set(select(rows, method=method)["seed"].unique())
     rows = rows[rows["seed"].isin(seeds)]
-    return [[_panel(rows, sweep, metric, population) for metric in measured(rows, SCORES)] for sweep in sweeps], len(
-        seeds
-    )
+    shown = measured(rows, SCORES, population)
+    return [[_panel(rows, sweep, metric, population) for metric in shown] for sweep in sweeps], len(seeds)
 
 
 def _panel(rows: pd.DataFrame, sweep: Sweep, metric: str, population: str) -> Panel:

@@ -88,6 +88,15 @@ def test_similarity_over_all_pairs_compares_maps_of_one_class():
     assert value(rows, **of, metric="l2")[0] == pytest.approx(np.sqrt(2) / 2)
 
 
+def test_maps_of_two_classes_are_not_compared():
+    rows = [row for row in rows_of(naive=STUDENT) if row.get("attribution") == "grad_cam"]
+    own = {row["metric"] for row in rows if row["population"] == "own"}
+    similarity = {"cosine", "correlation", "l2", "association"}
+    assert own & (similarity | {"roc_auc"}) == {"roc_auc"}
+    for population in ("common", "all"):
+        assert similarity <= {row["metric"] for row in rows if row["population"] == population}
+
+
 def test_top_1_counts_labelled_images_alone():
     rows = rows_of(naive=STUDENT)
     assert value(rows, method="naive", metric="top1") == (50.0, 2)
@@ -139,6 +148,10 @@ def test_a_comparison_of_top_1_leaves_out_what_has_no_label():
     assert found["difference"] == pytest.approx(100 - np.mean(naive))
     assert found["p"] < 0.05
     assert not [row for row in rows if row["metric"] in ("mean_ap", "sample_ap", "f1")]
+    # Maps of two classes are not compared, neither by their mean nor by a test.
+    of_cosine = {row["population"] for row in rows if row["metric"] == "cosine"}
+    assert of_cosine == {"common", "all"}
+    assert {row["population"] for row in rows if row["metric"] == "roc_auc"} == {"own", "common", "all"}
 
 
 def test_logits_belong_to_labels_of_their_number():
