@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from joblib import cpu_count
 
-from attribution_preservation.data.inputs import scored_pairs
+from attribution_preservation.data.inputs import Pairs, scored_pairs
 from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.pairs import ScoredPairs, scored_truth
@@ -49,7 +49,7 @@ def main(stage: Stage) -> str:
     networks = _networks(maps)
     of_teachers = _networks(stage.dep(of_group / stage.parameters("folders.teacher")))
     teachers = {identity.full_network: path for identity, path in of_teachers}
-    pairs = _pairs(stage)
+    asked, pairs = _pairs(stage)
     baselines = baseline_scores(pairs, settings.random_seed)
     with atomic_directory(stage.out) as folder:
 
@@ -59,7 +59,8 @@ def main(stage: Stage) -> str:
                 scored = {"": teacher.scored(pairs)}
                 scores = teacher_rows(teacher, pairs, baselines)
             else:
-                students = {identity.method: _evidence(path, pairs) for identity, path in found}
+                logits = teacher.evidence.logits
+                students = {identity.method: _evidence(path, asked, pairs, logits) for identity, path in found}
                 scored = score_students(teacher, students, settings.methods, pairs)
                 scores = student_rows(teacher, students, scored, pairs, baselines)
             for identity, path in found:
@@ -70,7 +71,7 @@ def main(stage: Stage) -> str:
         for (name, seed), of_teacher in groupby(networks, key=lambda found: found[0].full_network):
             if (name, seed) not in teachers:
                 raise UserError(f"maps hold no teacher {name} of seed {seed}; {REMEDY}")
-            teacher = Teacher(_evidence(teachers[name, seed], pairs), pairs)
+            teacher = Teacher(_evidence(teachers[name, seed], asked, pairs), pairs)
             for level, members in groupby(of_teacher, key=lambda found: found[0].level):
                 pieces.append(partial(score, teacher, level, list(members)))
         progress = Progress(len(pieces), f"scores of {stage.axes['batch']}", unit="level")
@@ -93,12 +94,13 @@ def _networks(folder: Path) -> list[tuple[Identity, Path]]:
     )
 
 
-def _pairs(stage: Stage) -> ScoredPairs:
+def _pairs(stage: Stage) -> tuple[Pairs, ScoredPairs]:
+    """The pairs as networks are asked about them, and with the truth."""
     store = Store(stage.dep(Path("data/dataset")))
     positions = store.part("val")
     framing = {key: stage.parameters(f"input.{key}") for key in ("size", "resize")}
     pairs = scored_pairs(store, positions, validate(Framing, framing, "input"))
-    return scored_truth(**vars(pairs), labels=store.labels(positions))
+    return pairs, scored_truth(**vars(pairs), labels=store.labels(positions))
 
 
 def _write_scored(path: Path, scored: Scored, identity: Identity) -> None:
@@ -107,7 +109,8 @@ def _write_scored(path: Path, scored: Scored, identity: Identity) -> None:
     write_tensors(path, arrays, {"identity": identity.as_dict()})
 
 
-def _evidence(path: Path, pairs: ScoredPairs) -> Evidence:
+def _evidence(path: Path, asked: Pairs, pairs: ScoredPairs, of_teacher: np.ndarray | None = None) -> Evidence:
+    """What one network's file holds; `of_teacher` are its teacher's logits, None for a teacher's own file."""
     arrays, description = read_arrays(path, REMEDY)
     methods, sizes = description["methods"], description["sizes"]
     if not isinstance(methods, list) or not isinstance(sizes, dict):
@@ -122,6 +125,11 @@ def _evidence(path: Path, pairs: ScoredPairs) -> Evidence:
         raise UserError(f"{path} is of another data set; {REMEDY}")
     if not all(np.isfinite(values).all() for values in (arrays["logits"], *(found.values for found in maps.values()))):
         raise UserError(f"{path} holds what is infinite or no number; {REMEDY}")
+    if asked.label is None:
+        # Both files may be whole and of one data set, and still be of two runs whose teachers saw other top classes.
+        classes = asked.classes(arrays["logits"] if of_teacher is None else of_teacher, arrays["logits"])
+        if not np.array_equal(arrays.get("asked", []), classes):
+            raise UserError(f"{path} explains other classes than its teacher's and its own top ones; {REMEDY}")
     figures = {name: value for name, value in sizes.items() if name != "sparsity"}
     return Evidence(maps, arrays["logits"], figures, sizes.get("sparsity"))
 

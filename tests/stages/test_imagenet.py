@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 import torchvision
 import yaml
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
 
 from attribution_preservation.data.inputs import Normalize, evaluation_images, scored_pairs
@@ -85,7 +86,13 @@ def test_each_compression_has_its_own_teacher(finished_imagenet):
     assert set(metrics["prune_channels"]["rate_10"]) == set(METHODS)
 
 
-def test_every_score_of_a_student_is_that_of_its_network_on_those_images(finished_imagenet, monkeypatch):
+@pytest.mark.parametrize(
+    ("compression", "student", "full"),
+    [("prune_weights", "one_shot_90", "vgg"), ("prune_channels", "rate_10", "resnet")],
+)
+def test_every_score_of_a_student_is_that_of_its_network_on_those_images(
+    finished_imagenet, monkeypatch, compression, student, full
+):
     root, _ = finished_imagenet
     monkeypatch.chdir(root)  # the images lie where params.yaml says, from there
     store = Store(root / "data" / "dataset")
@@ -96,38 +103,61 @@ def test_every_score_of_a_student_is_that_of_its_network_on_those_images(finishe
     parameters = yaml.safe_load((root / "params.yaml").read_text())["input"]
     shown = Normalize(parameters["mean"], parameters["std"])(evaluation_images(store, positions, FRAMING))
     models = root / "models" / "all" / "all"
-    teacher = load_network(models / "teacher" / "resnet" / "seed-0" / "network.safetensors")[0]
-    student = load_network(models / "prune_channels" / "rate_10" / "paper" / "swa" / "seed-0" / "network.safetensors")[
-        0
-    ]
+    teacher = load_network(models / "teacher" / full / "seed-0" / "network.safetensors")[0]
+    (path,) = (models / compression / student / "paper" / "swa" / "seed-0").rglob("*.safetensors")
+    network = load_network(path)[0]
     with torch.no_grad():
-        logits = {name: network(shown) for name, network in (("teacher", teacher), ("student", student))}
+        logits = {"teacher": teacher(shown), "student": network(shown)}
     top = {name: found.argmax(1) for name, found in logits.items()}
+    # Else nothing below could tell a network's own question from its teacher's.
+    assert (top["student"] != top["teacher"])[rows].any()
 
-    def maps(network, classes):
-        """Grad-CAM at the last stage by plain autograd."""
-        feature_map = network.trunk(shown[rows]).detach().requires_grad_()
-        chosen = network.head(feature_map).gather(1, classes[rows][:, None]).sum()
-        (gradient,) = torch.autograd.grad(chosen, feature_map)
-        return F.relu((gradient.sum((2, 3))[:, :, None, None] * feature_map).sum(1)).detach()
+    def maps(explained, classes):
+        """Grad-CAM at the last activation by plain autograd."""
+        activation = explained.last_activation(shown[rows]).detach().requires_grad_()
+        chosen = explained.logits_from_activation(activation).gather(1, classes[rows][:, None]).sum()
+        (gradient,) = torch.autograd.grad(chosen, activation)
+        return F.relu((gradient.sum((2, 3))[:, :, None, None] * activation).sum(1)).detach()
 
     results = results_of(root)
-    where = {"compression": "prune_channels", "student": "rate_10", "method": "swa"}
+    where = {"compression": compression, "student": student, "method": "swa"}
     known = labels >= 0
     accuracy = 100 * (top["student"].numpy()[known] == labels[known]).mean()
     assert value(results, **where, metric="top1") == pytest.approx(accuracy)
     agreement = 100 * (top["student"] == top["teacher"]).double().mean()
     assert value(results, **where, metric="agreement") == pytest.approx(float(agreement))
-    own = F.interpolate(maps(student, top["student"])[None], size=(56, 56), mode="bilinear")[0].numpy()
     truth = [pairs.masks[row] > 0 for row in pairs.mask_row[: len(rows)]]
-    areas = [
-        100 * roc_auc_score(mask.ravel(), found.ravel()) if found.any() else 50.0
-        for mask, found in zip(truth, own, strict=True)
-    ]
-    assert value(results, **where, population="own", metric="roc_auc") == pytest.approx(np.mean(areas), abs=1e-3)
-    both = [maps(network, top["teacher"]).flatten(1) for network in (student, teacher)]
+    for population, classes in (("own", top["student"]), ("all", top["teacher"])):
+        found = F.interpolate(maps(network, classes)[None], size=(56, 56), mode="bilinear")[0].numpy()
+        areas = [
+            100 * roc_auc_score(mask.ravel(), shown.ravel()) if shown.any() else 50.0
+            for mask, shown in zip(truth, found, strict=True)
+        ]
+        expected = pytest.approx(np.mean(areas), abs=1e-3)
+        assert value(results, **where, population=population, metric="roc_auc") == expected
+    both = [maps(explained, top["teacher"]).flatten(1) for explained in (network, teacher)]
     cosines = F.cosine_similarity(*both).numpy()
     assert value(results, **where, population="all", metric="cosine") == pytest.approx(cosines.mean(), abs=1e-5)
+    assert results[(results["population"] == "own") & (results["metric"] == "cosine")].empty
+
+
+def test_maps_of_another_teachers_top_classes_are_one_line(finished_imagenet):
+    root, _ = finished_imagenet
+    path = next((root / "maps" / "all" / "all" / "prune_channels").rglob("network.safetensors"))
+    kept = path.read_bytes()
+    tensors = load_file(path)
+    with safe_open(path, "pt") as file:
+        description = file.metadata()
+    tensors["asked"][0] += 1
+    save_file(tensors, path, description)
+    try:
+        done = run_stage(root, "evaluate")
+    finally:
+        path.write_bytes(kept)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    told = "explains other classes than its teacher's and its own top ones; run the stage attribute first"
+    assert line == f"evaluate: error: {path.relative_to(root)} {told}"
 
 
 def test_a_networks_maps_of_one_class_stand_there_for_both_questions(finished_imagenet):
