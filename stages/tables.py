@@ -10,6 +10,7 @@ from attribution_preservation.pipeline.schema.reports import Tables
 from attribution_preservation.reporting.deformation import deformation_markdown, deformations
 from attribution_preservation.reporting.formats import csv_table, latex_table, markdown_table
 from attribution_preservation.reporting.preservation import (
+    one_shot_rates,
     preservation_csv,
     preservation_latex,
     preservation_markdown,
@@ -22,6 +23,7 @@ from attribution_preservation.reporting.results import (
     headline,
     last_levels,
     measured,
+    populations,
     read_results,
     result_files,
 )
@@ -32,7 +34,7 @@ from attribution_preservation.reporting.significance import (
     significance_markdown,
     significance_table,
 )
-from attribution_preservation.reporting.tables import POPULATIONS, plans, summarize
+from attribution_preservation.reporting.tables import plans, summarize
 from attribution_preservation.reporting.transfer import METRICS as TRANSFERRED
 from attribution_preservation.reporting.transfer import SHOWN, transfer, transfer_csv, transfer_markdown, transferred
 
@@ -48,6 +50,7 @@ def main(stage: Stage) -> str:
     files = result_files(stage.parameters("seed_groups"), stage.parameters("batches"))
     results = read_results([stage.dep(path) for path in files], stage.parameters("profile"))
     tests, seeds = read_tests(stage.dep(Path("analysis/significance.csv"))), results["seed"].nunique()
+    words = populations(results)
     csv, metrics, tables = stage.outs
     with atomic_file(csv) as partial:
         results.to_csv(partial, index=False, lineterminator="\n")
@@ -55,7 +58,7 @@ def main(stage: Stage) -> str:
     with atomic_directory(tables) as folder:
         for plan in plans(results, methods, settings.iterations):
             rows = results[results["seed"].isin(plan.seeds)]
-            for population in POPULATIONS:
+            for population in words:
                 # Tests rest on every seed: a table of fewer would be marked by what it does not show.
                 made = tests if len(plan.seeds) == seeds else None
                 table = summarize(rows, population, plan.chosen, plan.methods, settings.minimum_pairs, made)
@@ -64,15 +67,16 @@ def main(stage: Stage) -> str:
                 write_text(folder / f"{file}.tex", latex_table(table, plan.title, settings.note, file))
                 write_text(folder / f"{file}.csv", csv_table(table))
         last = [level for compression in compressions(results) for level in last_levels(results, compression)]
-        for population, words in POPULATIONS.items():
+        for population, over in words.items():
             table = significance_table(tests, results, last, methods, population)
-            title = f"What differs by more than chance, Grad-CAM, over {words}"
+            title = f"What differs by more than chance, Grad-CAM, over {over}"
             write_text(folder / f"significance_{population}.md", significance_markdown(table, title, settings.note))
             write_text(folder / f"significance_{population}.csv", table.to_csv(index=False, lineterminator="\n"))
         for table in deformations(results, settings.minimum_pairs):
             write_text(folder / f"{table.name}.md", deformation_markdown(table, settings.note, seeds))
             write_text(folder / f"{table.name}.csv", table.frame.to_csv(index=False, lineterminator="\n"))
-        for table in preservations(results, methods, tests):
+        rates = one_shot_rates(*(stage.parameters(f"prune_{what}.students") for what in ("weights", "channels")))
+        for table in preservations(results, methods, tests, rates, _images(stage)):
             write_text(folder / f"{table.name}.md", preservation_markdown(table, settings.note))
             write_text(folder / f"{table.name}.tex", preservation_latex(table, settings.note))
             write_text(folder / f"{table.name}.csv", preservation_csv(table))
@@ -85,19 +89,27 @@ def main(stage: Stage) -> str:
         for level, matched, attributions in transferred(results, methods):
             found = {
                 (population, metric): transfer(results, level, matched, attributions, metric, population, tests)
-                for population in POPULATIONS
-                for metric in TRANSFERRED
+                for population in words
+                for metric in measured(results, TRANSFERRED, population)
             }
             file = f"transfer_{level.compression}_{level.student}"
             write_text(folder / f"{file}.csv", transfer_csv(found))
             for population in SHOWN:
                 name = f"{display_name(level.compression)} ({level.student.replace('_', ' ')})"
-                title = f"Transfer matrix, {name}, over {POPULATIONS[population]}"
-                of_population = {metric: found[population, metric] for metric in TRANSFERRED}
+                title = f"Transfer matrix, {name}, over {words[population]}"
+                of_population = {metric: table for (over, metric), table in found.items() if over == population}
                 text = transfer_markdown(of_population, title, settings.note)
                 write_text(folder / f"{file}_{population}.md", text)
     print((tables / "compressions_own.md").read_text(encoding="utf-8"))
     return f"{len(results)} figures in {csv}, headlines in {metrics}, tables in {tables}"
+
+
+def _images(stage: Stage) -> str:
+    """What networks whose classes exclude each other were trained and asked on, in words."""
+    if stage.parameters("data.root") is None:
+        return "a generated miniature in ImageNet's layout"
+    classes = stage.parameters("data.imagenet.classes")
+    return "ImageNet" if classes == 1000 else f"{classes} classes of ImageNet"
 
 
 def _write_probes(folder: Path, results: pd.DataFrame, methods: list[str], tests: PairedTests, note: str) -> None:
@@ -105,8 +117,8 @@ def _write_probes(folder: Path, results: pd.DataFrame, methods: list[str], tests
     decides = "Does a map tell by what its network decides? Areas over shares of "
     decides += f"{', '.join(map(str, shares(results)))} % of the pixels, over"
     for name, columns, population, title in (
-        ("faithfulness_common", AREAS, "common", f"{decides} {POPULATIONS['common']}"),
-        ("faithfulness_all", AREAS, "all", f"{decides} {POPULATIONS['all']}"),
+        ("faithfulness_common", AREAS, "common", f"{decides} {populations(results)['common']}"),
+        ("faithfulness_all", AREAS, "all", f"{decides} {populations(results)['all']}"),
         ("robustness", noise_columns(results), None, _ROBUSTNESS),
     ):
         if not measured(results, [column.metric for column in columns]):

@@ -60,12 +60,16 @@ def deformations(results: pd.DataFrame, minimum_pairs: int) -> Iterator[Deformat
         return
     for number, (metric, title) in enumerate(_TITLES.items(), start=1):
         theirs = published[published["metric"] == metric].set_index("network")
-        networks: list[tuple[str, Level | None, pd.DataFrame]] = [
-            ("teacher", None, rows) for rows in full_networks(results).values()
+        full = full_networks(results)
+        networks: list[tuple[str, Level | None, pd.DataFrame, str]] = [
+            ("teacher", None, rows, f" ({name})" if len(full) > 1 else "") for name, rows in full.items()
         ]
-        networks += [(level.compression, level, select(level.of(results), method="naive")) for level in explained]
+        networks += [(level.compression, level, select(level.of(results), method="naive"), "") for level in explained]
         frame = pd.DataFrame(
-            [_row(rows, metric, compression, level, theirs, minimum_pairs) for compression, level, rows in networks]
+            [
+                _row(rows, metric, compression, level, theirs, minimum_pairs, told)
+                for compression, level, rows, told in networks
+            ]
         )
         baselines = pd.DataFrame(_baselines(networks[0][2], metric, frame["population"][0]))
         frame = pd.concat([frame, baselines], ignore_index=True)
@@ -105,9 +109,10 @@ def _row(
     level: Level | None,
     theirs: pd.DataFrame,
     minimum_pairs: int,
+    told: str,
 ) -> dict[str, object]:
     row: dict[str, object] = {
-        "network": _NAMES.get(compression, display_name(compression)),
+        "network": _NAMES.get(compression, display_name(compression)) + told,
         "student": level.student.replace("_", " ") if level else "",
         "parameters": select(rows, metric="nonzero_parameters")["value"].mean(),
         "parameters_published": theirs["parameters"].get(compression),

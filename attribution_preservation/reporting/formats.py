@@ -5,7 +5,7 @@ import pandas as pd
 
 from attribution_preservation.reporting import significance
 from attribution_preservation.reporting.results import display_name
-from attribution_preservation.reporting.tables import METRICS, POPULATIONS, SIZES, Cell, Table, TableRow
+from attribution_preservation.reporting.tables import METRICS, SIZES, Cell, Table, TableRow
 
 
 def markdown_table(table: Table, title: str, note: str) -> str:
@@ -47,7 +47,8 @@ def csv_table(table: Table) -> str:
 
 def caption(table: Table, title: str, note: str) -> str:
     """What a reader must know: what was counted over what, and what the marks mean."""
-    text = f"{title}, Grad-CAM. Localisation and similarity over {POPULATIONS[table.population]}. "
+    similar = any(not np.isnan(row.cells["cosine"].mean) for row in table.rows)
+    text = f"{title}, Grad-CAM. Localisation{' and similarity' if similar else ''} over {table.over}. "
     text += f"Mean ± sample deviation over {table.seeds} seeds" if table.seeds > 1 else "One seed, no deviation"
     text += "; n: mean number of pairs. Bold: best of the methods of one student and iteration. "
     text += "†: ahead of Naive by more than the larger of the two deviations. " if table.seeds > 1 else ""

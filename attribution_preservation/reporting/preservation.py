@@ -1,13 +1,20 @@
 """Tables 3 and 4 of the supplement: are maps kept on ImageNet, where every network explains its own top class?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from attribution_preservation.reporting.results import Level, compressions, last_levels
+from attribution_preservation.reporting.results import (
+    Level,
+    compressions,
+    exclusive,
+    last_levels,
+    shared_seeds,
+)
 from attribution_preservation.reporting.significance import ALPHA, MARK, PairedTests
 from attribution_preservation.reporting.tables import Cell, TableRow, summarize
 
@@ -48,7 +55,7 @@ class Preservation:
         name: of its files.
         number: in the supplement.
         title: begins its caption.
-        cells: N of the column `l2_per_cell`.
+        cells: N of the column `l2_per_cell`, the published network's.
         seeds: how many.
         rows: the full network, the baselines, and every student under each method; `cells` of a row by METRICS.
         published: for each row by metric.
@@ -63,7 +70,25 @@ class Preservation:
     published: list[dict[str, Published]]
 
 
-def preservations(results: pd.DataFrame, methods: Sequence[str], tests: PairedTests) -> Iterator[Preservation]:
+def one_shot_rates(
+    weights: Mapping[str, Mapping[str, Any]], channels: Mapping[str, Mapping[str, float]]
+) -> dict[tuple[str, str], float]:
+    """By compression and student, the share that goes at once; students of other schedules are not published.
+
+    Args:
+        weights, channels: `students` of the sections `prune_weights` and `prune_channels`.
+    """
+    found = {("prune_weights", name): steps["rate"] for name, steps in weights.items() if steps["iterations"] == 1}
+    return found | {("prune_channels", name): rates["all"] for name, rates in channels.items() if [*rates] == ["all"]}
+
+
+def preservations(
+    results: pd.DataFrame,
+    methods: Sequence[str],
+    tests: PairedTests,
+    rates: Mapping[tuple[str, str], float],
+    data: str,
+) -> Iterator[Preservation]:
     """Both tables; nothing where results have no top-1 accuracy.
 
     Top-1 is that of the labelled images. Localisation is that of each network's own top class, right or wrong, as
@@ -75,8 +100,10 @@ def preservations(results: pd.DataFrame, methods: Sequence[str], tests: PairedTe
         results: tidy results.
         methods: in this order.
         tests: of the comparisons with Naive.
+        rates: by compression and student, as `one_shot_rates`: a published figure stands beside the same rate.
+        data: what the results are of, in words.
     """
-    if not (results["metric"] == "top1").any():
+    if not exclusive(results):
         return
     published = pd.read_csv(_PUBLISHED, dtype=str).fillna("")
     for compression in compressions(results):
@@ -84,21 +111,25 @@ def preservations(results: pd.DataFrame, methods: Sequence[str], tests: PairedTe
             continue
         number, title = _TABLES[compression]
         theirs = published[published["table"] == str(number)]
-        cells = int(theirs["cells"].iloc[0])
-        rows = _rows(results, last_levels(results, compression), methods, tests, cells)
+        cells, chosen = int(theirs["cells"].iloc[0]), last_levels(results, compression)
+        seeds = shared_seeds(results, chosen, methods)
+        of_seeds = results[results["seed"].isin(seeds)]
+        # Tests rest on every seed: a table of fewer would be marked by what it does not show.
+        made = tests if len(seeds) == results["seed"].nunique() else None
+        rows = _rows(of_seeds, chosen, methods, made, cells)
         yield Preservation(
             f"table_{number}",
             number,
-            title,
+            f"{title} on {data}",
             cells,
-            results["seed"].nunique(),
+            len(seeds),
             rows,
-            [_beside(row, theirs) for row in rows],
+            [_beside(row, theirs, rates) for row in rows],
         )
 
 
 def _rows(
-    results: pd.DataFrame, chosen: Sequence[Level], methods: Sequence[str], tests: PairedTests, cells: int
+    results: pd.DataFrame, chosen: Sequence[Level], methods: Sequence[str], tests: PairedTests | None, cells: int
 ) -> list[TableRow]:
     of_population = {
         population: summarize(results, population, chosen, methods, 0, tests).rows for population in ("own", "all")
@@ -117,13 +148,15 @@ def _rows(
     return rows
 
 
-def _beside(row: TableRow, theirs: pd.DataFrame) -> dict[str, Published]:
+def _beside(row: TableRow, theirs: pd.DataFrame, rates: Mapping[tuple[str, str], float]) -> dict[str, Published]:
     printed = theirs.rename(columns={"l2": _L2_PUBLISHED})
     if row.level is None:
         # The first row is the full network's; baselines were not published.
         found = rivals = printed[(printed["compression"] == "teacher") & (row.name.startswith("Teacher"))]
     else:
-        rivals = printed[(printed["compression"] == row.level.compression) & (printed["student"] == row.level.student)]
+        rate = rates.get((row.level.compression, row.level.student), np.nan)
+        same = pd.to_numeric(printed["rate"]) == rate
+        rivals = printed[(printed["compression"] == row.level.compression) & same]
         found = rivals[rivals["method"] == row.method]
     figures = {}
     for metric in METRICS:
@@ -139,7 +172,7 @@ def _beside(row: TableRow, theirs: pd.DataFrame) -> dict[str, Published]:
 
 def preservation_caption(table: Preservation, note: str) -> str:
     """What a reader must know."""
-    text = f"{table.title} on ImageNet, Grad-CAM (supplement, Table {table.number}). Localisation: each network's own "
+    text = f"{table.title}, Grad-CAM (supplement, Table {table.number}). Localisation: each network's own "
     text += "top class, right or wrong; cosine and l2: maps of the full network's top class in both networks. "
     text += f"Mean ± sample deviation over {table.seeds} seeds. " if table.seeds > 1 else "One seed, no deviation. "
     text += "Bold: best of the methods of one student, of ours and of the published ones. "
@@ -149,7 +182,8 @@ def preservation_caption(table: Preservation, note: str) -> str:
         text += "(Holm) for the comparisons of the column. "
     text += "In parentheses: published (Park et al. 2020), whose data and networks these figures share only in the "
     text += "profile imagenet. The published l2 is not its formula's value; it fits 2 (1 - cosine) / N, "
-    text += f"N = {table.cells}, inferred from the published cosines, and stands beside that quantity of ours. "
+    text += f"N = {table.cells}, inferred from the published cosines, and stands beside that quantity of ours with the "
+    text += "same N. "
     text += "n: images with a mask. "
     return text + note
 

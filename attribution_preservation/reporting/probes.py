@@ -94,10 +94,10 @@ def probe_table(
         tests: of the comparisons with Naive.
 
     Returns:
-        One row per network: compression, student, iteration, epoch, method, n (mean number of pairs or images) and for
-        every column its mean and deviation (ddof 1); of a comparison the difference, its confidence interval and p,
-        corrected for the comparisons of the column; whether that is significant, and whether there was a comparison
-        that could not be tested.
+        One row per network: teacher, compression, student, iteration, epoch, method, n (mean number of pairs or images)
+        and for every column its mean and deviation (ddof 1); of a comparison the difference, its confidence interval
+        and p, corrected for the comparisons of the column; whether that is significant, and whether there was a
+        comparison that could not be tested.
     """
     levels = [level for compression in compressions(results) for level in last_levels(results, compression)]
     networks: list[tuple[Level | None, str, pd.DataFrame]] = []
@@ -113,6 +113,7 @@ def probe_table(
     found = []
     for level, method, rows in networks:
         where = vars(level) if level else {"compression": "teacher", "student": None, "iteration": None, "epoch": None}
+        where = where | {"teacher": rows["teacher"].iloc[0]}
         counts = _rows(rows, columns[0], population)["n"].astype(float)
         row: dict[str, object] = {**where, "method": method, "n": counts.mean()}
         for column in columns:
@@ -121,7 +122,7 @@ def probe_table(
             row[f"{column.heading} deviation"] = values.std(ddof=1)
         found.append(row)
     headings = [word for column in columns for word in (column.heading, f"{column.heading} deviation")]
-    frame = pd.DataFrame(found, columns=[*Level.__annotations__, "method", "n", *headings])
+    frame = pd.DataFrame(found, columns=["teacher", *Level.__annotations__, "method", "n", *headings])
     frame = frame.astype({"iteration": "Int64", "epoch": "Int64"})
     for column in columns:
         named = {"attribution": column.attribution} if column.attribution else {}
@@ -150,13 +151,14 @@ def _values(rows: pd.DataFrame, column: Column, population: str | None) -> pd.Se
 
 def probe_markdown(frame: pd.DataFrame, columns: Sequence[Column], title: str, note: str, seeds: int) -> str:
     """`probe_table` as people read it, with its caption above."""
-    rows = []
+    rows, several = [], frame["teacher"].nunique() > 1
     for _, row in frame.iterrows():
         of_student = row["method"] == "teacher" and not pd.isna(row["student"])
         shown = {
             "compression": "" if row["compression"] == "teacher" else display_name(row["compression"]),
             "student": "" if pd.isna(row["student"]) else row["student"].replace("_", " "),
-            "method": display_name(row["method"]) + (", same pairs" if of_student else ""),
+            "method": display_name(row["method"])
+            + (", same pairs" if of_student else f" ({row['teacher']})" if several and pd.isna(row["student"]) else ""),
         }
         for column in columns:
             mean, deviation = row[column.heading], row[f"{column.heading} deviation"]

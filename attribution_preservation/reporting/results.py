@@ -44,6 +44,17 @@ NAMES = {
 BASELINES = {"centre": "Centre (baseline)", "random": "Random (baseline)"}
 # what stands in the column `method` and is none
 REFERENCES = ("teacher", *BASELINES)
+# what is counted over: where an image has several classes, and where they exclude each other
+_SEVERAL = {
+    "own": "pairs that the network of the row itself predicts (the paper's rule)",
+    "common": "pairs that the teacher and all compared methods of a student predict, the same for every row of it",
+    "all": "all pairs",
+}
+_EXCLUSIVE = {
+    "own": "every image, asked about the top class of the network of the row itself, right or wrong (the paper's rule)",
+    "common": "images of which the teacher and all compared methods of a student have the same top class",
+    "all": "every image, asked about its teacher's top class",
+}
 HEADLINES = (
     ("mean_ap", None), ("top1", None), ("roc_auc", "own"), ("roc_auc", "common"), ("point_accuracy", "own"),
     ("cosine", "all"),
@@ -167,10 +178,25 @@ def full_networks(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {str(name): rows for name, rows in found.groupby("teacher", sort=False)}
 
 
-def measured(results: pd.DataFrame, metrics: Iterable[str]) -> list[str]:
-    """Those of the metrics that results hold, in the order given."""
+def measured(results: pd.DataFrame, metrics: Iterable[str], population: str | None = None) -> list[str]:
+    """Those of the metrics that results hold, in the order given; of pairs, only what a population has if it is named.
+
+    Where classes exclude each other, maps of a network's own class are compared with no other network's.
+    """
+    if population is not None:
+        results = results[results["population"].isna() | (results["population"] == population)]
     found = set(results["metric"])
     return [metric for metric in metrics if metric in found]
+
+
+def exclusive(results: pd.DataFrame) -> bool:
+    """Whether an image has one class, so that every network is asked about its own top class (supplement B)."""
+    return bool((results["metric"] == "top1").any())
+
+
+def populations(results: pd.DataFrame) -> dict[str, str]:
+    """What is counted over, in words for a caption, by population."""
+    return _EXCLUSIVE if exclusive(results) else _SEVERAL
 
 
 def present(results: pd.DataFrame, methods: Iterable[str]) -> list[str]:

@@ -15,6 +15,7 @@ from attribution_preservation.reporting.results import (
     finished,
     last_levels,
     levels,
+    populations,
     present,
     select,
     shared_seeds,
@@ -22,11 +23,6 @@ from attribution_preservation.reporting.results import (
 )
 from attribution_preservation.reporting.significance import PairedTests, significant
 
-POPULATIONS = {
-    "own": "pairs that the network of the row itself predicts (the paper's rule)",
-    "common": "pairs that the teacher and all compared methods of a student predict, the same for every row of it",
-    "all": "all pairs",
-}
 # metric: heading, whether more is better, decimals
 METRICS = {
     "mean_ap": ("mAP %", True, 1),
@@ -112,9 +108,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows and what they were counted over."""
+    """Rows and what they were counted over.
 
-    population: str
+    Attributes:
+        over: that, in words.
+        seeds: how many.
+        rows: the full networks, the baselines, and every level's networks.
+    """
+
+    over: str
     seeds: int
     rows: list[TableRow]
 
@@ -165,17 +167,9 @@ def summarize(
             the scores over `all` stand in for that whole level, marked.
         tests: of the comparisons with Naive, where they were made with the same seeds.
     """
-    rows = []
-    names = list(dict.fromkeys(teacher_of(results, level) for level in chosen))
-    for name in names:
-        full = select(results, compression="teacher", teacher=name)
-        maps = select(full, attribution="grad_cam")
-        replaced = population == "own" and _fewest(maps) < minimum_pairs
-        seen = "all" if replaced else population
-        told = f"Teacher ({name})" if len(names) > 1 else "Teacher"
-        rows.append(_row(told, None, maps, full, seen, replaced))
-        # The same for every teacher but for the pairs that it predicts.
-        rows += _baselines(None, full, seen, replaced) if population != "common" else []
+    rows = _references(
+        results, list(dict.fromkeys(teacher_of(results, level) for level in chosen)), population, minimum_pairs
+    )
     for level in chosen:
         found = level.of(results)
         named = present(found, methods)
@@ -202,7 +196,29 @@ def summarize(
         )
     if tests is not None:
         _mark(rows, tests, population)
-    return Table(population, results["seed"].nunique(), rows)
+    return Table(populations(results)[population], results["seed"].nunique(), rows)
+
+
+def _references(
+    results: pd.DataFrame, names: Sequence[str | None], population: str, minimum_pairs: int
+) -> list[TableRow]:
+    """Full networks, and on their pairs the baselines, which stand there once where those pairs are the same."""
+    networks, baselines = [], {}
+    for name in names:
+        full = select(results, compression="teacher", teacher=name)
+        maps = select(full, attribution="grad_cam")
+        replaced = population == "own" and _fewest(maps) < minimum_pairs
+        seen = "all" if replaced else population
+        told = f"Teacher ({name})" if len(names) > 1 else "Teacher"
+        networks.append(_row(told, None, maps, full, seen, replaced))
+        found = _baselines(None, full, seen, replaced)
+        figures = tuple((row.pairs, row.cells["roc_auc"].mean, row.cells["point_accuracy"].mean) for row in found)
+        baselines.setdefault(figures, (told, found))
+    if population == "common":  # those of each level stand above it
+        return networks
+    for told, found in baselines.values():
+        networks += [replace(row, name=f"{row.name}, {told}'s pairs") for row in found] if len(baselines) > 1 else found
+    return networks
 
 
 def _row(

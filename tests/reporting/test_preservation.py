@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from attribution_preservation.reporting.preservation import (
+    one_shot_rates,
     preservation_csv,
     preservation_latex,
     preservation_markdown,
@@ -15,7 +16,12 @@ from tests.conftest import PROJECT
 
 METHODS = ["naive", "ewa", "swa", "sswa"]
 SCORES = {"naive": (70.0, 80.0, 0.90), "ewa": (71.0, 79.0, 0.95), "swa": (69.0, 83.0, 0.97), "sswa": (68.0, 82.0, 0.96)}
-STUDENTS = {"prune_weights": ("vgg", ["one_shot_60", "one_shot_75"]), "prune_channels": ("resnet", ["rate_10"])}
+STUDENTS = {"prune_weights": ("vgg", ["one_shot_60", "one_shot_90"]), "prune_channels": ("resnet", ["rate_10"])}
+# A name says nothing: the second student is pruned to another share than the published one.
+RATES = one_shot_rates(
+    {"one_shot_60": {"iterations": 1, "rate": 0.6}, "one_shot_90": {"iterations": 1, "rate": 0.75}},
+    {"rate_10": {"all": 0.1}},
+)
 
 
 def rows():
@@ -53,7 +59,7 @@ def no_tests():
 
 @pytest.fixture
 def tables():
-    return {table.name: table for table in preservations(results(), METHODS, no_tests())}
+    return {table.name: table for table in preservations(results(), METHODS, no_tests(), RATES, "ImageNet")}
 
 
 def line(table, name, student="one_shot_60"):
@@ -100,7 +106,7 @@ def test_bold_is_the_best_of_ours_and_the_best_of_the_published(tables):
 def test_what_was_not_published_has_an_empty_partner(tables):
     assert not any(found.printed for found in line(tables["table_4"], "EWA", "rate_10")[1].values())
     assert not any(found.printed for found in line(tables["table_4"], "Teacher", "rate_10")[1].values())
-    assert not any(found.printed for found in line(tables["table_3"], "Naive", "one_shot_75")[1].values())
+    assert not any(found.printed for found in line(tables["table_3"], "Naive", "one_shot_90")[1].values())
     assert not any(found.printed for found in line(tables["table_3"], "Centre (baseline)")[1].values())
     # The published l2 is not the formula's value, and has no partner in its column.
     assert line(tables["table_3"], "Naive")[1]["l2"].printed == ""
@@ -118,8 +124,32 @@ def test_the_published_l2_is_the_inferred_quantity_in_all_rows_but_one():
         low, high = (2 * (1 - row["cosine"] + error) / row["cells"] * 1e5 for error in (-0.0005, 0.0005))
         digits = 0.0051
         if not low - digits <= row["l2"] <= high + digits:
-            unlike.append((row["student"], row["method"]))
-    assert unlike == [("one_shot_60", "ewa")]
+            unlike.append((row["rate"], row["method"]))
+    assert unlike == [(0.6, "ewa")]
+
+
+def test_only_what_goes_at_once_and_evenly_was_published():
+    steps = {"slow": {"iterations": 16, "rate": 0.2}, "fast": {"iterations": 1, "rate": 0.9}}
+    assert one_shot_rates(steps, {"even": {"all": 0.1}, "odd": {"all": 0.1, "layer1.0.conv1": 0.5}}) == {
+        ("prune_weights", "fast"): 0.9,
+        ("prune_channels", "even"): 0.1,
+    }
+
+
+def test_a_table_takes_the_seeds_that_all_of_its_networks_have():
+    found = results()
+    found = found[~((found["student"] == "one_shot_60") & (found["method"] == "swa") & (found["seed"] == 1))]
+    third, fourth = preservations(found, METHODS, no_tests(), RATES, "ImageNet")
+    assert (third.seeds, fourth.seeds) == (1, 2)
+    assert line(third, "Naive")[0]["top1"].mean == 70.0
+    assert line(fourth, "Naive", "rate_10")[0]["top1"].mean == 70.5
+
+
+def test_the_caption_says_what_the_figures_are_of():
+    found = preservations(results(), METHODS, no_tests(), RATES, "ten classes of ImageNet")
+    assert preservation_markdown(next(found), "").startswith(
+        "Unstructured pruning on ten classes of ImageNet, Grad-CAM"
+    )
 
 
 def test_every_form_holds_every_row(tables):
@@ -134,4 +164,4 @@ def test_every_form_holds_every_row(tables):
 
 def test_where_nothing_has_a_top_1_accuracy_there_are_no_such_tables():
     found = results()
-    assert list(preservations(found[found["metric"] != "top1"], METHODS, no_tests())) == []
+    assert list(preservations(found[found["metric"] != "top1"], METHODS, no_tests(), RATES, "")) == []

@@ -116,6 +116,15 @@ def test_over_common_pairs_the_teacher_is_asked_about_the_same_ones(results):
     assert "Teacher, same pairs" in probe_markdown(table, AREAS, "Title", "Note.", 2)
 
 
+def test_full_networks_are_named_where_there_are_several(results):
+    other = results[results["compression"] == "teacher"].assign(teacher="other")
+    both = pd.concat([results, other], ignore_index=True)
+    for found, names in ((results, ["Teacher", "Naive", "SWA"]), (both, ["Teacher (full)", "Teacher (other)"])):
+        text = probe_markdown(probe_table(found, METHODS, AREAS, "all"), AREAS, "Title", "", 2)
+        shown = [row.split("|")[3].strip() for row in text.splitlines()[4:]]
+        assert shown[: len(names)] == names
+
+
 def test_noise_has_a_column_for_each_region_and_deviation(results):
     column, of_moved = noise_columns(results)
     assert (column.heading, column.metric) == ("background, noise 40", "ap_lost_background_40")

@@ -188,6 +188,52 @@ def test_baselines_and_teacher_stand_beside_the_scores(scores):
     assert names[:3] == ["Teacher", "Centre (baseline)", "Random (baseline)"]
 
 
+def two_teachers(results):
+    """The same with a full network of another name, from which channels were pruned."""
+    other = results[results["compression"] == "teacher"].assign(teacher="other")
+    channels = results["compression"] == "prune_channels"
+    return pd.concat([results.assign(teacher=results["teacher"].mask(channels, "other")), other], ignore_index=True)
+
+
+def test_baselines_stand_once_below_all_full_networks_where_their_pairs_are_the_same(scores):
+    results = two_teachers(scores())
+    names = [row.name for row in table_of(results, chosen=(FIRST, CHANNELS)).rows[:5]]
+    assert names == ["Teacher (full)", "Teacher (other)", "Centre (baseline)", "Random (baseline)", "Naive"]
+    fewer = results["teacher"].eq("other") & results["attribution"].eq("centre") & results["population"].eq("own")
+    results.loc[fewer, "n"] = 600
+    names = [row.name for row in table_of(results, chosen=(FIRST, CHANNELS)).rows[2:6]]
+    assert names == [
+        "Centre (baseline), Teacher (full)'s pairs", "Random (baseline), Teacher (full)'s pairs",
+        "Centre (baseline), Teacher (other)'s pairs", "Random (baseline), Teacher (other)'s pairs",
+    ]  # fmt: skip
+
+
+def test_a_caption_tells_pairs_of_several_classes_from_top_classes(scores):
+    results = scores()
+    several = markdown_table(table_of(results), "A title", "")
+    assert "Localisation and similarity over pairs that the network of the row itself predicts" in several
+    # Where classes exclude each other, maps of a network's own top class are compared with no other network's.
+    results["metric"] = results["metric"].replace({"mean_ap": "top1"})
+    results = results[~(results["metric"].isin(["cosine", "l2"]) & results["population"].eq("own"))]
+    found = markdown_table(table_of(results), "A title", "")
+    assert "Localisation over every image, asked about the top class of the network of the row itself" in found
+    assert "cosine" not in found.splitlines()[2]
+    over_all = markdown_table(table_of(results, "all"), "A title", "")
+    assert "Localisation and similarity over every image, asked about its teacher's top class" in over_all
+
+
+def test_figures_of_a_population_without_similarity_have_no_panel_of_it(scores, tmp_path):
+    results = scores()
+    results = results[~(results["metric"].isin(["cosine", "association"]) & results["population"].eq("own"))]
+    labels = [panel.label for panel in comparison_panels(results, METHODS, "own")]
+    assert labels == ["mAP [%]", "ROC-AUC [%]", "point accuracy [%]"]
+    draw_comparison(results, METHODS, "own", tmp_path / "own.png")
+    course = courses(results, "prune_weights")["iterative"]
+    of_course = [panel.label for panel in curve_panels(results, course, METHODS, "own", ORIGIN)]
+    assert of_course == ["decisions that are the teacher's [%]", "KL divergence of predictions [nats]"]
+    assert len(curve_panels(results, course, METHODS, "all", ORIGIN)) == 4
+
+
 def test_the_headline_is_the_last_iteration_of_every_student(scores):
     found = headline(scores(), METHODS)
     assert found["prune_weights"]["iterative"]["iteration"] == 2

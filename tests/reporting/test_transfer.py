@@ -155,6 +155,14 @@ def test_a_method_that_explains_few_pairs_is_judged_on_the_population_of_its_row
     assert (frame.loc["distillation", "rap_n"], frame.loc["distillation", "lrp_n"]) == (5, 30)
 
 
+def test_tables_1_and_2_name_their_full_networks_where_there_are_several():
+    one = results(attributions=ATTRIBUTIONS)
+    both = pd.concat([one, one[one["compression"] == "teacher"].assign(teacher="other")], ignore_index=True)
+    for found, names in ((one, ["full network"]), (both, ["full network (full)", "full network (other)"])):
+        table = next(deformations(found, 10))
+        assert [name for name in table.frame["network"] if "full" in name] == names
+
+
 def test_without_the_four_methods_there_is_no_table_1():
     assert list(deformations(results(), 0)) == []
 
