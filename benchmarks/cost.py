@@ -8,7 +8,7 @@ have a benchmark of their own (`imagenet`), so do memory and what comes beside t
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -306,11 +306,13 @@ def text() -> str:
 def by_table(profile: Profile) -> list[str]:
     """What Tables 3 and 4 cost beside each other, time, memory and disk; Markdown."""
     of_stage, shown = {work.stage: work for work in works(profile, "imagenet")}, steps(profile, "imagenet")
-    columns = [_of_table(of_stage[stage], shown[stage], profile.input.size) for stage in TABLES]
+    seeds = sum(map(len, profile.seed_groups.values()))
+    columns = [_of_table(of_stage[stage], shown[stage], seeds) for stage in TABLES]
     lines = [
         "",
         "By table. A step is SWA's; decoding runs in processes beside it (`runtime.workers`); predictions and maps are",
-        "those of every network on all evaluation images, which a stage holds in memory once.",
+        "those of every network on all evaluation images, which a stage holds in memory once; the full network's copy",
+        "for each seed is one of them, and answers once more for its students.",
         "",
         f"| | {' | '.join(TABLES.values())} |",
         f"|---|{'---|' * len(TABLES)}",
@@ -318,13 +320,13 @@ def by_table(profile: Profile) -> list[str]:
     return lines + [f"| {row} | {' | '.join(column[row] for column in columns)} |" for row in columns[0]]
 
 
-def _of_table(work: Work, step: Step, size: int) -> dict[str, str]:
+def _of_table(work: Work, step: Step, seeds: int) -> dict[str, str]:
     _, evaluated, classes = SETS["imagenet"]
-    batch, stage = step.optimization.batch_size, work.stage
+    batch, stage, size, teacher = step.optimization.batch_size, work.stage, step.size, replace(step, rates={})
     shape = narrowed(step.architecture, step.width_divisor)
     side = shape.map_sizes(size)[shape.explained_layer]
     cells = {"networks trained": f"{work.runs}", "training, PFLOP": f"{work.operations / 1e15:,.0f}"}
-    asked = work.kept * evaluated * step.operations
+    asked = evaluated * (work.kept * step.operations + 2 * seeds * teacher.operations)
     for device in ("cpu", "gpu"):
         cells |= {f"{device.upper()} {row}": _NOT_MEASURED for row in _ROWS}
         if measured := figures("imagenet", device):
@@ -337,9 +339,10 @@ def _of_table(work: Work, step: Step, size: int) -> dict[str, str]:
             found = zip(_ROWS, values, strict=True)
             cells |= {f"{device.upper()} {row}": f"{value:,.3g}" for row, value in found}
     cells["memory: evaluation images, GB"] = f"{evaluated * 3 * size**2 / 1e9:.3g}"
-    cells["disk: networks, GB"] = f"{work.size / 1e9:.3g}"
+    kept, of_teachers = work.kept + seeds, seeds * 4 * parameters(teacher.network())
+    cells["disk: networks, GB"] = f"{(work.size + of_teachers) / 1e9:.3g}"
     # A map of the teacher's top class and one of the network's own, for every image with a mask.
-    cells["disk: logits and maps, GB"] = f"{work.kept * 4 * (evaluated * classes + 2 * MASKED * side**2) / 1e9:.3g}"
+    cells["disk: logits and maps, GB"] = f"{kept * 4 * (evaluated * classes + 2 * MASKED * side**2) / 1e9:.3g}"
     return cells
 
 
