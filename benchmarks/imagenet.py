@@ -28,7 +28,7 @@ from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.matching import Matching
 from attribution_preservation.pipeline.schema.profile import Profile
 from attribution_preservation.pipeline.schema.runtime import Runtime
-from attribution_preservation.training.augmentation import Augmenter, Crops
+from attribution_preservation.training.batches import Originals, collate
 from attribution_preservation.training.runtime import set_up
 from benchmarks.cost import STUDENT, TABLES, TEACHER, Step, steps
 from benchmarks.report import Figure
@@ -110,7 +110,7 @@ def _seconds(work: Callable[[], None], device: str) -> float:
 
 def decode_rate(profile: Profile) -> float:
     """Photographs per second of one process: read, decoded, cropped at random and put into a batch."""
-    augmenter = Augmenter(profile.prune_weights.optimization.augmentation)
+    augmentation = profile.prune_weights.optimization.augmentation
     wnid, sizes = "n01440764", [size for size, count in _SIZES.items() for _ in range(count)]
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
@@ -122,9 +122,10 @@ def decode_rate(profile: Profile) -> float:
             _noisy(canvas.picture, number).save(path, quality=90)
             places.append(Place(path.name, path.stat().st_size))
         manifest = Manifest.of(name, None, (wnid,), {"train": {wnid: places}, "val": {}})
+        originals = Originals(manifest, range(len(sizes)), profile.input, augmentation, ("decode",))
         start = time.perf_counter()
         for first in range(0, len(sizes), 16):
-            Crops.of([augmenter(manifest.image(row), row) for row in range(first, first + 16)])
+            collate([originals[row] for row in range(first, first + 16)])
         return len(sizes) / (time.perf_counter() - start)
 
 

@@ -94,7 +94,7 @@ def main(stage: Stage) -> str:
     if not networks:
         raise UserError(f"{models} holds no network; run the stages that train them first")
     compared = _compared(networks, settings.compared)
-    wanted = {identity.full_network for identity in networks}
+    wanted = {identity.full_network for identity in networks if identity.compression != "teacher"}
     of_teachers = _of_teachers(stage, workload, wanted) if pairs.label is None else {}
     progress = Progress(len(networks), f"maps of {stage.axes['batch']}", unit="network")
     with atomic_directory(stage.out) as folder:
@@ -143,11 +143,12 @@ def _extract(
 ) -> dict[str, torch.Tensor]:
     """Logits of all images, and by method name the maps [n, h, w]; `.pairs` and `.absorbed` where they say anything.
 
-    `asked` is the class of each pair [P], where networks decide it.
+    `asked` is the class of each pair [P], where networks decide it; a teacher, which has none, decides for itself.
     """
     size, device = workload.settings.batch_size, workload.device
     logits, activation = workload.seen(network)
-    tensors, classes = {"logits": logits}, workload.pairs.classes(of_teacher, logits.numpy())
+    tensors, own = {"logits": logits}, logits.numpy()
+    classes = workload.pairs.classes(own if of_teacher is None else of_teacher, own)
     if workload.pairs.label is None:
         tensors["asked"] = torch.from_numpy(classes)
     asked = np.stack([workload.pairs.image, classes])

@@ -129,7 +129,10 @@ def _evidence(path: Path, asked: Pairs, pairs: ScoredPairs, of_teacher: np.ndarr
         # Both files may be whole and of one data set, and still be of two runs whose teachers saw other top classes.
         classes = asked.classes(arrays["logits"] if of_teacher is None else of_teacher, arrays["logits"])
         if not np.array_equal(arrays.get("asked", []), classes):
-            raise UserError(f"{path} explains other classes than its teacher's and its own top ones; {REMEDY}")
+            raise UserError(
+                f"{path} explains other classes than its teacher's and its own top ones, as where the two were made on "
+                "different machines; make both again (dvc repro -f attribute)"
+            )
     figures = {name: value for name, value in sizes.items() if name != "sparsity"}
     return Evidence(maps, arrays["logits"], figures, sizes.get("sparsity"))
 

@@ -90,7 +90,7 @@ def main(stage: Stage) -> str:
             found = {
                 (population, metric): transfer(results, level, matched, attributions, metric, population, tests)
                 for population in words
-                for metric in measured(results, TRANSFERRED, population)
+                for metric in measured(level.of(results), TRANSFERRED, population)
             }
             file = f"transfer_{level.compression}_{level.student}"
             write_text(folder / f"{file}.csv", transfer_csv(found))

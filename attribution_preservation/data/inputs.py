@@ -36,19 +36,14 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.image)
 
-    def classes(self, teacher: np.ndarray | None, own: np.ndarray) -> np.ndarray:
+    def classes(self, teacher: np.ndarray, own: np.ndarray) -> np.ndarray:
         """The class that a network is asked about, int64 [P].
 
         Args:
-            teacher, own: logits of the evaluation images by its teacher and by itself, [N, C].
-
-        Raises:
-            ValueError: the teacher's are needed and missing.
+            teacher, own: logits of the evaluation images by its teacher and by itself, [N, C]; of a teacher its own.
         """
         if self.label is not None:
             return self.label
-        if teacher is None:
-            raise ValueError("the teacher's logits decide what is explained")
         half = self.image[: len(self) // 2]
         return np.concatenate([logits[half].argmax(axis=1) for logits in (teacher, own)])
 

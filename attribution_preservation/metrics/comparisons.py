@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from attribution_preservation.metrics.prediction import image_ap, resampled_f1, resampled_mean_ap
-from attribution_preservation.metrics.scoring import Row, Scored, defined
+from attribution_preservation.metrics.scoring import Row, Scored, scores_of
 from attribution_preservation.metrics.significance import (
     image_weights,
     paired_test,
@@ -149,8 +149,8 @@ class Comparisons:
             explained = network.explained[attribution]
             for population, member in (beside.members(attribution) | network.members(attribution)).items():
                 image = self._truth.image[explained[member]]
-                of_members = {metric: values[member] for metric, values in scores.items() if metric not in _NOT_TESTED}
-                tested = {metric: values for metric, values in of_members.items() if defined(values)}
+                of_population = scores_of(scores, population, self._truth.exclusive)
+                tested = {m: values[member] for m, values in of_population.items() if m not in _NOT_TESTED}
                 for metric, means in _by_metric(tested, image, weights).items():
                     found[attribution, population, metric] = _Figure(means, len(np.unique(image)))
         return found

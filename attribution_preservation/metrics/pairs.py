@@ -42,6 +42,11 @@ class ScoredPairs(ABC):
     mask_row: np.ndarray
     labels: np.ndarray
 
+    @property
+    def exclusive(self) -> bool:
+        """Whether an image has one class, and networks are asked about their own top classes."""
+        return self.labels.ndim == 1
+
     def take(self, chosen: np.ndarray) -> Self:
         """Some of the pairs, in the order of their positions [n]; for `localize`."""
         return replace(self, image=self.image[chosen], inside=self.inside[chosen], mask_row=self.mask_row[chosen])

@@ -17,6 +17,7 @@ from attribution_preservation.metrics.pairs import ScoredPairs
 from attribution_preservation.metrics.similarity import correlation, cosine, l2_distance
 
 MINIMUM_ASSOCIATED = 30
+SIMILARITY = {"cosine": cosine, "correlation": correlation, "l2": l2_distance}
 Row = dict[str, Any]
 
 
@@ -176,10 +177,9 @@ def score_students(
         of_student = {}
         for attribution, maps in student.maps.items():
             target, shared = teacher.beside(attribution, maps), pairs.all[maps.pairs]
-            # Maps of two classes are not compared: a pair that differs from network to network has no similarity.
+            # Maps of two classes are not compared.
             similar = {
-                name: np.where(shared, score(maps.values, target.values), np.nan)
-                for name, score in (("cosine", cosine), ("correlation", correlation), ("l2", l2_distance))
+                name: np.where(shared, score(maps.values, target.values), np.nan) for name, score in SIMILARITY.items()
             }
             of_student[attribution] = _scores(maps, pairs) | similar | {"pair_divergence": of_pair[maps.pairs]}
         populations = {"own": pairs.own(student.logits), "common": common, "all": pairs.all}
@@ -207,8 +207,11 @@ def student_rows(
         yield from _network_rows(student, scored[method], pairs, **where)
         for attribution, scores in scored[method].scores.items():
             members = scored[method].members(attribution)
-            yield from mean_rows(scores, members, attribution=attribution, **where)
-            yield from _associations(scores, members, attribution=attribution, **where)
+            of_population = {population: scores_of(scores, population, pairs.exclusive) for population in members}
+            for population, found in of_population.items():
+                yield from mean_rows(found, {population: members[population]}, attribution=attribution, **where)
+            compared = {name: member for name, member in members.items() if "cosine" in of_population[name]}
+            yield from _associations(scores, compared, attribution=attribution, **where)
             # The same for every method.
             explained[attribution] = scored[method].explained[attribution]
             shared[attribution] = {population: members[population] for population in ("common", "all")}
@@ -246,7 +249,7 @@ def _network_rows(network: Evidence, scored: Scored, pairs: ScoredPairs, **where
 
 
 def mean_rows(scores: dict[str, np.ndarray], populations: dict[str, np.ndarray], **where: Any) -> Iterator[Row]:
-    """A row for every population and metric, but for metrics that no pair of the population has.
+    """A row for every population and metric.
 
     Args:
         scores: by metric, each [n]; a pair whose score is NaN does not count.
@@ -255,8 +258,6 @@ def mean_rows(scores: dict[str, np.ndarray], populations: dict[str, np.ndarray],
     """
     for population, member in populations.items():
         for metric, values in scores.items():
-            if not defined(values[member]):
-                continue
             counted = values[member]
             counted = counted[~np.isnan(counted)]  # an object without background has no ROC curve
             # How many maps are zero is a count; all else is a mean, and empty where the population is.
@@ -264,9 +265,13 @@ def mean_rows(scores: dict[str, np.ndarray], populations: dict[str, np.ndarray],
             yield {**where, "population": population, "metric": metric, "value": value, "n": counted.size}
 
 
-def defined(scores: np.ndarray) -> bool:
-    """Whether a metric means anything of some pairs, whose scores are [n]; of no pairs it does."""
-    return not scores.size or not np.isnan(scores).all()
+def scores_of(scores: Mapping[str, np.ndarray], population: str, exclusive: bool) -> dict[str, np.ndarray]:
+    """Those of a student's scores that a population has, by metric.
+
+    Where classes exclude each other, its `own` maps are of its own top classes, and compared with no other network's.
+    """
+    alone = exclusive and population == "own"
+    return {metric: values for metric, values in scores.items() if not (alone and metric in SIMILARITY)}
 
 
 def _associations(scores: dict[str, np.ndarray], populations: dict[str, np.ndarray], **where: Any) -> Iterator[Row]:
@@ -277,8 +282,6 @@ def _associations(scores: dict[str, np.ndarray], populations: dict[str, np.ndarr
     """
     for population, member in populations.items():
         alike, apart = scores["cosine"][member], scores["pair_divergence"][member]
-        if not defined(alike):
-            continue
         value = association(alike, apart)
         yield {**where, "population": population, "metric": "association", "value": value, "n": len(alike)}
 

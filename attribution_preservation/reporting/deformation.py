@@ -11,6 +11,7 @@ from attribution_preservation.reporting.results import (
     Level,
     compressions,
     display_name,
+    exclusive,
     full_networks,
     last_levels,
     select,
@@ -31,7 +32,7 @@ class Deformation:
         title: begins its caption.
         frame: one row per network: `network`, `student`, `parameters`, and for every attribution method `NAME`
             (mean over seeds), `NAME_deviation`, `NAME_n` (mean number of pairs) and `NAME_published`; `population`:
-            `own`, or `all` where some seed's own pairs were too few. Baselines are over the full network's pairs.
+            `own`, or `all` where some seed's own pairs were too few. Baselines are over the first full network's pairs.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Deformation:
 
 
 def deformations(results: pd.DataFrame, minimum_pairs: int) -> Iterator[Deformation]:
-    """Both tables; nothing where no student was explained by these four methods.
+    """Both tables; nothing where no student was explained by these four methods, or where classes exclude each other.
 
     Only pairs that a network predicts count for it, and networks were compressed without matching (Naive), as
     published. The published figures are those of VOC and stand beside ours whatever the data is.
@@ -56,7 +57,7 @@ def deformations(results: pd.DataFrame, minimum_pairs: int) -> Iterator[Deformat
         for level in last_levels(results, compression)
         if set(ATTRIBUTIONS) <= set(select(level.of(results), method="naive")["attribution"].dropna())
     ]
-    if not explained:
+    if not explained or exclusive(results):
         return
     for number, (metric, title) in enumerate(_TITLES.items(), start=1):
         theirs = published[published["metric"] == metric].set_index("network")
@@ -71,7 +72,7 @@ def deformations(results: pd.DataFrame, minimum_pairs: int) -> Iterator[Deformat
                 for compression, level, rows, told in networks
             ]
         )
-        baselines = pd.DataFrame(_baselines(networks[0][2], metric, frame["population"][0]))
+        baselines = pd.DataFrame(_baselines(networks[0][2], metric, frame["population"][0], networks[0][3]))
         frame = pd.concat([frame, baselines], ignore_index=True)
         yield Deformation(
             f"table_{number}", f"{title} of four attribution methods, before and after compression", frame
@@ -130,10 +131,10 @@ def _row(
     return row
 
 
-def _baselines(rows: pd.DataFrame, metric: str, population: str) -> Iterator[dict[str, object]]:
+def _baselines(rows: pd.DataFrame, metric: str, population: str, told: str) -> Iterator[dict[str, object]]:
     for name, text in BASELINES.items():
         found = select(rows, attribution=name, population=population, metric=metric)
-        row: dict[str, object] = {"network": text, "student": "", "population": population}
+        row: dict[str, object] = {"network": text + told, "student": "", "population": population}
         for column in ATTRIBUTIONS:
             row[column] = found["value"].mean()
             row[f"{column}_deviation"] = found["value"].std(ddof=1)

@@ -12,6 +12,7 @@ from attribution_preservation.reporting.results import (
     Level,
     compressions,
     display_name,
+    exclusive,
     finished,
     last_levels,
     levels,
@@ -164,12 +165,13 @@ def summarize(
         chosen: levels that become rows, one for each method.
         methods: in this order, where a level has them; a level without any has one row, of networks without a method.
         minimum_pairs: where a network of a level (or the teacher) has fewer `own` pairs than this with some seed,
-            the scores over `all` stand in for that whole level, marked.
+            the scores over `all` stand in for that whole level, marked; not where classes exclude each other.
         tests: of the comparisons with Naive, where they were made with the same seeds.
     """
-    rows = _references(
-        results, list(dict.fromkeys(teacher_of(results, level) for level in chosen)), population, minimum_pairs
-    )
+    # Every image counts for every network where classes exclude each other: none has fewer pairs than another.
+    needed = 0 if exclusive(results) else minimum_pairs
+    names = list(dict.fromkeys(teacher_of(results, level) for level in chosen))
+    rows = _references(results, names, population, needed)
     for level in chosen:
         found = level.of(results)
         named = present(found, methods)
@@ -178,7 +180,7 @@ def summarize(
             rows.append(_row("Teacher, same pairs", level, teacher, None, population))
             rows += _baselines(level, select(found, method=None), population)
         networks = found[found["method"].isin(named)] if named else select(found, method=None)
-        replaced = population == "own" and _fewest(select(networks, attribution="grad_cam")) < minimum_pairs
+        replaced = population == "own" and _fewest(select(networks, attribution="grad_cam")) < needed
         seen = "all" if replaced else population
         rows += _compare(
             {
@@ -199,15 +201,13 @@ def summarize(
     return Table(populations(results)[population], results["seed"].nunique(), rows)
 
 
-def _references(
-    results: pd.DataFrame, names: Sequence[str | None], population: str, minimum_pairs: int
-) -> list[TableRow]:
+def _references(results: pd.DataFrame, names: Sequence[str | None], population: str, needed: int) -> list[TableRow]:
     """Full networks, and on their pairs the baselines, which stand there once where those pairs are the same."""
     networks, baselines = [], {}
     for name in names:
         full = select(results, compression="teacher", teacher=name)
         maps = select(full, attribution="grad_cam")
-        replaced = population == "own" and _fewest(maps) < minimum_pairs
+        replaced = population == "own" and _fewest(maps) < needed
         seen = "all" if replaced else population
         told = f"Teacher ({name})" if len(names) > 1 else "Teacher"
         networks.append(_row(told, None, maps, full, seen, replaced))

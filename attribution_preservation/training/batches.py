@@ -85,9 +85,9 @@ class Batches:
                 yield self._resized(part).to(device), self._labels[part].to(device)
             return
         loader = DataLoader(
-            _Originals(self._store, self._positions, self._framing, self._augmentation, key),
+            Originals(self._store, self._positions, self._framing, self._augmentation, key),
             batch_sampler=[part.tolist() for part in rows],
-            collate_fn=_collate,
+            collate_fn=collate,
             num_workers=self._workers,
             pin_memory=device.type == "cuda",
             generator=generator,  # else the loader would draw from the global one
@@ -116,7 +116,7 @@ class _Resized:
         return self._images[rows]
 
 
-class _Originals(Dataset):
+class Originals(Dataset):
     """What of each training image is shown in one epoch, in its original size; `key` and its position seed the draw.
 
     Without random crops the square is cut here where there is one to cut: `Crops.resized` squeezes what it is given.
@@ -154,7 +154,8 @@ class _Originals(Dataset):
         return crop, row
 
 
-def _collate(samples: list[tuple[Crop | UserError, int]]) -> tuple[Crops | UserError, torch.Tensor]:
+def collate(samples: list[tuple[Crop | UserError, int]]) -> tuple[Crops | UserError, torch.Tensor]:
+    """What `Originals` gives of some images as one batch, or the first failure among them; and their rows."""
     rows = torch.tensor([row for _, row in samples])
     if errors := [crop for crop, _ in samples if isinstance(crop, UserError)]:
         return errors[0], rows

@@ -128,6 +128,18 @@ def test_what_is_a_difference_already_is_tested_against_zero():
     assert pick(rows, method="swa", reference="naive", metric="insertion_over_random", population="all")["p"] < 0.001
 
 
+def test_a_seed_whose_own_pairs_have_no_score_is_left_out():
+    def network(seed):
+        found = scored(np.full(IMAGES, 0.5))
+        found.scores["grad_cam"]["roc_auc"] = np.full(len(EVERY), 50.0 if seed else np.nan)
+        return found
+
+    students = {method: {seed: network(seed) for seed in SEEDS} for method in ("naive", "swa")}
+    rows = list(Comparisons(TRUTH, 100, 0).rows({seed: network(seed) for seed in SEEDS}, students))
+    found = pick(rows, method="swa", reference="naive", metric="roc_auc", population="own")
+    assert found["seeds"] == len(SEEDS) - 1
+
+
 def test_images_without_a_figure_do_not_count(monkeypatch):
     counted = {}
 

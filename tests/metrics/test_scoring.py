@@ -160,6 +160,12 @@ def test_baselines_are_scored_on_the_pairs_of_each_method():
     assert value(rows, method="centre", attribution="grad_cam", population="all") == (30, 3)
 
 
+def test_a_population_whose_pairs_have_no_background_is_counted_as_none():
+    # An object that fills its image has no ROC curve: tables tell from n = 0 that nothing was scored.
+    rows = list(scoring.mean_rows({"roc_auc": np.full(2, np.nan)}, {"own": np.ones(2, dtype=bool)}))
+    assert rows == [{"population": "own", "metric": "roc_auc", "value": None, "n": 0}]
+
+
 def test_the_absorbed_share_is_a_score_of_its_pairs():
     teacher = Teacher(subset(TEACHER, [0, 1], np.array([1.0, 3.0])), PAIRS)
     rows = list(teacher_rows(teacher, PAIRS, {}))

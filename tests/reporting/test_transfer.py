@@ -160,7 +160,15 @@ def test_tables_1_and_2_name_their_full_networks_where_there_are_several():
     both = pd.concat([one, one[one["compression"] == "teacher"].assign(teacher="other")], ignore_index=True)
     for found, names in ((one, ["full network"]), (both, ["full network (full)", "full network (other)"])):
         table = next(deformations(found, 10))
-        assert [name for name in table.frame["network"] if "full" in name] == names
+        assert [name for name in table.frame["network"] if "network" in name] == names
+    assert table.frame["network"].tolist()[-2:] == ["Centre (baseline) (full)", "Random (baseline) (full)"]
+
+
+def test_tables_1_and_2_are_of_images_with_several_classes():
+    found = results(attributions=ATTRIBUTIONS)
+    top1 = pd.DataFrame([{"compression": "teacher", "teacher": "full", "seed": 0, "metric": "top1", "value": 90.0}])
+    assert list(deformations(found, 10))
+    assert not list(deformations(pd.concat([found, top1], ignore_index=True), 10))
 
 
 def test_without_the_four_methods_there_is_no_table_1():

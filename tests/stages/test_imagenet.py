@@ -156,8 +156,21 @@ def test_maps_of_another_teachers_top_classes_are_one_line(finished_imagenet):
         path.write_bytes(kept)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    told = "explains other classes than its teacher's and its own top ones; run the stage attribute first"
-    assert line == f"evaluate: error: {path.relative_to(root)} {told}"
+    assert line.startswith(f"evaluate: error: {path.relative_to(root)} explains other classes than its teacher's")
+
+
+def test_a_student_without_its_teacher_is_one_line(finished_imagenet, tmp_path):
+    root, _ = finished_imagenet
+    teacher = root / "models" / "all" / "all" / "teacher" / "vgg"
+    teacher.rename(tmp_path / "vgg")
+    try:
+        done = run_stage(root, "attribute")
+    finally:
+        (tmp_path / "vgg").rename(teacher)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    told = "models/all/all/teacher holds no teacher vgg of seed 0; run the stages that train networks first"
+    assert line == f"attribute: error: {told}"
 
 
 def test_a_networks_maps_of_one_class_stand_there_for_both_questions(finished_imagenet):
