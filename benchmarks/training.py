@@ -20,6 +20,7 @@ from joblib import cpu_count
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.data.store import Images
+from attribution_preservation.metrics.prediction import mean_ap
 from attribution_preservation.metrics.size import multiply_accumulates
 from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
@@ -189,6 +190,7 @@ def _epochs(
         Batches(images, Framing(size=size), asked, chosen.workers),
         Normalize([0.45] * 3, [0.23] * 3),
         key=(0, "benchmark"),
+        mean_ap=mean_ap,
         processes=Processes(chosen, set_up(chosen).torch),
         compiled=chosen.compile,
         progress=Progress(0, "training", every=float("inf")),

@@ -1,6 +1,7 @@
 """Stage distill: a narrower network learns from its teacher's logits, and under matching methods from its maps."""
 
 from attribution_preservation.compression.objective import CompressionObjective
+from attribution_preservation.metrics.prediction import mean_ap
 from attribution_preservation.models.build import build
 from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.schema.compression import SNAPSHOTS, Logits, Shape
@@ -36,7 +37,7 @@ def main(stage: Stage) -> str:
         trainer.fit(schedule, start=place.start, after_epoch=keep)
         place.finish(trainer)
 
-    train_all(stage, runs, train)
+    train_all(stage, runs, train, mean_ap)
     return f"{told(runs)} in {stage.out}"
 
 

@@ -2,6 +2,7 @@
 
 from attribution_preservation.compression.channel_pruning import prune_channels
 from attribution_preservation.compression.objective import CompressionObjective
+from attribution_preservation.metrics.prediction import mean_ap
 from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.schema.compression import RATES
 from attribution_preservation.pipeline.schema.optimization import Optimization
@@ -21,7 +22,7 @@ def main(stage: Stage) -> str:
         method = matchings[place.run.identity.method]
         place.fit_once(CompressionObjective(student, place.teacher(), method), schedule)
 
-    train_all(stage, runs, train)
+    train_all(stage, runs, train, mean_ap)
     return f"{told(runs)} in {stage.out}"
 
 

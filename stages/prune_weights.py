@@ -2,6 +2,7 @@
 
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.compression.weight_pruning import WeightMasks, pruned_share
+from attribution_preservation.metrics.prediction import mean_ap
 from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.schema.compression import PruningSteps
 from attribution_preservation.pipeline.schema.optimization import Descent
@@ -44,7 +45,7 @@ def main(stage: Stage) -> str:
             start = None
         place.finish(trainer)
 
-    train_all(stage, runs, train)
+    train_all(stage, runs, train, mean_ap)
     return f"{steps.iterations} iterations, {told(runs)} in {stage.out}"
 
 

@@ -128,7 +128,7 @@ def main(stage: Stage) -> str:
             _score(question, classifier, images, place, settings.optimization.batch_size)
         place.finish(trainer)
 
-    train_all(stage, runs, train, together=ordered_by)
+    train_all(stage, runs, train, mean_ap, together=ordered_by)
     return f"{len(runs)} classifiers retrained, scores in {stage.out}"
 
 

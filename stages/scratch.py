@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from attribution_preservation.metrics.prediction import mean_ap
 from attribution_preservation.models.build import build
 from attribution_preservation.pipeline.run.layout import Identity, seed_folder
 from attribution_preservation.pipeline.run.stage import Stage, run
@@ -29,7 +30,7 @@ def main(stage: Stage) -> str:
         )
         place.fit_once(TaskObjective(student), schedule)
 
-    train_all(stage, runs, train)
+    train_all(stage, runs, train, mean_ap)
     return f"{name} with seeds {', '.join(map(str, seeds))} in {stage.out}"
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from attribution_preservation.metrics.prediction import mean_ap
 from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.layout import Identity, seed_folder
@@ -26,7 +27,7 @@ def main(stage: Stage) -> str:
         else:
             place.fit_once(TaskObjective(network), schedule)
 
-    train_all(stage, runs, train)
+    train_all(stage, runs, train, mean_ap)
     return f"{len(seeds)} {settings.architecture} networks (seeds {', '.join(map(str, seeds))}) in {stage.out}"
 
 

@@ -45,7 +45,8 @@ class CompressionObjective(nn.Module):
     def forward(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """Parts of the loss by name, each a scalar: `loss`, `task`, and where they apply `distillation`, `matching`.
 
-        `distillation` and `matching` stand there before their factors.
+        `distillation` and `matching` stand there before their factors. Beside them are `logits`, the student's in the
+        forward of its task, [B, C], without their graph.
         """
         matcher, teacher_logits, parts = self._matcher, None, {}
         if matcher:
@@ -64,4 +65,4 @@ class CompressionObjective(nn.Module):
             loss = weight * temperature**2 * parts["distillation"] + (1 - weight) * loss
         if matcher:
             loss = loss + self._strength * parts["matching"]
-        return {"loss": loss, **parts}
+        return {"loss": loss, **parts, "logits": logits.detach()}

@@ -13,6 +13,7 @@ from attribution_preservation.errors import UserError
 from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.schema.optimization import Optimization
+from attribution_preservation.training.answers import Answers, Score
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.checkpoint import Checkpoint
 from attribution_preservation.training.processes import Processes
@@ -27,11 +28,12 @@ class Trainer:
     Args:
         objective: a module with the attribute `student`, whose forward gives the parts of the loss by name and whose
             `start_epoch` takes a seed for its own draws; `differentiates_trunk_twice` says whether its gradient is one
-            through a gradient of the trunk.
+            through a gradient of the trunk. Beside the parts its forward gives the student's `logits`.
         batches: the training images.
         normalize: from uint8 images to the network's input.
         key: seed and stage, from which all randomness is derived.
         processes: that train together.
+        mean_ap: scores the student's answers to the images that it learns from, where these may have several classes.
         compiled: whether the trunks are compiled.
         progress: of the whole run, counted in images; the caller closes it.
         save: called after every epoch with the state that resumes there.
@@ -45,6 +47,7 @@ class Trainer:
         *,
         key: tuple[int | str, ...],
         processes: Processes,
+        mean_ap: Score,
         compiled: bool = False,
         progress: Progress,
         save: Callable[[Checkpoint], None],
@@ -58,7 +61,7 @@ class Trainer:
         self._objective = objective.to(memory_format=torch.channels_last)
         self._batches, self._normalize, self._key = batches, normalize, key
         self._progress, self._save = progress, save
-        self._processes, self._fabric = processes, processes.fabric
+        self._processes, self._fabric, self._mean_ap = processes, processes.fabric, mean_ap
         self.log: list[dict[str, Any]] = []
 
     def fit(
@@ -106,9 +109,9 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = rate
             shown = f"{note}epoch {epoch + 1}/{optimization.epochs}"
-            means = self._epoch(objective, wrapped, (*self._key, phase, epoch), shown, after_step)
+            found = self._epoch(objective, wrapped, (*self._key, phase, epoch), shown, after_step)
             self._check_weights()
-            self.log.append({"phase": phase, "epoch": epoch + 1, "learning_rate": rate, **means})
+            self.log.append({"phase": phase, "epoch": epoch + 1, "learning_rate": rate, **found})
             after_epoch(epoch + 1)
             momentum = _momentum(optimizer, self.student)
             tensors = {"network": self.student.state_dict(), "momentum": momentum, "masks": masks()}
@@ -128,6 +131,7 @@ class Trainer:
         self._objective.start_epoch(derived_seed(*key, "matching"))
         objective.train()
         sums: dict[str, torch.Tensor] = {}
+        answers = Answers(self._processes, self._mean_ap)
         steps, full = self._batches.steps, False
         for step, (images, labels) in enumerate(self._batches.epoch(*key, device=self._processes.device), start=1):
             try:
@@ -146,6 +150,7 @@ class Trainer:
                     "optimization.batch_size to that, or take smaller images"
                 )
             after_step()
+            answers.add(parts.pop("logits"), labels)
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0) + value.detach()
             if step % _LOOK_EVERY == 0 or step == steps:
@@ -156,11 +161,13 @@ class Trainer:
                         f"the loss is not finite ({mean}) in {'/'.join(map(str, key))}, step {step}; lower "
                         "optimization.learning_rate or the strength under matching"
                     )
+                answers.fetch()
                 steps_since = (step - 1) % _LOOK_EVERY + 1
                 images_since = steps_since * len(images) * self._processes.count
                 self._progress.advance(images_since, f"{shown}, loss {mean:.4f}")
         shown_in_all = steps * self._processes.count
-        return {name: float(self._processes.summed(value)) / shown_in_all for name, value in sums.items()}
+        means = {name: float(self._processes.summed(value)) / shown_in_all for name, value in sums.items()}
+        return means | answers.score()
 
     def _what_fits(self, optimizer: torch.optim.Optimizer, images: torch.Tensor, labels: torch.Tensor) -> int:
         # Halves of the batch, until the step of one finds the memory that it needs; 0 if not even one image's does.

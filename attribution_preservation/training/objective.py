@@ -23,6 +23,10 @@ class TaskObjective(nn.Module):
         """Nothing here is drawn."""
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Parts of the loss by name, each a scalar: `loss` and `task`, which are equal here."""
-        task = task_loss(self.student(images), labels)
-        return {"loss": task, "task": task}
+        """Parts of the loss by name, each a scalar: `loss` and `task`, which are equal here; beside them `logits`.
+
+        `logits` are the student's, [B, C], without their graph.
+        """
+        logits = self.student(images)
+        task = task_loss(logits, labels)
+        return {"loss": task, "task": task, "logits": logits.detach()}

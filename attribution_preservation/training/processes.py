@@ -75,6 +75,20 @@ class Processes:
         """A tensor's sum over all processes, in every process."""
         return self.fabric.all_reduce(value.clone(), reduce_op="sum") if self.count > 1 else value
 
+    def gathered(self, rows: torch.Tensor) -> torch.Tensor:
+        """Rows of all processes, on the CPU of every process.
+
+        Args:
+            rows: [N, ...], of this process's shares of some batches, one batch after the other.
+
+        Returns:
+            [count * N, ...], in the order in which one process alone would have them (see `share`).
+        """
+        if self.count == 1:
+            return rows.cpu()
+        of_all = self.fabric.all_gather(rows)  # [count, N, ...]
+        return of_all.transpose(0, 1).flatten(0, 1).cpu()
+
     def join_normalization(self, network: nn.Module) -> None:
         """Let batch normalisation see the whole batch where it can: on GPUs.
 

@@ -23,6 +23,7 @@ from attribution_preservation.pipeline.run.stage import Stage
 from attribution_preservation.pipeline.schema.data import Framing, Input
 from attribution_preservation.pipeline.schema.optimization import Optimization
 from attribution_preservation.pipeline.schema.runtime import Runtime
+from attribution_preservation.training.answers import Score
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from attribution_preservation.training.log import log_csv
@@ -62,9 +63,11 @@ class Workplace:
     runtime: Runtime
     device: Device
     processes: Processes
+    mean_ap: Score
 
     def __post_init__(self) -> None:
         self.start = load_checkpoint(self.folder.state)
+        self._show(self.start.log if self.start else [])
         self.shown = self.stage.section("input", Input)
         self.store = Store(self.stage.dep(Path("data/dataset")))
 
@@ -107,6 +110,7 @@ class Workplace:
             Normalize(self.shown.mean, self.shown.std),
             key=(identity.seed, self.stage.name),  # without the method: all methods see the same batches
             processes=self.processes,
+            mean_ap=self.mean_ap,
             compiled=self.runtime.compile,
             progress=self._progress,
             save=self._save,
@@ -133,6 +137,17 @@ class Workplace:
     def _save(self, checkpoint: Checkpoint) -> None:
         if self.writes:
             save_checkpoint(checkpoint, self.folder.state)
+        self._show(checkpoint.log)
+
+    def _show(self, log: list[dict[str, Any]]) -> None:
+        """Let people see the log so far: in a file that no stage reads, and that a run without an epoch has not."""
+        if not self.writes:
+            return
+        path = live_file(self.stage, self.run)
+        if log:
+            write_text(path, log_csv(log))
+        else:
+            path.unlink(missing_ok=True)
 
     def keep(self, network: Network, iteration: int = 0, epoch: int | None = None) -> None:
         """Write a network among the run's results."""
@@ -148,10 +163,20 @@ class Workplace:
             self.folder.finish()
 
 
+def live_file(stage: Stage, run: Run) -> Path:
+    """Where a run's log is while it is under way: live/STAGE/STUDENT/METHOD/seed-N.csv, without what the run has not.
+
+    Of a teacher STUDENT is the network's name; what roar retrains has its own folders above its number.
+    """
+    which = [value for axis, value in stage.axes.items() if axis in ("network", "student")]
+    return Path("live", stage.name, *which, run.below.parent, f"{run.below.name}.csv")
+
+
 def train_all(
     stage: Stage,
     runs: Iterable[Run],
     train: Callable[[Workplace], None],
+    mean_ap: Score,
     together: Callable[[Run], Hashable] = lambda run: run.below,
 ) -> None:
     """Do every run that has not been done before, and put all results into the stage's output.
@@ -160,6 +185,7 @@ def train_all(
         stage: the instance.
         runs: what it trains.
         train: does one run, from where it stopped; ends with `Workplace.finish` or `Workplace.fit_once`.
+        mean_ap: for the record of training; training knows no metrics.
         together: neighbours for which it is the same are done by one process, one after another, because `train` keeps
             something from one to the next.
     """
@@ -177,7 +203,8 @@ def train_all(
         for run, of_run in keyed:
             with resume_folder(of_run) as folder:
                 if not processes.agreed(folder.complete):
-                    train(Workplace(stage, run, folder, runtime, replace(device, torch=processes.device), processes))
+                    here = replace(device, torch=processes.device)
+                    train(Workplace(stage, run, folder, runtime, here, processes, mean_ap))
                 results.append((run.below, folder))
         return results
 

@@ -291,7 +291,8 @@ def test_naive_is_the_task_alone_and_needs_no_teacher():
     naive = objective("none").eval()
     naive.teacher = None
     parts = naive(images, labels)
-    assert set(parts) == {"loss", "task"}
+    assert set(parts) == {"loss", "task", "logits"}
+    assert torch.equal(parts["logits"], naive.student(images))
     torch.testing.assert_close(parts["loss"], F.multilabel_soft_margin_loss(naive.student(images), labels))
 
 
@@ -318,6 +319,7 @@ def test_the_mixture_is_weighted_as_published():
     torch.testing.assert_close(parts["loss"], expected)
     logits, teacher = told.student(images), told.teacher.network(images)
     torch.testing.assert_close(parts["distillation"], binary_distillation(logits, teacher, 4.0))
+    torch.testing.assert_close(parts["logits"], logits)
     naive = objective("none", distillation=Logits(temperature=4.0, weight=0.9)).eval()(images, labels)
     torch.testing.assert_close(naive["loss"], 0.9 * 16 * naive["distillation"] + 0.1 * naive["task"])
 

@@ -31,6 +31,20 @@ def test_two_processes_have_the_gradients_of_one_with_the_joint_batch(tmp_path):
     assert max(differences.values()) < 1e-6, differences
 
 
+def test_two_processes_log_what_one_does(tmp_path, store):  # noqa: F811
+    logs = []
+    for count, launched in ((1, ["-m"]), (2, LAUNCH)):
+        out = tmp_path / f"{count}.json"
+        command = [*launched, "tests.training.joint_log", str(out), str(tmp_path / "store"), str(count)]
+        done = subprocess.run([sys.executable, *command], cwd=PROJECT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        logs.append(json.loads(out.read_text()))
+    one, two = logs
+    assert len({entry["mean_ap"] for entry in one}) == len(one) == 3  # it learns, so that an epoch's score is its own
+    for entry, alike in zip(one, two, strict=True):
+        assert alike == pytest.approx(entry, rel=1e-5)
+
+
 @pytest.mark.parametrize("augmentation", [PLAIN, AUGMENTED])
 def test_shares_are_the_batches_of_one_process(store, augmentation):  # noqa: F811
     asked: Optimization = schedule(augmentation=augmentation)
@@ -83,6 +97,9 @@ def test_a_stage_starts_its_own_processes_and_torchrun_makes_the_same_bytes(shar
     assert done.stdout.count("teacher:") == 1  # one of them speaks
     made = hashes(shared, "models")
     assert {name.rsplit("/", 1)[1] for name in made} == {"network.safetensors", "log.csv"}
+    assert (
+        hashes(shared, "live")["live/teacher/vgg6_bn/seed-0.csv"] == made["models/all/teacher/vgg6_bn/seed-0/log.csv"]
+    )
     for folder in (".resume", "models"):
         (shared / folder).rename(shared.parent / folder)
     command = [sys.executable, *LAUNCH, "stages.teacher"]

@@ -1,7 +1,10 @@
 """Training: the same bits whatever interrupts it, whoever prepares its images."""
 
+import math
+
 import pytest
 import torch
+from sklearn.metrics import accuracy_score, average_precision_score
 from torch import nn
 
 from attribution_preservation.compression.weight_pruning import WeightMasks
@@ -9,12 +12,14 @@ from attribution_preservation.data.inputs import Normalize, evaluation_images
 from attribution_preservation.data.store import Store, pack
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory
 from attribution_preservation.errors import UserError
+from attribution_preservation.metrics.prediction import mean_ap
 from attribution_preservation.models.vgg import VGG
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.tensors import write_tensors
 from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.optimization import Augmentation, Optimization
 from attribution_preservation.pipeline.schema.runtime import Runtime
+from attribution_preservation.training.answers import Answers
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.checkpoint import load_checkpoint, save_checkpoint
 from attribution_preservation.training.log import log_csv
@@ -72,6 +77,7 @@ def make_trainer(student, store, optimization, *, key, save=lambda checkpoint: N
         Batches(store, Framing(size=8), optimization, workers=0),
         Normalize([0.5] * 3, [0.2] * 3),
         key=key,
+        mean_ap=mean_ap,
         processes=Processes(RUNTIME, torch.device("cpu")),
         progress=Progress(0, "test"),
         save=save,
@@ -119,6 +125,7 @@ def test_a_run_that_resumes_ends_bit_identical_to_one_that_was_never_stopped(sto
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
     assert again.log == log
+    assert all(0 < entry["mean_ap"] < 100 for entry in log)
     assert [(entry["phase"], entry["epoch"]) for entry in log] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]
 
 
@@ -212,6 +219,43 @@ def test_a_step_is_torchs_own_sgd_step(store):
     for name, tensor in by_hand.state_dict().items():
         torch.testing.assert_close(trained.state_dict()[name], tensor, atol=1e-5, rtol=1e-4)
     assert trainer.log[0]["loss"] == pytest.approx(loss.item(), rel=1e-5)
+
+
+def test_the_log_scores_what_the_student_answered_while_it_learnt(store):
+    student, answered = network(), []
+    student.register_forward_hook(lambda module, images, logits: answered.append(logits.detach().clone()))
+    trainer = make_trainer(student, store, schedule(), key=("k",))
+    trainer.fit(schedule())
+    batches = Batches(store, Framing(size=8), schedule(), 0)
+    assert len(answered) == 3 * batches.steps == 6  # no image was shown to it for the score's sake
+    for epoch, entry in enumerate(trainer.log):
+        labels = torch.cat([labels for _, labels in batches.epoch("k", 0, epoch)]).numpy()
+        logits = torch.cat(answered[2 * epoch : 2 * epoch + 2]).numpy()
+        classes = [c for c in range(20) if labels[:, c].any()]
+        expected = 100 * sum(average_precision_score(labels[:, c], logits[:, c]) for c in classes) / len(classes)
+        assert entry["mean_ap"] == pytest.approx(expected)
+
+
+def scored(logits, labels, looks):
+    """The score of three steps of four images each, after every one of which the device may be looked at."""
+    found = Answers(Processes(RUNTIME, torch.device("cpu")), mean_ap)
+    for look, *step in zip(looks, logits.split(4), labels.split(4), strict=True):
+        found.add(*step)
+        if look:
+            found.fetch()
+    return found.score()
+
+
+@pytest.mark.parametrize("looks", [(0, 0, 1), (1, 0, 1), (1, 1, 1)])
+def test_answers_where_classes_exclude_each_other_are_scored_by_the_top_class(looks):
+    logits, labels = torch.randn(12, 3), torch.randint(3, (12,))
+    expected = 100 * accuracy_score(labels, logits.argmax(1))
+    assert 0 < expected < 100
+    assert scored(logits, labels, looks) == {"top1": pytest.approx(expected)}
+
+
+def test_answers_to_images_without_a_label_have_no_score():
+    assert math.isnan(scored(torch.randn(12, 3), torch.zeros(12, 3), (0, 0, 1))["mean_ap"])
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_saves_nothing(store, tmp_path):
