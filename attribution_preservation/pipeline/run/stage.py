@@ -20,6 +20,8 @@ import yaml
 from pydantic import BaseModel, TypeAdapter
 
 from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.run.environment import environment
+from attribution_preservation.pipeline.run.files import write_json
 from attribution_preservation.pipeline.run.lead import leads, number
 from attribution_preservation.pipeline.run.lock import STATE, held
 from attribution_preservation.pipeline.run.parent import end_with_dvc
@@ -27,6 +29,7 @@ from attribution_preservation.pipeline.schema.base import validate
 
 Section = TypeVar("Section", bound=BaseModel)
 Value = TypeVar("Value")
+ENVIRONMENTS = Path("environments")
 _TEMPLATE = re.compile(r"\$\{([^}]+)\}")
 
 
@@ -43,6 +46,11 @@ class Stage:
     def instance(self) -> str:
         """Its name as DVC tells it, e.g. `distill@half-swa-all`."""
         return "@".join(filter(None, (self.name, "-".join(self.axes.values()))))
+
+    @property
+    def command(self) -> str:
+        """The command that DVC runs."""
+        return self._fill(self.declaration["cmd"])
 
     @property
     def deps(self) -> list[Path]:
@@ -66,7 +74,17 @@ class Stage:
 
     @property
     def outs(self) -> list[Path]:
-        """Declared outputs, as paths from the project's root."""
+        """Declared outputs that `main` makes, as paths from the project's root."""
+        return [path for path in self.all_outs if ENVIRONMENTS not in path.parents]
+
+    @property
+    def environment(self) -> Path | None:
+        """The declared output that tells with what the others were made; no stage depends on it."""
+        return next((path for path in self.all_outs if ENVIRONMENTS in path.parents), None)
+
+    @property
+    def all_outs(self) -> list[Path]:
+        """Every declared output."""
         entries = self.declaration.get("outs", [])
         return [Path(self._fill(entry if isinstance(entry, str) else next(iter(entry)))) for entry in entries]
 
@@ -168,8 +186,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def instances(name: str, chosen: dict[str, str] | None = None) -> Iterator[Stage]:
     """Every instance of a stage that dvc.yaml and params.yaml define, restricted to the chosen values of its axes."""
-    values = read_yaml(Path("params.yaml"))
-    declaration = _declaration(name)
+    yield from _instances(name, _declaration(name), read_yaml(Path("params.yaml")), chosen)
+
+
+def _instances(
+    name: str, declaration: dict[str, Any], values: dict[str, Any], chosen: dict[str, str] | None = None
+) -> Iterator[Stage]:
     axes = {axis: _axis_values(spec, values) for axis, spec in declaration.get("matrix", {}).items()}
     for axis, value in (chosen or {}).items():
         if value not in axes.get(axis, []):
@@ -179,15 +201,23 @@ def instances(name: str, chosen: dict[str, str] | None = None) -> Iterator[Stage
         yield Stage(name, dict(zip(axes, combination, strict=True)), declaration, values)
 
 
+def every_instance() -> dict[str, Stage]:
+    """Every instance of every stage, by its name, in the order of dvc.yaml."""
+    values, declared = read_yaml(Path("params.yaml")), _declarations()
+    found = (stage for name, declaration in declared.items() for stage in _instances(name, declaration, values))
+    return {stage.instance: stage for stage in found}
+
+
 def strays() -> list[Path]:
     """What lies in the folders of matrix stages' outputs although no instance of this graph makes it.
 
     An earlier profile leaves such folders behind, since DVC forgets an instance that its graph no longer has. They
     would be hashed with the folders that hold them.
     """
-    names = [name for name, declaration in _declarations().items() if "matrix" in declaration]
-    owned = {out for name in names for stage in instances(name) for out in stage.outs}
-    above = {parent for out in owned for parent in out.parents if parent != Path(".")}
+    every = every_instance().values()
+    owned = {out for stage in every for out in stage.all_outs}
+    of_matrices = {out for stage in every if stage.axes for out in stage.all_outs}
+    above = {parent for out in of_matrices for parent in out.parents if parent != Path(".")}
     found = [child for folder in above if folder.is_dir() for child in folder.iterdir()]
     return sorted(child for child in found if child not in owned | above)
 
@@ -221,7 +251,10 @@ def run(name: str, main: Callable[[Stage], str]) -> None:
                 main(stage)
                 continue
             with held(STATE / "stages" / stage.instance, stage.instance):
-                print(f"{name}: {main(stage)}", flush=True)
+                made = main(stage)
+                if stage.environment:
+                    write_json(stage.environment, environment())
+                print(f"{name}: {made}", flush=True)
     except KeyboardInterrupt:
         print(f"{name}: interrupted; the same command goes on where it stopped", file=sys.stderr, flush=True)
         # 128 + SIGINT, as a shell reports it. os._exit: worker threads must not delay the end.
