@@ -1,0 +1,76 @@
+"""Is everything that a trace shows still what dvc.lock says?"""
+
+import re
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from attribution_preservation.pipeline.provenance.compare import flat, unlike
+from attribution_preservation.pipeline.provenance.hashes import dvc_md5, ignored_names
+from attribution_preservation.pipeline.provenance.record import Record, within
+from attribution_preservation.pipeline.provenance.trace import Trace
+from attribution_preservation.pipeline.run.stage import Stage
+
+_FOOTER = re.compile(r"fingerprint\W*([0-9a-f]{16})")
+
+
+def differences(trace: Trace, stages: Mapping[str, Stage], root: Path = Path(".")) -> Iterator[str]:
+    """Every contradiction between the record, the files and params.yaml, in words.
+
+    What is not here (outputs that were not pulled) contradicts nothing, nor does a folder of which a part is not. The
+    record may contradict itself as well: a stage that read another version of a file than the stage that makes it has
+    written since.
+
+    Args:
+        trace: what is looked at.
+        stages: the instances of the present graph, by name.
+        root: of the project.
+    """
+    for name in trace.missing:
+        yield f"{name} is not in dvc.lock, although {trace.path} is made from what it makes: run dvc repro"
+    yield from _of_parameters(trace.entries, stages)
+    recorded: dict[str, dict[str, list[str]]] = {}
+    for name, entry in trace.entries.items():
+        for path, md5 in {**entry.deps, **entry.outs}.items():
+            recorded.setdefault(path, {}).setdefault(md5, []).append(name)
+    ignored = ignored_names(root)
+    absent = [out for stage in stages.values() for out in map(str, stage.all_outs) if not (root / out).exists()]
+    here = [path for path in recorded if (root / path).exists() and not any(within(out, path) for out in absent)]
+    with ThreadPoolExecutor() as pool:  # hashing lets other threads run
+        found = dict(zip(here, pool.map(lambda path: dvc_md5(root / path, ignored), here), strict=True))
+    for path, by_md5 in recorded.items():
+        for md5, names in by_md5.items():
+            if path in found and found[path] != md5:
+                yield f"{path} is {found[path]}; {md5} by the record of {_several(names)}"
+        if path not in found and len(by_md5) > 1:
+            yield f"{path} has {len(by_md5)} versions in the record: run dvc repro"
+    yield from _of_footer(trace, root)
+
+
+def _of_parameters(entries: Record, stages: Mapping[str, Stage]) -> Iterator[str]:
+    for name, entry in entries.items():
+        stage = stages[name]
+        if entry.command != stage.command:
+            yield f"{name}: the command is {stage.command}; {entry.command} by its record"
+        declared: dict[str, Any] = stage.declared_values()
+        if not declared:  # the whole of params.yaml
+            declared = stage.values
+        for key, then, now in unlike(flat(entry.parameters), flat(declared)):
+            yield f"{name}: {key} is {now} in params.yaml, {then} by its record"
+
+
+def _of_footer(trace: Trace, root: Path) -> Iterator[str]:
+    """A table that bears a fingerprint must bear that of its maker."""
+    path = root / trace.path
+    if path.suffix not in (".md", ".tex", ".html") or not path.is_file():
+        return
+    told = _FOOTER.findall(path.read_text(encoding="utf-8", errors="replace"))
+    made_by = {trace.entries[name].fingerprint for name in trace.makers}
+    for found in told:
+        if found not in made_by:
+            yield f"{trace.path} bears the fingerprint {found}; {' and '.join(sorted(made_by))} by the record"
+
+
+def _several(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

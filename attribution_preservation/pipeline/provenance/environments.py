@@ -1,0 +1,17 @@
+"""With what every instance computed, in one file that is kept in git: reports/environments.json."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def summarized(environments: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Every environment once, with the instances that computed in it (`made_with.environments_of` reads it)."""
+    found: list[dict[str, Any]] = []
+    for name, environment in sorted(environments.items()):
+        for entry in found:
+            if entry["environment"] == environment:
+                entry["instances"].append(name)
+                break
+        else:
+            found.append({"environment": dict(environment), "instances": [name]})
+    return found

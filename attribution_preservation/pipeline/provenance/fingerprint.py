@@ -1,0 +1,40 @@
+"""The fingerprint of one stage instance: a short hash of its command, its parameters and all that it read.
+
+A table bears that of the stage that made it. dvc.lock records the same three, so that whoever has a table and a
+dvc.lock can tell whether they belong together (`python -m stages.audit`).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.provenance.hashes import dvc_md5, ignored_names
+from attribution_preservation.pipeline.run.stage import Stage
+
+
+def fingerprint(command: str, parameters: Mapping[str, Any], deps: Mapping[str, str]) -> str:
+    """Sixteen hexadecimal digits.
+
+    Args:
+        command: as DVC runs it.
+        parameters: by dotted key, as dvc.yaml declares them.
+        deps: MD5 as `dvc_md5` gives it, by path.
+    """
+    content = {"command": command, "parameters": dict(parameters), "deps": dict(deps)}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def fingerprint_of(stage: Stage) -> str:
+    """That of an instance while it runs: of the parameters and files that are there now.
+
+    Raises:
+        UserError: something that it reads is missing.
+    """
+    for path in stage.deps:
+        if not path.exists():
+            raise UserError(f"{path} is missing; run the stage that makes it first (dvc repro runs all in order)")
+    ignored = ignored_names()
+    deps = {str(path): dvc_md5(path, ignored) for path in stage.deps}
+    return fingerprint(stage.command, stage.declared_values(), deps)

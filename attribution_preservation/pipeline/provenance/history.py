@@ -1,0 +1,57 @@
+"""What git knows: commits, and files as they were."""
+
+import subprocess
+from pathlib import Path
+
+from attribution_preservation.errors import UserError
+
+
+def told(*arguments: str) -> str | None:
+    """What a git command prints; None where it fails, as without git or a repository."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
+
+
+def commits(path: str) -> dict[str, str | bool | None]:
+    """The commit that is checked out, the last ones that changed a file and dvc.lock, and whether those two differ now.
+
+    Returns:
+        `head`, `artifact` (None where git does not have the file), `record`: hashes; `changed`. All None where no
+        repository has the project, as one that it was unpacked into.
+    """
+    head = told("rev-parse", "HEAD") if told("ls-files", "--error-unmatch", "dvc.yaml") else None
+    if head is None:
+        return dict.fromkeys(("head", "artifact", "record", "changed"))
+    last = {
+        name: told("log", "-1", "--format=%H", "--", file)
+        for name, file in (("artifact", path), ("record", "dvc.lock"))
+    }
+    status = told("status", "--porcelain", "--", path, "dvc.lock")
+    return {
+        "head": head.strip(),
+        **{name: (found or "").strip() or None for name, found in last.items()},
+        "changed": bool(status and status.strip()),
+    }
+
+
+def commit_of(revision: str) -> str:
+    """The hash of a revision.
+
+    Raises:
+        UserError: there is no repository, or no such revision in it.
+    """
+    if told("ls-files", "--error-unmatch", "dvc.yaml") is None:
+        raise UserError("git does not have this project, or is missing; --diff compares with a commit of it")
+    found = told("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    if found is None:
+        raise UserError(f"git knows no revision {revision}; git log lists them")
+    return found.strip()
+
+
+def text_at(commit: str, path: str) -> str | None:
+    """A file's text in a commit; None where it has none."""
+    # Relative to the folder of the project, which need not be the repository's root.
+    return told("show", f"{commit}:./{Path(path).as_posix()}")

@@ -1,0 +1,56 @@
+"""With what each instance computed, from the files that tell: one beside every output, and their summary in git."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from attribution_preservation.pipeline.provenance.hashes import dvc_md5
+from attribution_preservation.pipeline.provenance.record import Entry, Record
+
+SUMMARY = "reports/environments.json"
+Environments = dict[str, dict[str, Any] | None]
+
+
+def environments_of(entries: Record, summary: str | None, root: Path = Path(".")) -> Environments:
+    """The environment of each instance; None where nothing here tells that of its record.
+
+    Whatever tells it is believed if its MD5 is the recorded one: a file of an earlier run, or one that somebody has
+    edited, says nothing.
+
+    Args:
+        entries: of dvc.lock.
+        summary: text of reports/environments.json, None where there is none.
+        root: of the project.
+    """
+    told = _by_instance(summary)
+    return {
+        name: _own(entry, root) or (found if (found := told.get(name)) and _recorded(entry, found, summary) else None)
+        for name, entry in entries.items()
+    }
+
+
+def told_by(entry: Entry) -> str | None:
+    """The output that tells with what an instance computed; None of one that computes nothing."""
+    return next((out for out in entry.outs if Path(out).parts[0] == "environments" or out == SUMMARY), None)
+
+
+def _own(entry: Entry, root: Path) -> dict[str, Any] | None:
+    told = told_by(entry)
+    if told in (None, SUMMARY) or not (path := root / told).is_file() or dvc_md5(path, frozenset()) != entry.outs[told]:
+        return None
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _recorded(entry: Entry, environment: dict[str, Any], summary: str | None) -> bool:
+    told = told_by(entry)
+    # The bytes of the file that this environment was written to, by write_json.
+    text = summary if told == SUMMARY else json.dumps(environment, indent=2) + "\n"
+    return told is not None and text is not None and hashlib.md5(text.encode()).hexdigest() == entry.outs[told]
+
+
+def _by_instance(summary: str | None) -> dict[str, dict[str, Any]]:
+    try:
+        return {name: told["environment"] for told in json.loads(summary or "[]") for name in told["instances"]}
+    except (ValueError, KeyError, TypeError):
+        return {}

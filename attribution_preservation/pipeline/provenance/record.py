@@ -1,0 +1,80 @@
+"""What dvc.lock records of every stage instance of the present graph."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.provenance.fingerprint import fingerprint
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # twenty times as fast, where PyYAML has it
+CODE = ("stages", "attribution_preservation")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One instance as it last ran.
+
+    Attributes:
+        name: as DVC tells it, e.g. `distill@half-paper-all`.
+        command: that was run.
+        parameters: by dotted key, as dvc.yaml declares them.
+        deps, outs: MD5 by path; a folder's ends in `.dir`.
+    """
+
+    name: str
+    command: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    deps: dict[str, str] = field(default_factory=dict)
+    outs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """See `attribution_preservation.pipeline.provenance.fingerprint`."""
+        return fingerprint(self.command, self.parameters, self.deps)
+
+    @property
+    def code(self) -> dict[str, str]:
+        """Those of the dependencies that are the project's own code."""
+        return {path: md5 for path, md5 in self.deps.items() if path.split("/")[0] in CODE}
+
+    @property
+    def data(self) -> dict[str, str]:
+        """Those that other stages make."""
+        return {path: md5 for path, md5 in self.deps.items() if path not in self.code}
+
+
+Record = dict[str, Entry]
+
+
+def read_record(text: str, where: str = "dvc.lock") -> Record:
+    """Every entry of a dvc.lock, those of instances included that the graph has no more.
+
+    Args:
+        text: of the file.
+        where: the file, for the message.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        stages = yaml.load(text, _LOADER)["stages"]
+        return {name: _entry(name, told) for name, told in stages.items()}
+    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UserError(f"{where} is damaged; restore it (git checkout dvc.lock)") from None
+
+
+def _entry(name: str, told: Mapping[str, Any]) -> Entry:
+    parameters: dict[str, Any] = {}
+    for of_file in told.get("params", {}).values():
+        parameters |= of_file
+    deps, outs = ({found["path"]: found["md5"] for found in told.get(kind, [])} for kind in ("deps", "outs"))
+    return Entry(name, told["cmd"], parameters, deps, outs)
+
+
+def within(path: str, folder: str) -> bool:
+    """Whether a path is a folder or file, or lies below it; both relative to the project's root."""
+    return Path(folder) in (Path(path), *Path(path).parents)

@@ -1,0 +1,68 @@
+"""One row of results.csv: what it says, and which stage instances it can come from."""
+
+import csv
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.provenance.trace import Keep, of_row
+from attribution_preservation.pipeline.run.stage import Stage, lookup
+from attribution_preservation.pipeline.schema.matching import methods_of, read_entry
+
+_SCORED_BY = {"evaluate": "scores", "probe": "probes", "roar": "roar"}
+_TOLD = (
+    "compression",
+    "teacher",
+    "method",
+    "seed",
+    "student",
+    "population",
+    "metric",
+)  # by these its sources are found
+
+
+def row_of(path: str, number: int) -> dict[str, Any]:
+    """The cells of a row, None where they are empty.
+
+    Args:
+        path: of results.csv.
+        number: from 1 below the heading.
+
+    Raises:
+        UserError: there are fewer, or what is there is no row of results.
+    """
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as stream:
+            row = next(itertools.islice(csv.DictReader(stream), number - 1, None), None)
+        if row is None:
+            raise UserError(f"{path} has fewer than {number} rows")
+        found: dict[str, Any] = {column: cell or None for column, cell in row.items()}
+        return found | {key: row[key] or None for key in _TOLD} | {"seed": int(row["seed"])}
+    except (ValueError, KeyError, TypeError, csv.Error):
+        raise UserError(f"{path}: row {number} is damaged; restore the file (git checkout {path})") from None
+
+
+def sources_of(row: Mapping[str, Any], stages: Mapping[str, Stage]) -> Keep:
+    """Which instances a row comes from; where no scores are here to look it up in, all stages that score may have."""
+    values = next(iter(stages.values())).values
+    folders, matching = lookup(values, "folders"), lookup(values, "matching")
+    methods = {name: set(methods_of(name, read_entry(name, entry))) for name, entry in matching.items()}
+    found = {name for name, folder in _SCORED_BY.items() if _stands(row, Path(folder))}
+    return of_row(row, lookup(values, "seed_groups"), folders, methods, found or set(_SCORED_BY))
+
+
+def _stands(row: Mapping[str, Any], folder: Path) -> bool:
+    """Whether some results below a folder have a row that says the same."""
+    for path in folder.rglob("results.csv"):
+        with path.open(encoding="utf-8", errors="replace", newline="") as stream:
+            for other in csv.DictReader(stream):
+                told = {
+                    key: cell
+                    for key, cell in other.items()
+                    if cell and key in ("compression", "student", "method", "seed")
+                }
+                if other.get("metric") == row["metric"] and all(str(row[key]) == cell for key, cell in told.items()):
+                    return True
+    return False
