@@ -1,23 +1,16 @@
 """Stage figures: scores of every compression, along iterations and sweeps, with the numbers; grids of heat maps."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from joblib import Parallel, cpu_count, delayed
 
-from attribution_preservation.data.inputs import evaluation_images, scored_pairs
-from attribution_preservation.data.store import Store
-from attribution_preservation.errors import UserError
-from attribution_preservation.metrics.pairs import scored_truth
 from attribution_preservation.pipeline.run.files import atomic_directory
-from attribution_preservation.pipeline.run.layout import Identity, networks_below
+from attribution_preservation.pipeline.run.layout import seed_folder
 from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.run.tensors import read_arrays
-from attribution_preservation.pipeline.schema.base import validate
-from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.matching import read_entry
 from attribution_preservation.pipeline.schema.reports import Figures
 from attribution_preservation.reporting.comparison import draw_comparison
@@ -47,6 +40,7 @@ from attribution_preservation.reporting.results import (
     finished,
     last_levels,
     measured,
+    read_frame,
     read_results,
     result_files,
     select,
@@ -55,9 +49,10 @@ from attribution_preservation.reporting.results import (
 from attribution_preservation.reporting.roar import draw_roar, roars
 from attribution_preservation.reporting.significance import ALPHA, MARK, read_tests
 from attribution_preservation.reporting.sweeps import draw_sweeps, find_sweeps
+from attribution_preservation.reporting.training import LOGGED, STEPS, training_curves
 from attribution_preservation.reporting.transfer import DRAWN, SHOWN, draw_transfer, transfer, transferred
+from stages.explained import Explained
 
-REMEDY = "run the stage attribute first"
 POPULATIONS = ("own", "common", "all")
 
 
@@ -69,6 +64,7 @@ def main(stage: Stage) -> str:
     files = result_files(stage.parameters("seed_groups"), stage.parameters("batches"))
     results = read_results([stage.dep(path) for path in files], stage.parameters("profile"))
     tests = read_tests(stage.dep(Path("analysis/significance.csv")))
+    trained = {name: training_curves(logs) for name, logs in _logs(stage, methods).items()}
     heatmaps = _Heatmaps(stage)
     along = {
         f"{compression}_{student}": course
@@ -140,7 +136,36 @@ def main(stage: Stage) -> str:
             for name, history in repairs.items():
                 table = curve_table(results, history, methods, metric, population)
                 table.to_csv(folder / f"{name}_repair_{metric}.csv", index=False, lineterminator="\n")
+        for name, tables in trained.items():
+            for quantity, table in tables.items():
+                # Written out, what has no value is not drawn; an empty cell DVC's plots take for 0.
+                path = folder / f"training_{name}_{quantity}.csv"
+                table.to_csv(path, index=False, lineterminator="\n", na_rep="nan")
     return f"figures in {figures}, the curves' numbers in {plots}"
+
+
+def _logs(stage: Stage, methods: list[str]) -> dict[str, dict[str, list[pd.DataFrame]]]:
+    """What training logged, of every seed: by COMPRESSION_STUDENT and method; networks of no method by their name."""
+    found: dict[str, dict[str, list[pd.DataFrame]]] = {}
+    for compression, below, path in _log_files(stage, methods):
+        folders = path.relative_to(below).parts[:-2]
+        name = compression if compression == "teacher" else f"{compression}_{folders[0]}"
+        log = read_frame(path, STEPS, (*STEPS, *LOGGED), f"run the stage {compression} first")
+        found.setdefault(name, {}).setdefault(folders[-1], []).append(log)
+    return found
+
+
+def _log_files(stage: Stage, methods: list[str]) -> Iterator[tuple[str, Path, Path]]:
+    """Compression, its folder and file of every log, the methods in their order; what takes no training has none."""
+    for compression, folder in stage.parameters("folders").items():
+        # Below a student lie the entries of `matching`, and below those their methods.
+        alone = compression in ("teacher", "scratch")
+        for above in ["*"] if alone else [f"*/*/{method}" for method in methods]:
+            for group, seeds in stage.parameters("seed_groups").items():
+                below = stage.dep(Path("models", group, folder))
+                for seed in seeds:
+                    for path in sorted(below.glob(f"{above}/{seed_folder(seed)}/log.csv")):
+                        yield compression, below, path
 
 
 def _draw_all(draws: list[Callable[[], None]]) -> None:
@@ -163,17 +188,9 @@ class _Heatmaps:
     """
 
     def __init__(self, stage: Stage) -> None:
-        group, seeds = next(iter(stage.parameters("seed_groups").items()))
-        self._seed, self._methods = seeds[0], stage.parameters("evaluate.methods")
-        self._maps = stage.dep(Path("maps", group))
-        self._files = networks_below(self._maps, REMEDY)
-        self._store = Store(stage.dep(Path("data/dataset")))
-        framing = {key: stage.parameters(f"input.{key}") for key in ("size", "resize")}
-        self._framing = validate(Framing, framing, "input")
-        self._positions = self._store.part("val")
-        self._pairs = scored_pairs(self._store, self._positions, self._framing)
-        self._truth = scored_truth(**vars(self._pairs), labels=self._store.labels(self._positions))
-        self._rows = min(stage.section("figures", Figures).heatmap_rows, int(self._truth.all.sum()))
+        self._explained, self._methods = Explained(stage), stage.parameters("evaluate.methods")
+        everything = int(self._explained.truth.all.sum())
+        self._rows = min(stage.section("figures", Figures).heatmap_rows, everything)
 
     def rows(self, level: Level, name: str) -> list[HeatmapRow]:
         """The grid of one student: its teacher of that name, and its network under each method.
@@ -181,34 +198,25 @@ class _Heatmaps:
         Raises:
             UserError: there are no maps of its teacher.
         """
-        teacher = Identity("teacher", self._seed, teacher=name)
-        if teacher not in self._files:
-            raise UserError(f"{self._maps} holds no teacher {name} of seed {self._seed}; {REMEDY}")
-        student = Identity(level.compression, self._seed, level.student, "", level.iteration or 0, level.epoch, name)
-        wanted = {"Teacher": teacher} | {
-            display_name(method or level.compression): replace(student, method=method)
-            for method in [*self._methods, ""]
-        }
-        evidence = {
-            name: read_arrays(self._files[found], REMEDY)[0] for name, found in wanted.items() if found in self._files
-        }
-        pairs, store = self._pairs, self._store
-        of_teacher = evidence["Teacher"]["logits"]
-        classes = pairs.classes(of_teacher, of_teacher)
-        told = "truth" if pairs.label is not None else "teacher's top class"
-        everyone = self._truth.common([e["logits"] for e in evidence.values()])
-        choices = (everyone, self._truth.common([of_teacher]), self._truth.all)
+        shown = self._explained
+        networks = shown.networks(level, name, self._methods)
+        evidence = {method: shown.evidence(identity) for method, identity in networks.items()}
+        of_teacher = evidence["teacher"]["logits"]
+        everyone = shown.truth.common([found["logits"] for found in evidence.values()])
+        choices = (everyone, shown.truth.common([of_teacher]), shown.truth.all)
         candidates = next(found for choice in choices if len(found := np.flatnonzero(choice)) >= self._rows)
         chosen = candidates[np.linspace(0, len(candidates) - 1, self._rows).round().astype(int)]
-        images = evaluation_images(store, [self._positions[pairs.image[pair]] for pair in chosen], self._framing)
         return [
             HeatmapRow(
-                f"{told}: {store.classes[classes[pair]]}",
-                image.permute(1, 2, 0).numpy(),
-                pairs.masks[pairs.mask_row[pair]] == self._truth.inside[pair] + 1,
-                {name: e["grad_cam"][pair] for name, e in evidence.items()},
+                f"{shown.told}: {shown.class_name(pair, of_teacher)}",
+                shown.picture(pair),
+                shown.mask(pair),
+                {
+                    display_name(method or level.compression): found["grad_cam"][pair]
+                    for method, found in evidence.items()
+                },
             )
-            for pair, image in zip(chosen, images, strict=True)
+            for pair in chosen
         ]
 
 

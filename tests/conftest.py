@@ -29,7 +29,7 @@ PROJECT = Path(__file__).parents[1]
 SITE = PROJECT / "tests" / "faults" / "site"
 ORDER = (
     "check", "dataset", "teacher", "prune_weights", "prune_channels", "distill", "scratch", "attribute", "evaluate",
-    "probe", "roar", "analysis", "figures", "tables",
+    "probe", "roar", "analysis", "figures", "report",
 )  # fmt: skip
 # What differs between two machines, and may change nothing.
 ELSEWHERE = {
@@ -255,7 +255,7 @@ TINY = {
     "roar.optimization.epochs": 1,
     "roar.optimization.milestones": [],
     "runtime.jobs": 1,
-    "tables.iterations": [1, 3],
+    "report.iterations": [1, 3],
     "figures.heatmap_rows": 2,
 }  # fmt: skip
 BY_TWOS = TINY | {"runtime.jobs": 2}
@@ -271,7 +271,8 @@ def make_project(root: Path) -> Path:
     ignored = shutil.ignore_patterns("__pycache__")
     for folder in ("stages", "attribution_preservation", "params"):
         shutil.copytree(PROJECT / folder, root / folder, ignore=ignored)
-    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+    (root / "live").mkdir()
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore", "live/.gitignore"):
         shutil.copyfile(PROJECT / name, root / name)
     write_parameters(root, TINY)
     return root

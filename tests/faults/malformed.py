@@ -36,7 +36,7 @@ Spoil = Callable[[Path], None]
 SECONDS, MEMORY = 120, 12 * 2**30
 STAGES = (
     "check", "dataset", "teacher", "prune_channels", "attribute", "evaluate", "probe", "roar", "analysis", "figures",
-    "tables",
+    "report",
 )  # fmt: skip
 
 
@@ -148,11 +148,12 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "a pickle": lambda content: pickle.dumps({"network": [1.0]}),
 }
 TEACHER = "teacher/vgg6_bn/seed-0/network.safetensors"
+LOG = "models/all/distill/half/sswa/sswa/seed-0/log.csv"
 READ_PAIRS = "scores/all/teacher/pairs/vgg6_bn/seed-0/network.safetensors"
 # File: the first stage that reads it.
 READERS: dict[str, tuple[str, ...]] = {
     "params.yaml": ("check",),
-    "dvc.yaml": ("tables",),
+    "dvc.yaml": ("report",),
     "data/dataset/index.json": ("evaluate", "--batch", "teacher"),
     "data/dataset/images.bin": ("evaluate", "--batch", "teacher"),
     "data/dataset/masks.bin": ("evaluate", "--batch", "teacher"),
@@ -162,9 +163,9 @@ READERS: dict[str, tuple[str, ...]] = {
     READ_PAIRS: ("analysis",),
     f"probes/all/pairs/{TEACHER}": ("analysis",),
     "roar/all/random/seed-0/removed-0/retraining-0/logits.safetensors": ("analysis",),
-    "scores/all/teacher/results.csv": ("tables",),
-    "probes/all/results.csv": ("tables",),
-    "analysis/significance.csv": ("tables",),
+    "scores/all/teacher/results.csv": ("report",),
+    "probes/all/results.csv": ("report",),
+    "analysis/significance.csv": ("report",),
 }
 
 
@@ -210,12 +211,12 @@ def _parameters() -> Iterator[Case]:
     seeds = lambda root: (root / "params.yaml").unlink() or write_parameters(root, TINY | {"seed_groups": 3})  # noqa: E731
     yield Case("params.yaml: seed_groups is a number before teacher", ("teacher",), seeds)
 
-    def without_tables(content: bytes) -> bytes:
+    def without_report(content: bytes) -> bytes:
         graph = yaml.safe_load(content)
-        del graph["stages"]["tables"]
+        del graph["stages"]["report"]
         return yaml.safe_dump(graph).encode()
 
-    yield Case("dvc.yaml: no tables", ("tables",), changed("dvc.yaml", without_tables))
+    yield Case("dvc.yaml: no report", ("report",), changed("dvc.yaml", without_report))
     values = {
         "nothing": None, "a negative number": -1, "a word": "x", "a list": [], "a mapping": {},
         "infinity": float("inf"), "a line break": "a\nb", "a huge number": 10**30,
@@ -379,7 +380,10 @@ def _tables() -> Iterator[Case]:
             "Latin letters that are no UTF-8": lambda content: content.replace(b"teacher", b"t\xe9acher"),
         }
         for what, change in texts.items():
-            yield Case(f"{path}: {what}", ("tables",), changed(path, change))
+            yield Case(f"{path}: {what}", ("report",), changed(path, change))
+    # What figures accepts it draws, which takes its time.
+    for what in ("empty", "its first half", "twice", "noise", "another text"):
+        yield Case(f"{LOG}: {what}", ("figures",), changed(LOG, DAMAGE[what]))
 
 
 def _sources() -> Iterator[Case]:

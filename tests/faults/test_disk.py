@@ -19,7 +19,7 @@ def whole(finished, tmp_path):
 
 
 # Pictures and their index; states and networks; maps; pair by pair scores and CSV; every form of table.
-@pytest.mark.parametrize("name", ["dataset", "teacher", "attribute", "evaluate", "tables"])
+@pytest.mark.parametrize("name", ["dataset", "teacher", "attribute", "evaluate", "report"])
 def test_a_full_disk_is_one_line_and_leaves_what_was_good(finished, whole, name):
     before = hashes(whole.root, *FOLDERS)
     half = changes_in(finished[0].parent / "accesses")[name] // 2
@@ -61,7 +61,7 @@ def test_a_folder_that_may_not_be_written_is_one_line(whole):
         ("dataset", "data/raw/digits/Annotations/train_00001.xml"),
         ("teacher", "data/dataset/images.bin"),
         ("prune_channels", "models/all/teacher/vgg6_bn/seed-0/network.safetensors"),
-        ("tables", "scores/all/teacher/results.csv"),
+        ("report", "scores/all/teacher/results.csv"),
     ],
 )
 def test_an_input_that_goes_while_it_is_read_is_one_line(whole, name, path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.malformed import DAMAGE, READERS, TEACHER, Case, cases, outcome
+from tests.faults.malformed import DAMAGE, LOG, READERS, TEACHER, Case, cases, outcome
 
 ALL = list(cases())
 # A different kind of damage for every file, and every fifth of those that were made for one.
@@ -21,7 +21,7 @@ NAMED = {
     "params.yaml: missing": "params.yaml is missing; run this in the project's root folder",
     "params.yaml: seed_groups is a number before teacher": "seed_groups is neither a list nor a mapping",
     "dvc.yaml: an empty mapping": "dvc.yaml: stages is missing or no mapping of stages",
-    "dvc.yaml: no tables": "dvc.yaml has no stage tables",
+    "dvc.yaml: no report": "dvc.yaml has no stage report",
     "data/dataset/index.json: noise": "index.json is damaged; run the stage dataset again",
     "data/dataset/images.bin: missing": "images.bin is missing; run the stage dataset first",
     "data/dataset/masks.bin: its first half": "bytes, its index",
@@ -42,6 +42,8 @@ NAMED = {
     "scores/all/teacher/pairs/vgg6_bn/seed-0: missing before analysis": "scores hold no teacher",
     "scores/all/teacher/pairs/vgg6_bn/seed-0/network.safetensors: of half of the data": "is of another data set",
     "roar/all: no classifier of the teacher's": "roar holds no classifier of the teacher's maps",
+    f"{LOG}: its first half": "log.csv breaks off; run the stage distill first",
+    f"{LOG}: another text": "log.csv lacks the column phase; run the stage distill first",
     "scores/all/teacher/results.csv: its first half": "results.csv breaks off; run the stage evaluate first",
     "scores/all/teacher/results.csv: no header": "lacks the column compression",
     "scores/all/teacher/results.csv: words for numbers": "holds what is no number",

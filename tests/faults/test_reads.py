@@ -85,8 +85,8 @@ def test_a_parameter_that_is_not_declared_cannot_be_had(finished, tmp_path):
     root = tmp_path / "project"
     shutil.copytree(finished[0], root)
     graph = yaml.safe_load((root / "dvc.yaml").read_text())
-    graph["stages"]["tables"]["params"].remove("tables")
+    graph["stages"]["report"]["params"].remove("report")
     (root / "dvc.yaml").write_text(yaml.safe_dump(graph, sort_keys=False))
-    failed = run_stage(root, "tables")
+    failed = run_stage(root, "report")
     assert failed.returncode == 2
-    assert "stage tables reads the parameter tables without declaring it under params" in failed.stderr
+    assert "stage report reads the parameter report without declaring it under params" in failed.stderr

@@ -184,7 +184,7 @@ def test_the_profile_has_at_most_16_stage_instances(finished_imagenet):
     root, _ = finished_imagenet
     assert dvc(root, "init", "-q", "--no-scm").returncode == 0
     instances = dvc(root, "stage", "list", "--name-only").stdout.split()
-    assert {"teacher@vgg-all", "teacher@resnet-all", "tables"} <= set(instances)
+    assert {"teacher@vgg-all", "teacher@resnet-all", "report"} <= set(instances)
     assert len(instances) <= 16
 
 

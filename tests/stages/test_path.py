@@ -29,7 +29,7 @@ def test_every_stage_runs_without_dvc_and_says_what_it_made(finished):
     assert not (root / ".dvc").exists()
     for name in ORDER:
         assert output[name].splitlines()[-1].startswith(f"{name}: ")
-    assert "| Teacher" in output["tables"]  # the table itself
+    assert "| Teacher" in output["report"]  # the table itself
 
 
 def test_results_cover_every_network_metric_and_population(finished):
@@ -246,7 +246,8 @@ def test_metrics_and_plots_can_be_compared_with_a_commit(finished, tmp_path):
     root = tmp_path / "project"
     shutil.copytree(finished[0], root, ignore=shutil.ignore_patterns(".resume", "models", "maps", "data"))
     identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-    for command in (["init", "-q"], ["add", "dvc.yaml", "params.yaml", "reports"], [*identity, "commit", "-qm", "a"]):
+    tracked = ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", "live", "reports")
+    for command in (["init", "-q"], ["add", *tracked], [*identity, "commit", "-qm", "a"]):
         subprocess.run(["git", *command], cwd=root, check=True)
     assert dvc(root, "init", "-q").returncode == 0
     metrics = json.loads((root / "reports" / "metrics.json").read_text())
@@ -258,9 +259,43 @@ def test_metrics_and_plots_can_be_compared_with_a_commit(finished, tmp_path):
     done = dvc(root, "plots", "diff", "HEAD")
     assert done.returncode == 0, done.stderr
     page = (root / "dvc_plots" / "index.html").read_text()
-    assert page.count("var spec = {") == 4
+    live = list((root / "live").rglob("*.csv"))
+    assert page.count("var spec = {") == 11 + len(live)
     assert "var spec = {};" not in page  # what DVC draws where a column is missing
     assert "cosine to the teacher" in page
+    assert all(f"live/{path.relative_to(root / 'live')}" in page for path in live)
+    for path in live:
+        path.unlink()
+    # Where nothing trains, the folder is there with nothing in it to draw, in the workspace as in the commit.
+    for arguments in (("show",), ("diff", "HEAD")):
+        done = dvc(root, "plots", *arguments)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (root / "dvc_plots" / "index.html").read_text().count("var spec = {") == 11
+
+
+def test_every_plot_is_drawn_from_columns_that_a_run_leaves(finished):
+    root, _ = finished
+    parameters = yaml.safe_load((root / "params.yaml").read_text())
+    drawn = [next(iter(plot.values())) for plot in yaml.safe_load((root / "dvc.yaml").read_text())["plots"][:-1]]
+    names = {
+        "${evaluate.methods}": parameters["evaluate"]["methods"],
+        "${prune_weights.teacher}": [parameters["prune_weights"]["teacher"]],
+    }
+    for plot in drawn:
+        (path, x), (same, y) = (*plot["x"].items(), *plot["y"].items())
+        assert path == same
+        assert {x, *names[y]} <= set(pd.read_csv(root / path)), path
+
+
+def test_a_curve_of_training_is_the_mean_of_the_logs_of_its_runs(finished):
+    root, _ = finished
+    table = pd.read_csv(root / "reports" / "plots" / "training_prune_weights_iterative_mean_ap.csv")
+    assert table["step"].tolist() == [1, 2, 3, 4, 5, 6]
+    for method in ("naive", "sswa"):  # of the one seed
+        log = pd.read_csv(root / f"models/all/prune_weights/iterative/{method}/{method}/seed-0/log.csv")
+        assert table[method].tolist() == pytest.approx(log["mean_ap"].tolist())
+    assert pd.read_csv(root / "reports/plots/training_prune_weights_iterative_matching.csv")["naive"].isna().all()
+    assert set(pd.read_csv(root / "reports/plots/training_scratch_half_loss.csv")) == {"step", "phase", "epoch", "half"}
 
 
 def test_a_voc_folder_and_its_archive_give_the_same_data_set(project, voc):
@@ -291,7 +326,7 @@ def test_switching_profiles_leaves_no_stray_outputs(finished, tmp_path):
     batches = ["teacher", "prune_weights", "prune_channels", "scratch"]
     write_parameters(copy, TINY | {"distill.students": {}, "roar.students": [], "batches": batches})
     assert "removed models/all/distill" in run_stage(copy, "check").stdout
-    for name in ("roar", "analysis", "figures", "tables"):
+    for name in ("roar", "analysis", "figures", "report"):
         done = run_stage(copy, name)
         assert done.returncode == 0, done.stderr
     assert not list((copy / "roar" / "all").iterdir())  # without a student there is nothing to compare

@@ -23,7 +23,7 @@ from attribution_preservation.pipeline.schema.evaluate import Evaluate
 from attribution_preservation.pipeline.schema.matching import Matching, MatchingEntry, methods_of
 from attribution_preservation.pipeline.schema.optimization import Descent
 from attribution_preservation.pipeline.schema.probe import Probe
-from attribution_preservation.pipeline.schema.reports import Figures, Tables
+from attribution_preservation.pipeline.schema.reports import Figures, Report
 from attribution_preservation.pipeline.schema.roar import Roar
 from attribution_preservation.pipeline.schema.runtime import Runtime
 from attribution_preservation.pipeline.schema.teacher import Teacher
@@ -75,7 +75,7 @@ class Profile(Section):
     probe: Probe | None
     analysis: Analysis
     roar: Roar
-    tables: Tables
+    report: Report
     figures: Figures
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Sections `tables` and `figures`: what is shown of the results."""
+"""Sections `report` and `figures`: what is shown of the results."""
 
 from typing import Annotated
 
@@ -7,19 +7,21 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from attribution_preservation.pipeline.schema.base import Section
 
 
-class Tables(Section):
-    """Tables.
+class Report(Section):
+    """Tables and the page.
 
     Attributes:
         note: what a reader must know about the data, in the caption of every table.
         iterations: iterations of a student pruned in several steps that become rows, where it has them; its last one
             always does.
         minimum_pairs: below this number of `own` pairs a table shows `all` instead, and says so.
+        images: how many the page's explorer shows, evenly spaced; null for all that have pairs.
     """
 
     note: str
     iterations: list[PositiveInt]
     minimum_pairs: NonNegativeInt
+    images: PositiveInt | None
 
 
 class Figures(Section):

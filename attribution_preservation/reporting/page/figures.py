@@ -1,0 +1,43 @@
+"""The figures that lie beside the page, with what they show in words, for who does not see them."""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import PurePath
+
+_GRIDS = {
+    "heatmaps": "Pictures, and over each the Grad-CAM map of the full network and of its student under every method",
+    "transfer": "Matrix of scores: what was matched in training, against every attribution method",
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture beside the page.
+
+    Attributes:
+        path: from the page.
+        title: names it in a list.
+        alt: what it shows, in words.
+    """
+
+    path: str
+    title: str
+    alt: str
+
+
+def page_figure(path: str, numbers: str | None) -> Figure:
+    """A figure of the stage figures.
+
+    Args:
+        path: from the page.
+        numbers: text of the CSV file beside it (columns `y`, `x`, `line`); None where it has none.
+    """
+    title = PurePath(path).stem.replace("_", " ")
+    if numbers is None:
+        kind = next((words for name, words in _GRIDS.items() if title.startswith(name)), "Picture")
+        return Figure(path, title, f"{kind}: {title}")
+    rows = list(csv.DictReader(io.StringIO(numbers)))
+    panels, across, lines = (", ".join(dict.fromkeys(row[column] for row in rows)) for column in ("y", "x", "line"))
+    along = f" by {across}" if across.strip(", ") else ""
+    return Figure(path, title, f"{title}: {' '.join(panels.split())}{along}; a line or points each for {lines}")

@@ -1,0 +1,70 @@
+"""The page's files: one HTML file, and beside it scripts and sprite sheets; nothing is asked of any other host."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import vl_convert
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from attribution_preservation.reporting.page.figures import Figure
+from attribution_preservation.reporting.page.tables import PageTable
+
+ASSETS = Path(__file__).parent / "assets"
+FOLDER = "page"
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the page shows.
+
+    Attributes:
+        note: what a reader must know about the data.
+        headline: a sentence; None where there is none.
+        tables: in this order; the first is shown first.
+        curves, explorer: data for the scripts.
+        sheets: the explorer's pictures by file name.
+        figures: pictures of the stage figures.
+        origin: what made the page, in words.
+        command: that audits it.
+    """
+
+    note: str
+    headline: str | None
+    tables: Sequence[PageTable]
+    curves: list[dict[str, Any]]
+    explorer: dict[str, Any]
+    sheets: Mapping[str, bytes]
+    figures: Sequence[Figure]
+    origin: str
+    command: str
+
+
+def page_html(page: Page) -> str:
+    """index.html."""
+    loader = Environment(
+        loader=FileSystemLoader(ASSETS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style, script = ((ASSETS / name).read_text(encoding="utf-8") for name in ("style.css", "app.js"))
+    return loader.get_template("index.html").render(page=page, folder=FOLDER, style=style, script=script)
+
+
+def page_files(page: Page) -> dict[str, bytes]:
+    """What lies in the folder beside it, by file name: data and the plotting library as scripts, and the sheets.
+
+    A page that is opened as a file may load scripts and pictures, and no JSON.
+    """
+    data = {"curves": page.curves, "explorer": page.explorer}
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return {
+        "data.js": f"window.PAGE = {text};\n".encode(),
+        # Vega-Lite with all that it needs, as its own packagers bundle it.
+        "vega.js": vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").encode(),
+        **{f"images/{name}": content for name, content in page.sheets.items()},
+    }

@@ -1,0 +1,81 @@
+"""Pairs and maps of the first seed, for what shows single images: grids of heat maps, and the page's explorer."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from attribution_preservation.data.inputs import evaluation_images, scored_pairs
+from attribution_preservation.data.store import Store
+from attribution_preservation.errors import UserError
+from attribution_preservation.metrics.pairs import scored_truth
+from attribution_preservation.pipeline.run.layout import Identity, networks_below
+from attribution_preservation.pipeline.run.stage import Stage
+from attribution_preservation.pipeline.run.tensors import read_arrays
+from attribution_preservation.pipeline.schema.base import validate
+from attribution_preservation.pipeline.schema.data import Framing
+from attribution_preservation.reporting.results import Level
+
+REMEDY = "run the stage attribute first"
+
+
+class Explained:
+    """What was explained, and the maps.
+
+    Attributes:
+        seed: the first one.
+        pairs: the scored pairs as networks are asked about them.
+        truth: the same with the truth about them.
+        told: what a pair's class is.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        self.group, seeds = next(iter(stage.parameters("seed_groups").items()))
+        self.seed = seeds[0]
+        self._maps = stage.dep(Path("maps", self.group))
+        self.files = networks_below(self._maps, REMEDY)
+        self._store = Store(stage.dep(Path("data/dataset")))
+        framing = {key: stage.parameters(f"input.{key}") for key in ("size", "resize")}
+        self._framing = validate(Framing, framing, "input")
+        self._positions = self._store.part("val")
+        self.pairs = scored_pairs(self._store, self._positions, self._framing)
+        self.truth = scored_truth(**vars(self.pairs), labels=self._store.labels(self._positions))
+        self.told = "truth" if self.pairs.label is not None else "teacher's top class"
+
+    def networks(self, level: Level, teacher: str, methods: Sequence[str]) -> dict[str, Identity]:
+        """The identities of a level's networks that have maps: `teacher`, and by method, empty for one without.
+
+        Raises:
+            UserError: there are no maps of the teacher.
+        """
+        full = Identity("teacher", self.seed, teacher=teacher)
+        if full not in self.files:
+            raise UserError(f"{self._maps} holds no teacher {teacher} of seed {self.seed}; {REMEDY}")
+        of_level = (level.compression, self.seed, level.student)
+        wanted = {"teacher": full} | {
+            method: Identity(*of_level, method, level.iteration or 0, level.epoch, teacher) for method in [*methods, ""]
+        }
+        return {name: identity for name, identity in wanted.items() if identity in self.files}
+
+    def evidence(self, identity: Identity) -> dict[str, np.ndarray]:
+        """What attribute left of a network: maps by attribution method, and logits."""
+        return read_arrays(self.files[identity], REMEDY)[0]
+
+    def picture(self, pair: int) -> np.ndarray:
+        """A pair's image as networks see it, uint8 [S, S, 3]."""
+        position = self._positions[self.pairs.image[pair]]
+        image: torch.Tensor = evaluation_images(self._store, [position], self._framing)[0]
+        return image.permute(1, 2, 0).numpy()
+
+    def mask(self, pair: int) -> np.ndarray:
+        """Where a pair's object is, bool [S, S]."""
+        return self.pairs.masks[self.pairs.mask_row[pair]] == self.truth.inside[pair] + 1
+
+    def class_name(self, pair: int, of_teacher: np.ndarray) -> str:
+        """The class that a pair asks about; where classes exclude each other the teacher's logits [N, C] decide it."""
+        return self._store.classes[self.pairs.classes(of_teacher, of_teacher)[pair]]
+
+    def predicted(self, of_teacher: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        """Pairs whose class a network predicts, bool [P]; where classes exclude each other, as its teacher does."""
+        return self.truth.common([of_teacher, logits] if self.truth.exclusive else [logits])

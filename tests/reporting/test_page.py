@@ -1,0 +1,178 @@
+"""The page's data: sheets hold each network's map where the data says, and a table's cells are those of its file."""
+
+import io
+import json
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from attribution_preservation.reporting.page.curves import curve_data
+from attribution_preservation.reporting.page.explorer import (
+    COLUMNS,
+    Course,
+    Shown,
+    ShownClass,
+    ShownCourse,
+    ShownImage,
+    explorer_files,
+)
+from attribution_preservation.reporting.page.figures import page_figure
+from attribution_preservation.reporting.page.headline import headline_sentence
+from attribution_preservation.reporting.page.render import Page, page_files, page_html
+from attribution_preservation.reporting.page.tables import page_table
+from attribution_preservation.reporting.results import Level
+from attribution_preservation.reporting.significance import PairedTests
+
+GENERATOR = np.random.default_rng(0)
+LEVEL = Level("prune_weights", "iterative", 2)
+
+
+def shown(side=3, cosine=0.5):
+    return Shown(GENERATOR.random((side, side)), 71.26, True, False, cosine)
+
+
+def explored(steps=30):
+    teacher = shown(cosine=None)
+    course = ShownCourse(teacher, [[shown(), None] for _ in range(steps)])
+    again = ShownCourse(teacher, [[shown(), shown()]])
+    mask = np.zeros((6, 6), dtype=bool)
+    mask[1:5, 2:5] = True
+    picture = GENERATOR.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    courses = [Course("first", [str(step) for step in range(steps)], ["Naive", "SWA"])]
+    courses.append(Course("second", ["end"], ["Naive", "SWA"]))
+    return courses, [ShownImage(picture, [ShownClass("one", mask, [course, again])])]
+
+
+def tile_of(sheet, data, number):
+    side, top = data["tile"], data["size"]
+    row, column = divmod(number, data["columns"])
+    return sheet[top + row * side : top + (row + 1) * side, column * side : (column + 1) * side]
+
+
+def test_every_map_lies_in_the_sheet_where_the_data_says():
+    courses, images = explored()
+    data, sheets = explorer_files(courses, images)
+    sheet = np.asarray(Image.open(io.BytesIO(sheets["000.png"])))
+    (told,) = data["images"][0]["classes"]
+    for course, of_course in zip(images[0].classes[0].courses, told["courses"], strict=True):
+        pairs = [(course.teacher, of_course["teacher"])]
+        pairs += [
+            (network, entry)
+            for level, of_level in zip(course.levels, of_course["levels"], strict=True)
+            for network, entry in zip(level, of_level, strict=True)
+        ]
+        for network, entry in pairs:
+            if network is None:
+                assert entry is None
+                continue
+            expected = matplotlib.colormaps["inferno"](network.map / network.map.max())[..., :3] * 255
+            assert np.abs(tile_of(sheet, data, entry[0]) - expected).max() <= 1
+            assert entry[1:] == [71.3, 1, 0, network.cosine]
+    # More tiles than one row holds, and the teacher's once for both students.
+    tiles = {entry[0] for course in told["courses"] for level in course["levels"] for entry in level if entry}
+    assert max(tiles) >= COLUMNS
+    assert told["courses"][0]["teacher"] == told["courses"][1]["teacher"]
+    np.testing.assert_array_equal(sheet[:6, :6], images[0].picture)
+
+
+def test_the_outline_is_the_masks_edge():
+    courses, images = explored(1)
+    data, sheets = explorer_files(courses, images)
+    outline = np.asarray(Image.open(io.BytesIO(sheets["000.png"])))[:6, 6:12].any(axis=2)
+    expected = np.zeros((6, 6), dtype=bool)
+    expected[1:5, 2:5] = True
+    expected[2:4, 3] = False
+    np.testing.assert_array_equal(outline, expected)
+    assert data["images"][0]["classes"][0]["outline"] == 1
+
+
+def test_maps_of_two_sizes_share_a_sheet_and_a_map_without_a_value_is_black():
+    courses, images = explored(1)
+    small = Shown(np.zeros((2, 2)), float("nan"), False, False, 0.0)
+    wide = ShownCourse(shown(4, None), [[small, None]])
+    found = ShownImage(images[0].picture, [ShownClass("one", images[0].classes[0].mask, [wide])])
+    data, sheets = explorer_files(courses[:1], [found])
+    sheet = np.asarray(Image.open(io.BytesIO(sheets["000.png"])))
+    (entry, _) = data["images"][0]["classes"][0]["courses"][0]["levels"][0]
+    assert data["tile"] == 4
+    assert tile_of(sheet, data, entry[0]).max() <= 5
+    assert entry[1:] == [None, 0, 0, 0.0]
+
+
+def test_a_table_on_the_page_has_the_cells_of_its_file():
+    markdown = (
+        "Caption with <b> & `code`.\n\n| network | cosine |\n|:--|:--|\n| Naive | 0.9 ± 0.1 |\n| SWA | **0.95**†* |\n"
+    )
+    found = page_table("prune_weights_all", markdown)
+    rows = ElementTree.fromstring(f"<page>{found.html}</page>").iter("tr")
+    cells = [["".join(cell.itertext()) for cell in row] for row in rows]
+    assert cells == [["network", "cosine"], ["Naive", "0.9 ± 0.1"], ["SWA", "0.95†*"]]
+    assert "<strong>0.95</strong>†*" in found.html
+    assert "&lt;b&gt; &amp; <code>code</code>" in found.html
+    assert found.title == "prune weights all"
+
+
+def outcomes(p, difference):
+    row = {"compression": "prune_weights", "student": "iterative", "iteration": 2, "epoch": None, "method": "swa"}
+    row |= {"reference": "naive", "attribution": "grad_cam", "population": "common", "metric": "cosine"}
+    row |= {"difference": difference, "low": difference - 0.042, "high": difference + 0.042, "p": p, "seeds": 3}
+    return PairedTests(pd.DataFrame([row, row | {"method": "ewa", "p": 0.5, "difference": 0.9}]))
+
+
+@pytest.mark.parametrize(
+    ("p", "difference", "told"),
+    [
+        (0.01, 0.079, "closer to the full network's than Naive's by 0.079 in cosine (95 % interval 0.037 to 0.121 over "
+         "images and 3 seeds), which the test confirms (p = 0.020 after correction for 2 comparisons)."),
+        (0.04, -0.079, "further from the full network's than Naive's by 0.079 in cosine (95 % interval 0.037 to 0.121 "
+         "over images and 3 seeds), which the test does not confirm (p = 0.080 after correction for 2 comparisons)."),
+        (float("nan"), 0.079, "closer to the full network's than Naive's by 0.079 in cosine; 3 seeds are too few for "
+         "an interval."),
+    ],
+)  # fmt: skip
+def test_the_headline_is_swas_difference_whatever_it_is(scores, p, difference, told):
+    sentence = headline_sentence(scores(), ["naive", "ewa", "swa"], outcomes(p, difference))
+    start = "After compression (weight pruning, iterative, 20 % of the convolution weights pruned), "
+    assert sentence == f"{start}SWA's Grad-CAM maps are {told}"
+
+
+def test_without_a_comparison_there_is_no_headline(scores):
+    assert headline_sentence(scores(), ["naive"], outcomes(0.01, 0.079)) is None
+
+
+def test_curves_are_the_means_and_deviations_over_seeds(scores):
+    results = scores()
+    (entry,) = curve_data(
+        results, {"a course": [Level("prune_weights", "iterative", k) for k in (1, 2)]}, ["naive", "swa"], ["all"]
+    )
+    (cosine,) = [panel for panel in entry["panels"]["all"] if panel["label"].startswith("cosine")]
+    lines = {line["name"]: line["points"] for line in cosine["lines"]}
+    values = np.array([0.90, 0.92]) - 0.3
+    assert lines["SWA"] == [[step, round(values.mean(), 5), round(values.std(ddof=1), 5)] for step in (1.0, 2.0)]
+
+
+def test_a_figure_is_told_in_words():
+    figure = page_figure("figures/a_b.png", "y,x,line,position\nROC-AUC [%],epoch,SWA,1\nmAP [%],epoch,Naive,1\n")
+    assert figure.alt == "a b: ROC-AUC [%], mAP [%] by epoch; a line or points each for SWA, Naive"
+    assert page_figure("figures/heatmaps_distill.png", None).alt.startswith("Pictures, and over each the Grad-CAM map")
+
+
+def test_the_pages_data_is_json_and_its_library_comes_from_its_package():
+    courses, images = explored(2)
+    data, sheets = explorer_files(courses, images)
+    page = Page(
+        "A note & more.", None, [page_table("t", "Words.\n\n| a |\n|:--|\n| 1 |\n")], [], data, sheets, [], "o", "c"
+    )
+    files = page_files(page)
+    text = files["data.js"].decode()
+    assert json.loads(text.removeprefix("window.PAGE = ").removesuffix(";\n")) == {"curves": [], "explorer": data}
+    assert set(files) == {"data.js", "vega.js", "images/000.png"}
+    assert files["vega.js"] == page_files(page)["vega.js"]  # a page's bytes depend on nothing else
+    html = page_html(page)
+    assert "A note &amp; more." in html
+    assert "<td>1</td>" in html
+    assert "://" not in html.replace("http://www.w3.org", "").replace("https://vega.github.io/schema", "")
