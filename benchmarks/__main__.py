@@ -13,7 +13,7 @@ from benchmarks.report import Report
 
 NAMES = (
     "pipeline", "matching", "training", "loader", "imagenet", "cluster", "deploy", "attribution", "localization",
-    "faults",
+    "faults", "page",
 )  # fmt: skip
 # Those that use a GPU where there is one.
 ON_DEVICE = ("matching", "training", "loader", "imagenet")

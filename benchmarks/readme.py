@@ -1,12 +1,17 @@
-"""README's table of what was measured, made from the committed results: `python -m benchmarks.readme` writes it."""
+"""Tables in Markdown pages, made from committed files: `python -m benchmarks.readme` writes them.
+
+README's of what the default profile found, from reports/metrics.json; docs/benchmarks.md's of what was measured.
+"""
 
 import json
 from pathlib import Path
 from typing import Any
 
+from attribution_preservation.reporting.results import display_name
 from benchmarks.__main__ import NAMES, ON_DEVICE
 
-START, END = "<!-- benchmarks: python -m benchmarks.readme -->\n", "<!-- /benchmarks -->\n"
+README, BENCHMARKS = Path("README.md"), Path("docs/benchmarks.md")
+METRICS = Path("reports/metrics.json")
 RESULTS = Path(__file__).parent / "results"
 # What only a GPU can show is asked for also where none was at hand: benchmark, figure, target.
 ASKED = (
@@ -14,6 +19,7 @@ ASKED = (
     ("training", "voc_epoch", "at most 5 s"),
     ("training", "bf16_over_float32", ""),
 )
+_METHODS = ("naive", "ewa", "swa", "sswa")
 _NOT_MEASURED = "not measured"
 _MANY = 5
 
@@ -69,13 +75,56 @@ def _value(figure: dict[str, Any] | None) -> str:
     return _NOT_MEASURED if figure is None else f"{figure['value']:.3g} {figure['unit']}"
 
 
-def inserted(text: str, block: str) -> str:
-    """A text with a block between the two marks."""
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    return f"{before}{START}{block}{END}{after}"
+def headlines(metrics: Path) -> str:
+    """Every student's cosine to the full network's maps over all pairs, and its predictions, by method; Markdown."""
+    told = json.loads(metrics.read_text())
+    students = [
+        (compression, student, figures)
+        for compression, found in told.items()
+        if compression != "teacher"
+        for student, figures in found.items()
+    ]
+    names = list(dict.fromkeys(name for *_, figures in students for name in figures if name in _METHODS))
+    score = "mAP" if any("mean_ap" in figures.get(name, {}) for *_, figures in students for name in names) else "top-1"
+    lines = [
+        f"| compression | {' | '.join(f'{display_name(name)}: cosine' for name in names)} "
+        f"| {' | '.join(f'{display_name(name)}: {score} %' for name in names)} |",
+        f"|---|{'---|' * (2 * len(names))}",
+    ]
+    for compression, student, figures in students:
+        if not any(name in figures for name in names):
+            continue
+        of = [figures.get(name, {}) for name in names]
+        cells = [_mean(found.get("cosine_all"), 3) for found in of]
+        cells += [_mean(found.get("mean_ap", found.get("top1")), 1) for found in of]
+        sparsity = f", {100 * figures['sparsity']:.0f} % pruned" if "sparsity" in figures else ""
+        lines.append(f"| {display_name(compression)}, {student.replace('_', ' ')}{sparsity} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _mean(found: dict[str, float] | None, digits: int) -> str:
+    if found is None:
+        return ""
+    deviation = f" ± {found['deviation']:.{digits}f}" if "deviation" in found else ""
+    return f"{found['mean']:.{digits}f}{deviation}"
+
+
+def inserted(text: str, name: str, block: str) -> str:
+    """A text with a block between the two marks of that name."""
+    start, end = f"<!-- {name}: python -m benchmarks.readme -->\n", f"<!-- /{name} -->\n"
+    before, _, rest = text.partition(start)
+    _, _, after = rest.partition(end)
+    return f"{before}{start}{block}{end}{after}"
+
+
+def pages() -> dict[Path, str]:
+    """Every page as it must be."""
+    return {
+        README: inserted(README.read_text(), "headlines", headlines(METRICS)),
+        BENCHMARKS: inserted(BENCHMARKS.read_text(), "benchmarks", table(RESULTS)),
+    }
 
 
 if __name__ == "__main__":
-    path = Path("README.md")
-    path.write_text(inserted(path.read_text(), table(RESULTS)))
+    for path, text in pages().items():
+        path.write_text(text)

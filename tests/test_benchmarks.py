@@ -93,9 +93,24 @@ def test_one_network_of_every_kind_is_deployed(tmp_path):
     assert torch.equal(shown["teacher_vgg"], make_network(3).float().trunk[0].weight)
 
 
-def test_readme_shows_the_committed_results():
-    text = (PROJECT / "README.md").read_text()
-    assert readme.inserted(text, readme.table(readme.RESULTS)) == text
+def test_pages_show_the_committed_results(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    for path, text in readme.pages().items():
+        assert path.read_text() == text
+        assert "| --- |" not in text
+    assert "SWA: cosine" in (PROJECT / "README.md").read_text()
+
+
+def test_headlines_are_those_of_the_metrics(tmp_path):
+    swa = {"mean_ap": {"mean": 90.25, "deviation": 1.5}, "cosine_all": {"mean": 0.91234}}
+    told = {"teacher": {"full": {}}, "prune_weights": {"iterative": {"sparsity": 0.972, "swa": swa}}}
+    told |= {"scratch": {"half": {"mean_ap": {"mean": 80.0}}}}
+    (tmp_path / "metrics.json").write_text(json.dumps(told))
+    assert readme.headlines(tmp_path / "metrics.json").splitlines() == [
+        "| compression | SWA: cosine | SWA: mAP % |",
+        "|---|---|---|",
+        "| weight pruning, iterative, 97 % pruned | 0.912 | 90.2 ± 1.5 |",
+    ]
 
 
 def test_a_figure_that_nobody_measured_says_so(tmp_path):
