@@ -1,0 +1,164 @@
+"""What people who use DVC do by habit works here, and shows what docs/dvc.md says that it does."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import BY_TWOS, dvc, hashes, run_stage, write_parameters
+
+RATE = "scratch.optimization.learning_rate"  # of the networks that least depends on
+BEFORE, AFTER = 0.03, 0.3
+CHANGE = {RATE: {"old": BEFORE, "new": AFTER, "diff": pytest.approx(AFTER - BEFORE)}}
+METRIC = "scratch.half.mean_ap.mean"
+
+
+def git(root: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    done = subprocess.run(["git", *identity, *arguments], cwd=root, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def ran(root: Path, *arguments: str) -> str:
+    # exp commits, and so needs to know who.
+    names = {f"GIT_{role}_{what}": "a@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    done = dvc(root, *arguments, **names)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def restored(root: Path) -> None:
+    git(root, "checkout", "-q", ".")
+    ran(root, "checkout", "-q")
+
+
+@pytest.fixture(scope="module")
+def base(finished_by_dvc, tmp_path_factory):
+    """A run that was committed, in a repository of git and DVC."""
+    root = tmp_path_factory.mktemp("habits") / "project"
+    shutil.copytree(finished_by_dvc, root, ignore=shutil.ignore_patterns("tmp"))
+    shutil.move(root / ".dvc" / "cache", root.parent / "cache")
+    shutil.rmtree(root / ".dvc")
+    git(root, "init", "-q", "-b", "main")
+    ran(root, "init", "-q")
+    shutil.move(root.parent / "cache", root / ".dvc" / "cache")
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "a run")
+    return root
+
+
+@pytest.fixture(scope="module")
+def tried(base):
+    """The same with an experiment that trains one network otherwise; what it printed."""
+    return base, ran(base, "exp", "run", "--name", "higher-rate", "--set-param", f"{RATE}={AFTER}")
+
+
+@pytest.fixture
+def root(tried):
+    """An experiment whose results lie in the working tree."""
+    restored(tried[0])
+    ran(tried[0], "exp", "apply", "higher-rate")
+    return tried[0]
+
+
+def test_without_a_change_an_experiment_finds_nothing_to_do(base):
+    restored(base)
+    before = hashes(base, "models", "reports") | {"lock": (base / "dvc.lock").read_bytes()}
+    printed = ran(base, "exp", "run", "--name", "nothing")
+    assert "Running stage" not in printed
+    assert hashes(base, "models", "reports") | {"lock": (base / "dvc.lock").read_bytes()} == before
+    assert git(base, "status", "--porcelain") == ""
+    ran(base, "exp", "remove", "nothing")
+
+
+def test_an_experiment_runs_what_its_parameter_concerns(tried):
+    _, printed = tried
+    stages = {line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")}
+    # Whatever asks a whole group's networks looks again.
+    assert stages == {
+        "check", "scratch@half-all", "attribute@scratch-all", "evaluate@scratch-all", "probe@all", "roar@all",
+        "analysis", "figures", "report",
+    }  # fmt: skip
+
+
+def test_the_parameter_that_changed_is_shown(root):
+    assert json.loads(ran(root, "params", "diff", "--json")) == {"params.yaml": CHANGE}
+
+
+def test_the_headlines_that_moved_are_shown(root):
+    found = json.loads(ran(root, "metrics", "diff", "--json"))["reports/metrics.json"]
+    assert set(found) >= {METRIC}
+    assert all(name.startswith("scratch.half.") for name in found)  # no other network was trained again
+    now = json.loads((root / "reports/metrics.json").read_text())
+    then = json.loads(git(root, "show", "HEAD:reports/metrics.json"))
+    assert (found[METRIC]["old"], found[METRIC]["new"]) == tuple(
+        m["scratch"]["half"]["mean_ap"]["mean"] for m in (then, now)
+    )
+    assert found[METRIC]["diff"] == pytest.approx(found[METRIC]["new"] - found[METRIC]["old"])
+
+
+def test_curves_are_drawn_beside_those_of_a_commit(root):
+    page = Path(ran(root, "plots", "diff", "HEAD").strip().removeprefix("file://"))
+    assert page == root / "dvc_plots" / "index.html"
+    text = page.read_text()
+    assert text.count("var spec = {") == len(yaml.safe_load((root / "dvc.yaml").read_text())["plots"])
+    assert '"rev": "HEAD' in text
+    assert '"rev": "workspace' in text
+    assert git(root, "status", "--porcelain", "--", "dvc_plots") == ""
+
+
+def test_experiments_stand_in_a_table(root):
+    (_, at_head) = json.loads(ran(root, "exp", "show", "--json"))
+    (experiment,) = at_head["experiments"]
+    assert experiment["name"] == "higher-rate"
+    shown = experiment["revs"][0]["data"]
+    assert shown["params"]["params.yaml"]["data"]["scratch"]["optimization"]["learning_rate"] == AFTER
+    told = json.loads((root / "reports/metrics.json").read_text())
+    assert shown["metrics"]["reports/metrics.json"]["data"] == told
+    assert at_head["data"]["metrics"]["reports/metrics.json"]["data"]["scratch"] != told["scratch"]
+
+
+def test_the_audit_tells_what_an_experiment_changed(root):
+    table = "reports/tables/scratch_all.md"
+    assert run_stage(root, "audit", table, "--check").returncode == 0
+    found = json.loads(run_stage(root, "audit", table, "--diff", "HEAD", "--json").stdout)["diff"]
+    parameters = {(c["where"], c["what"], c["before"], c["after"]) for c in found if c["kind"] == "parameter"}
+    assert parameters == {(name, RATE, BEFORE, AFTER) for name in ("check", "scratch@half-all")}
+    moved = [c for c in found if c["kind"] == "number"]
+    assert any(c["what"].endswith(": mean_ap_mean") for c in moved)
+
+
+def test_an_experiment_becomes_a_branch(root):
+    ran(root, "exp", "branch", "higher-rate", "tried")
+    restored(root)
+    assert json.loads(ran(root, "params", "diff", "--json")) == {}
+    found = json.loads(ran(root, "metrics", "diff", "main", "tried", "--json"))["reports/metrics.json"]
+    assert METRIC in found
+    found = json.loads(ran(root, "params", "diff", "main", "tried", "--json"))
+    assert found == {"params.yaml": CHANGE}
+    git(root, "checkout", "-q", "tried")
+    ran(root, "checkout", "-q")
+    assert "Running stage" not in ran(root, "repro")
+    git(root, "checkout", "-q", "main")
+
+
+def test_results_of_another_profile_live_on_a_branch(root):
+    ran(root, "exp", "branch", "higher-rate", "other")
+    restored(root)
+    git(root, "checkout", "-q", "other")
+    ran(root, "checkout", "-q")
+    write_parameters(root, BY_TWOS | {RATE: AFTER, "profile": "other"})
+    ran(root, "repro")
+    git(root, "commit", "-qam", "another profile")
+    git(root, "checkout", "-q", "main")
+    ran(root, "checkout", "-q")
+    found = json.loads(ran(root, "params", "diff", "main", "other", "--json"))
+    assert found == {"params.yaml": CHANGE | {"profile": {"old": "tiny", "new": "other"}}}
+    found = json.loads(ran(root, "metrics", "diff", "main", "other", "--json"))["reports/metrics.json"]
+    assert METRIC in found
+    # The working tree is still that of the first.
+    assert git(root, "status", "--porcelain") == ""
+    assert "Running stage" not in ran(root, "repro", "--dry")
