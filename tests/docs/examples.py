@@ -1,0 +1,19 @@
+"""Python blocks of the documentation, run as a reader would."""
+
+import re
+from typing import Any
+
+from tests.conftest import PROJECT
+
+_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: str) -> list[str]:
+    return _BLOCK.findall((PROJECT / "docs" / page).read_text(encoding="utf-8"))
+
+
+def run(page: str, number: int, **names: Any) -> dict[str, Any]:
+    """What a block of a page defines; `names` are those that the page takes for granted."""
+    found = dict(names)
+    exec(compile(blocks(page)[number], f"{page}, block {number}", "exec"), found)
+    return found

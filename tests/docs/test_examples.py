@@ -1,0 +1,215 @@
+"""What the pages tell a reader to copy does what they say."""
+
+import copy
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+from torch import nn
+from torch.nn.utils import prune
+
+from attribution_preservation.compression.objective import CompressionObjective
+from attribution_preservation.matching.ewa import ewa_map
+from attribution_preservation.metrics.localization import upsample
+from attribution_preservation.metrics.similarity import cosine
+from attribution_preservation.pipeline.schema.matching import Matching
+from tests.conftest import MAKERS, PROJECT
+from tests.docs.examples import run
+
+SIZE, CLASSES = 16, 3
+LIBRARY = "attribution_preservation"
+# What extend.md tells to change, by the file that it names first.
+SYMBOLS = {
+    f"{LIBRARY}/attribution/methods.py": ("_FUNCTIONS", "_RELEVANCE", "_FROM_ACTIVATION"),
+    f"{LIBRARY}/pipeline/schema/attribute.py": ("Plain", "_KIND_OF", "Method"),
+    f"{LIBRARY}/reporting/results.py": ("NAMES",),
+    f"{LIBRARY}/matching/matcher.py": ("_feature_map", "_maps", "teacher_view", "differentiates_trunk", "__call__"),
+    f"{LIBRARY}/pipeline/schema/matching.py": ("Maps", "_OPTIONS"),
+    "tests/attribution/test_methods.py": ("SETTINGS", "PIXELS"),
+    "tests/compression/test_objective.py": ("EVERY_MAP",),
+    "tests/training/joint_gradients.py": ("METHODS",),
+    "benchmarks/cost.py": ("PROFILES",),
+}
+
+
+class Net(nn.Module):
+    """A reader's own network: nothing of the library's."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.trunk = nn.Sequential(
+            nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(),
+        )  # fmt: skip
+        self.head = nn.Sequential(
+            nn.MaxPool2d(2), nn.Flatten(), nn.Linear(width * 16, 16), nn.ReLU(), nn.Linear(16, CLASSES)
+        )
+
+    def forward(self, images):
+        return self.head(self.trunk(images))
+
+
+def patches(count, seed):
+    """Noise with a patch in the colour of its class, somewhere; another thing of no colour lies beside it."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(CLASSES, (count,), generator=generator)
+    images = 0.3 * torch.randn(count, 3, SIZE, SIZE, generator=generator)
+    places = torch.randint(SIZE - 5, (count, 4), generator=generator)
+    for image, label, (top, left, other_top, other_left) in zip(images, labels, places.tolist(), strict=True):
+        image[:, other_top : other_top + 5, other_left : other_left + 5] += 0.7
+        image[label, top : top + 5, left : left + 5] += 2
+    return images, labels
+
+
+def batches(data, epochs, seed):
+    images, labels = data
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(images), generator=generator).split(32):
+            yield images[rows], labels[rows]
+
+
+def trained_alone(network, data, epochs):
+    optimizer = torch.optim.Adam(network.parameters(), 0.01)
+    for images, labels in batches(data, epochs, 0):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(images), labels).backward()
+        optimizer.step()
+    return network.eval()
+
+
+def pruned(teacher):
+    """A copy with the smallest 80 % of the convolutions' weights masked."""
+    student = copy.deepcopy(teacher)
+    convolutions = [(module, "weight") for module in student.modules() if isinstance(module, nn.Conv2d)]
+    prune.global_unstructured(convolutions, prune.L1Unstructured, amount=0.8)
+    return student
+
+
+def maps_of(page, network, images, classes):
+    network.eval()
+    feature_map = network.trunk(images)
+    return page["swa_maps"](feature_map, network.head(feature_map), classes).detach().numpy()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_readers_own_loop_keeps_the_maps_of_a_pruned_network(seed):
+    page = run("keep.md", 0)
+    data, (unseen, _) = patches(192, seed), patches(64, 100 + seed)
+    torch.manual_seed(seed)
+    teacher = trained_alone(Net(12), data, 6)
+    before = copy.deepcopy(teacher.state_dict())
+    kept, distances = {}, {}
+    classes = teacher(unseen).argmax(1)
+    for strength in (0.0, 50.0):
+        student = pruned(teacher)
+        optimizer = torch.optim.Adam(student.parameters(), 0.01)
+        history = list(page["train"](student, teacher, batches(data, 6, seed), optimizer, strength))
+        distances[strength] = [matching for _, matching in history]
+        maps = [maps_of(page, network, unseen, classes) for network in (student, teacher)]
+        assert maps[1].any(axis=(1, 2)).all()
+        kept[strength] = cosine(*maps).mean()
+        assert (student(unseen).argmax(1) == classes).float().mean() > 0.9  # predictions say nothing of it
+    first, last = np.mean(distances[50.0][:3]), np.mean(distances[50.0][-6:])
+    assert last < first
+    assert last < 0.5 * np.mean(distances[0.0][-6:])
+    assert kept[50.0] > kept[0.0]
+    for name, values in teacher.state_dict().items():
+        assert torch.equal(values, before[name]), name
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_the_readers_loop_has_the_loss_and_the_step_of_the_librarys(kind):
+    student, teacher = MAKERS[kind](0), MAKERS[kind](1)
+    images = torch.randn(4, 3, 8, 8, dtype=torch.float64)
+    labels = torch.tensor([0, 2, 1, 1])
+    theirs = copy.deepcopy(student)
+    optimizer = torch.optim.SGD(theirs.parameters(), 0.1)
+    for network in (student, theirs):  # dropout draws in orders of its own
+        network.head.dropout = 0.0
+    ((loss, matching),) = run("keep.md", 0)["train"](theirs, teacher, [(images, labels)], optimizer, 7.0)
+    objective = CompressionObjective(student.train(), teacher, Matching(maps="swa", strength=7.0))
+    parts = objective(images, labels)
+    parts["loss"].backward()
+    assert parts["matching"].item() > 1e-4
+    assert loss == pytest.approx(parts["loss"].item(), rel=1e-12)
+    assert matching == pytest.approx(parts["matching"].item(), rel=1e-12)
+    for ours, stepped in zip(student.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(stepped, ours - 0.1 * ours.grad, atol=1e-11, rtol=0)
+
+
+def test_a_readers_attribution_method_is_scored_like_the_librarys(network):
+    generator = torch.Generator().manual_seed(4)
+    images = torch.randn(3, 3, 8, 8, generator=generator, dtype=torch.float64)
+    classes = torch.tensor([2, 0, 1])
+    masks = torch.zeros(3, 8, 8, dtype=torch.uint8).numpy()
+    for number, label in enumerate(classes.tolist()):
+        masks[number, 2:6, number : number + 4] = label + 1
+    page = run("extend.md", 0, network=network, images=images, classes=classes, masks=masks)
+    maps = page["maps"].float().numpy()
+    assert maps.any(axis=(1, 2)).all()
+    for found, resized, mask in zip(page["scores"].roc_auc, upsample(maps, 8), masks, strict=True):
+        assert found == pytest.approx(100 * roc_auc_score(mask.ravel() > 0, resized.ravel()))
+    pairs = page["ablation_cam"](network, images, torch.tensor([1, 2, 2]), torch.tensor([2, 0, 0]))
+    torch.testing.assert_close(pairs, page["maps"][[2, 0, 0]])
+
+
+def test_without_a_channel_a_linear_head_loses_that_channels_share(network):
+    # Above the explained layer of this network lie a max-pool and the linear head alone.
+    images, classes = torch.randn(2, 3, 8, 8, dtype=torch.float64), torch.tensor([0, 2])
+    masks = np.repeat(np.array([[1], [3]], dtype=np.uint8), 64, axis=1).reshape(2, 8, 8)
+    masks[:, 0] = 0
+    page = run("extend.md", 0, network=network, images=images, classes=classes, masks=masks)
+    activation = network.last_activation(images)
+    pooled = nn.functional.max_pool2d(activation, 2)
+    shares = (network.head.linear.weight.view(3, 6, 2, 2)[classes] * pooled).sum((2, 3))
+    expected = (shares[:, :, None, None] * activation).sum(1).clamp_min(0)
+    torch.testing.assert_close(page["maps"], expected.detach())
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_a_readers_matching_loss_reaches_the_student_alone(kind):
+    student, teacher = MAKERS[kind](0), MAKERS[kind](1)
+    images = torch.randn(4, 3, 8, 8, dtype=torch.float64)
+    page = run("extend.md", 1, student=student, teacher=teacher, images=images)
+    assert page["loss"].item() > 1e-4
+    assert sum(p.grad is not None and bool(p.grad.any()) for p in student.trunk.parameters()) > 3
+    assert all(p.grad is None for p in teacher.parameters())
+    same = run("extend.md", 1, student=copy.deepcopy(teacher).requires_grad_(), teacher=teacher, images=images)
+    assert same["loss"].item() == 0
+    feature_map = torch.randn(2, 5, 3, 3)
+    torch.testing.assert_close(page["attention_map"](feature_map, 2), ewa_map(feature_map))
+
+
+def test_a_readers_folder_in_vocs_layout_comes_back_from_its_store(tmp_path):
+    store = run("extend.md", 2, folder=tmp_path)["store"]
+    assert store.classes == ("disc", "square")
+    assert [(record.name, record.part) for record in store.records] == [
+        ("one", "train"), ("two", "train"), ("both", "val"),
+    ]  # fmt: skip
+    assert store.labels([0, 1, 2]).tolist() == [[1, 0], [0, 1], [1, 1]]
+    assert store.mask(0) is None
+    for position, name in enumerate(("one", "two", "both")):
+        with Image.open(tmp_path / "shapes" / "JPEGImages" / f"{name}.jpg") as picture:
+            assert np.array_equal(store.image(position), np.array(picture))
+    rows, columns = np.nonzero(store.mask(2) == 2)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (10, 29, 40, 59)
+    assert store.mask(2)[20, 15] == 1
+
+
+def test_every_file_that_extend_names_is_there():
+    page = (PROJECT / "docs" / "extend.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:attribution_preservation|stages|tests|docs|params|benchmarks)/[\w/.-]+)`", page))
+    assert len(named) > 20
+    for name in named:
+        path = PROJECT / name
+        assert path.parent.is_dir() if "NAME" in name else path.exists(), name
+    for file, symbols in SYMBOLS.items():
+        text = (PROJECT / file).read_text(encoding="utf-8")
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{file}`"))
+        for symbol in symbols:
+            assert symbol in row, symbol
+            assert re.search(rf"\b{symbol}\b", text), symbol
