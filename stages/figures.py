@@ -47,19 +47,20 @@ from attribution_preservation.reporting.results import (
     teacher_of,
 )
 from attribution_preservation.reporting.roar import draw_roar, roars
-from attribution_preservation.reporting.significance import ALPHA, MARK, read_tests
+from attribution_preservation.reporting.significance import ALPHA, MARK, PairedTests, read_tests
 from attribution_preservation.reporting.sweeps import draw_sweeps, find_sweeps
 from attribution_preservation.reporting.training import LOGGED, STEPS, training_curves
 from attribution_preservation.reporting.transfer import DRAWN, SHOWN, draw_transfer, transfer, transferred
 from stages.explained import Explained
 
 POPULATIONS = ("own", "common", "all")
+Courses = dict[str, list[Level]]
+Draws = Iterator[Callable[[], None]]
 
 
 def main(stage: Stage) -> str:
     """Draw the figures."""
     figures, plots = stage.outs
-    section = stage.parameters("matching")
     methods = stage.parameters("evaluate.methods")
     files = result_files(stage.parameters("seed_groups"), stage.parameters("batches"))
     results = read_results([stage.dep(path) for path in files], stage.parameters("profile"))
@@ -79,49 +80,12 @@ def main(stage: Stage) -> str:
         if len(history) > len(finished(history)) > 1
     }
     with atomic_directory(figures) as folder:
-        draws: list[Callable[[], None]] = []
-        for population in POPULATIONS:
-            path = folder / f"compressions_{population}.png"
-            draws.append(partial(draw_comparison, results, methods, population, path))
-            for name, course in along.items():
-                path, origin = folder / f"{name}_{population}.png", folder / f"{name}_origin_{population}.png"
-                draws.append(partial(draw_curves, results, course, methods, population, path))
-                draws.append(partial(draw_origin, results, course, methods, population, origin))
-            for name, history in repairs.items():
-                path = folder / f"{name}_repair_{population}.png"
-                draws.append(partial(draw_curves, results, history, methods, population, path))
-        entries = {name: read_entry(name, section[name]) for name in stage.parameters("prune_channels.matchings")}
-        if sweeps := find_sweeps(entries, methods):
-            for level in last_levels(results, "prune_channels"):
-                for population in POPULATIONS:
-                    path = folder / f"sweeps_{level.student}_{population}.png"
-                    draws.append(partial(draw_sweeps, results, level, sweeps, population, path))
-        for level, matched, attributions in transferred(results, methods):
-            for population in SHOWN:
-                matrices = {
-                    metric: transfer(results, level, matched, attributions, metric, population, tests)
-                    for metric in DRAWN
-                }
-                name = f"{display_name(level.compression)} ({level.student.replace('_', ' ')})"
-                marks = f"†: ahead of Naive by a deviation; {MARK}: differs from Naive, p < {ALPHA}"
-                title = f"Every attribution method, {name}; pairs: {population}; {marks}"
-                path = folder / f"transfer_{level.compression}_{level.student}_{population}.png"
-                draws.append(partial(draw_transfer, matrices, title, path))
-        for level in removals(results):
-            for population in SHOWN:
-                path = folder / f"removal_{level.compression}_{level.student}_{population}.png"
-                draws.append(partial(draw_removal, results, level, methods, population, path))
-        if likeness := layer_metrics(results):
-            shown = [likeness, company_metrics(results)]
-            for name, course in along.items():
-                if select(course[0].of(results), metric=next(iter(likeness))).size:
-                    draws.append(partial(draw_layers, results, course, methods, shown, folder / f"{name}_layers.png"))
-        if select(results, compression="teacher")["metric"].str.startswith("untrained_").any():
-            draws.append(partial(draw_untrained, results, folder / "untrained.png"))
-        if noise_columns(results):
-            draws.append(partial(draw_robustness, results, methods, folder / "robustness.png"))
-        for level in roars(results):
-            draws.append(partial(draw_roar, results, level, methods, folder / f"roar_{level.student}.png"))
+        draws = [
+            *_of_scores(results, methods, along, repairs, folder),
+            *_of_sweeps(stage, results, methods, folder),
+            *_of_attributions(results, methods, tests, folder),
+            *_of_probes(results, methods, along, folder),
+        ]
         for compression in compressions(results):
             first = last_levels(results, compression)[0]
             rows = heatmaps.rows(first, str(teacher_of(results, first)))
@@ -142,6 +106,64 @@ def main(stage: Stage) -> str:
                 path = folder / f"training_{name}_{quantity}.csv"
                 table.to_csv(path, index=False, lineterminator="\n", na_rep="nan")
     return f"figures in {figures}, the curves' numbers in {plots}"
+
+
+def _of_scores(results: pd.DataFrame, methods: list[str], along: Courses, repairs: Courses, folder: Path) -> Draws:
+    """Every compression side by side, and scores along the levels of each student."""
+    for population in POPULATIONS:
+        path = folder / f"compressions_{population}.png"
+        yield partial(draw_comparison, results, methods, population, path)
+        for name, course in along.items():
+            path, origin = folder / f"{name}_{population}.png", folder / f"{name}_origin_{population}.png"
+            yield partial(draw_curves, results, course, methods, population, path)
+            yield partial(draw_origin, results, course, methods, population, origin)
+        for name, history in repairs.items():
+            path = folder / f"{name}_repair_{population}.png"
+            yield partial(draw_curves, results, history, methods, population, path)
+
+
+def _of_sweeps(stage: Stage, results: pd.DataFrame, methods: list[str], folder: Path) -> Draws:
+    """Scores against a parameter of matching."""
+    section = stage.parameters("matching")
+    entries = {name: read_entry(name, section[name]) for name in stage.parameters("prune_channels.matchings")}
+    if sweeps := find_sweeps(entries, methods):
+        for level in last_levels(results, "prune_channels"):
+            for population in POPULATIONS:
+                path = folder / f"sweeps_{level.student}_{population}.png"
+                yield partial(draw_sweeps, results, level, sweeps, population, path)
+
+
+def _of_attributions(results: pd.DataFrame, methods: list[str], tests: PairedTests, folder: Path) -> Draws:
+    """What was matched, against every attribution method."""
+    for level, matched, attributions in transferred(results, methods):
+        for population in SHOWN:
+            matrices = {
+                metric: transfer(results, level, matched, attributions, metric, population, tests) for metric in DRAWN
+            }
+            name = f"{display_name(level.compression)} ({level.student.replace('_', ' ')})"
+            marks = f"†: ahead of Naive by a deviation; {MARK}: differs from Naive, p < {ALPHA}"
+            title = f"Every attribution method, {name}; pairs: {population}; {marks}"
+            path = folder / f"transfer_{level.compression}_{level.student}_{population}.png"
+            yield partial(draw_transfer, matrices, title, path)
+
+
+def _of_probes(results: pd.DataFrame, methods: list[str], along: Courses, folder: Path) -> Draws:
+    """What networks make of changed images, their layers, untrained ones, and classifiers retrained."""
+    for level in removals(results):
+        for population in SHOWN:
+            path = folder / f"removal_{level.compression}_{level.student}_{population}.png"
+            yield partial(draw_removal, results, level, methods, population, path)
+    if likeness := layer_metrics(results):
+        shown = [likeness, company_metrics(results)]
+        for name, course in along.items():
+            if select(course[0].of(results), metric=next(iter(likeness))).size:
+                yield partial(draw_layers, results, course, methods, shown, folder / f"{name}_layers.png")
+    if select(results, compression="teacher")["metric"].str.startswith("untrained_").any():
+        yield partial(draw_untrained, results, folder / "untrained.png")
+    if noise_columns(results):
+        yield partial(draw_robustness, results, methods, folder / "robustness.png")
+    for level in roars(results):
+        yield partial(draw_roar, results, level, methods, folder / f"roar_{level.student}.png")
 
 
 def _logs(stage: Stage, methods: list[str]) -> dict[str, dict[str, list[pd.DataFrame]]]:
