@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.provenance.check import differences
+from attribution_preservation.pipeline.provenance.check import absent, differences
 from attribution_preservation.pipeline.provenance.compare import Change, changes, moved
 from attribution_preservation.pipeline.provenance.history import commit_of, commits, text_at
 from attribution_preservation.pipeline.provenance.made_with import SUMMARY, Environments, environments_of
 from attribution_preservation.pipeline.provenance.record import Record, read_record
 from attribution_preservation.pipeline.provenance.rows import row_of, sources_of
 from attribution_preservation.pipeline.provenance.text import as_dict, as_text, changes_text
-from attribution_preservation.pipeline.provenance.trace import Keep, Trace, trace
+from attribution_preservation.pipeline.provenance.trace import Keep, Trace, makers_of, trace
 from attribution_preservation.pipeline.run.stage import Stage, every_instance
 
 RESULTS = "reports/results.csv"
@@ -68,7 +68,9 @@ def _audit(arguments: argparse.Namespace) -> int:
         text = as_text(found, shown["commit"], environments)
     wrong = list(differences(found, stages)) if arguments.check else []
     if arguments.check:
-        shown["differences"] = wrong
+        shown["differences"], shown["not_here"] = wrong, absent(found, stages)
+        if lacking := shown["not_here"]:
+            text += f"check: {len(lacking)} paths are not here (dvc pull) and were not compared: {', '.join(lacking)}\n"
         text += "".join(f"check: {line}\n" for line in wrong or ["all as dvc.lock says"])
     if row:
         text = ", ".join(f"{column} {cell}" for column, cell in row.items() if cell is not None) + "\n\n" + text
@@ -83,6 +85,8 @@ def _artifact(told: str) -> tuple[str, int | None]:
         UserError: it is not in the project, or there is no such file.
     """
     name, _, row = told.partition(":")
+    if not name:
+        raise UserError("no artifact is named; name a table, figure, metric, network or other output")
     root = Path.cwd()
     # An output may be a link to another disk, and the project may be called by one.
     inside = next(
@@ -122,10 +126,15 @@ def _changes(found: Trace, environments: Environments, keep: Keep, revision: str
     if lacking:
         raise UserError(f"{revision} has no {lacking[0]}; take a commit of a run")
     record = read_record(str(files["dvc.lock"]), f"dvc.lock of {revision}")
-    try:
-        then = trace(record, _graph(files), found.path, keep).entries
-    except UserError:
-        then = {}  # nothing had made it yet
+    graph = _graph(files)
+    makers = makers_of(graph, found.path)
+    if makers and not any(name in record for name in makers):
+        raise UserError(
+            f"dvc.lock of {revision} has no record of {makers[0]}, which makes {found.path} there; "
+            "take the commit of a run"
+        )
+    # Without a maker nothing had made it yet.
+    then = trace(record, graph, found.path, keep).entries if makers else {}
     made_with = environments_of(then, text_at(commit, SUMMARY))
     return list(changes(then, found.entries, made_with, environments))
 

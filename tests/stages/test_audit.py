@@ -459,6 +459,22 @@ def test_a_commit_that_cannot_be_compared_is_one_line(history):
     assert message == "reports/metrics.json is no JSON, here or in HEAD~1; restore it"
 
 
+def test_a_commit_between_a_new_graph_and_its_run_is_refused(history):
+    branch = git(history, "rev-parse", "--abbrev-ref", "HEAD").strip()
+    git(history, "checkout", "-q", "-b", "between")
+    try:
+        lock = yaml.safe_load((history / "dvc.lock").read_text())
+        lock["stages"]["tables"] = lock["stages"].pop("report")  # as a stage that has got another name since
+        (history / "dvc.lock").write_text(yaml.safe_dump(lock))
+        git(history, "commit", "-q", "-am", "between")
+    finally:
+        git(history, "checkout", "-q", branch)
+    message = refused(history, TABLE, "--diff", "between")
+    assert (
+        message == f"dvc.lock of between has no record of report, which makes {TABLE} there; take the commit of a run"
+    )
+
+
 def test_a_project_inside_another_repository_has_no_commit_of_it(root):
     outer = root.parent
     git(outer, "init", "-q")

@@ -104,7 +104,11 @@ def test_curves_are_drawn_beside_those_of_a_commit(root):
     page = Path(ran(root, "plots", "diff", "HEAD").strip().removeprefix("file://"))
     assert page == root / "dvc_plots" / "index.html"
     text = page.read_text()
-    assert text.count("var spec = {") == len(yaml.safe_load((root / "dvc.yaml").read_text())["plots"])
+    plots = yaml.safe_load((root / "dvc.yaml").read_text())["plots"]
+    named = [title for plot in plots if isinstance(plot, dict) for title in plot]
+    assert [title for title in named if title not in text] == []
+    # The folder of live logs is a plot for each of its files.
+    assert text.count("var spec = {") == len(named) + len(list((root / "live").rglob("*.csv")))
     assert '"rev": "HEAD' in text
     assert '"rev": "workspace' in text
     assert git(root, "status", "--porcelain", "--", "dvc_plots") == ""

@@ -34,9 +34,8 @@ def differences(trace: Trace, stages: Mapping[str, Stage], root: Path = Path("."
     for name, entry in trace.entries.items():
         for path, md5 in {**entry.deps, **entry.outs}.items():
             recorded.setdefault(path, {}).setdefault(md5, []).append(name)
-    ignored = ignored_names(root)
-    absent = [out for stage in stages.values() for out in map(str, stage.all_outs) if not (root / out).exists()]
-    here = [path for path in recorded if (root / path).exists() and not any(within(out, path) for out in absent)]
+    ignored, lacking = ignored_names(root), set(absent(trace, stages, root))
+    here = [path for path in recorded if path not in lacking]
     with ThreadPoolExecutor() as pool:  # hashing lets other threads run
         found = dict(zip(here, pool.map(lambda path: dvc_md5(root / path, ignored), here), strict=True))
     for path, by_md5 in recorded.items():
@@ -46,6 +45,17 @@ def differences(trace: Trace, stages: Mapping[str, Stage], root: Path = Path("."
         if path not in found and len(by_md5) > 1:
             yield f"{path} has {len(by_md5)} versions in the record: run dvc repro"
     yield from _of_footer(trace, root)
+
+
+def absent(trace: Trace, stages: Mapping[str, Stage], root: Path = Path(".")) -> list[str]:
+    """Paths of a trace that cannot be compared, because they, or a part of them, are not here.
+
+    Args:
+        trace, stages, root: as for `differences`.
+    """
+    gone = [out for stage in stages.values() for out in map(str, stage.all_outs) if not (root / out).exists()]
+    paths = dict.fromkeys(path for entry in trace.entries.values() for path in (*entry.deps, *entry.outs))
+    return [path for path in paths if not (root / path).exists() or any(within(out, path) for out in gone)]
 
 
 def _of_parameters(entries: Record, stages: Mapping[str, Stage]) -> Iterator[str]:

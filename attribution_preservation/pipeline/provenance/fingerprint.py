@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.provenance.hashes import dvc_md5, ignored_names
+from attribution_preservation.pipeline.provenance.hashes import dvc_md5
 from attribution_preservation.pipeline.run.stage import Stage
+
+_BYTE_CODE = frozenset({"__pycache__"})  # all that .dvcignore hides among what stages declare
 
 
 def fingerprint(command: str, parameters: Mapping[str, Any], deps: Mapping[str, str]) -> str:
@@ -35,6 +37,5 @@ def fingerprint_of(stage: Stage) -> str:
     for path in stage.deps:
         if not path.exists():
             raise UserError(f"{path} is missing; run the stage that makes it first (dvc repro runs all in order)")
-    ignored = ignored_names()
-    deps = {str(path): dvc_md5(path, ignored) for path in stage.deps}
+    deps = {str(path): dvc_md5(path, _BYTE_CODE) for path in stage.deps}
     return fingerprint(stage.command, stage.declared_values(), deps)

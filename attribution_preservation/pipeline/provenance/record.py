@@ -61,10 +61,19 @@ def read_record(text: str, where: str = "dvc.lock") -> Record:
         UserError: it is none.
     """
     try:
-        stages = yaml.load(text, _LOADER)["stages"]
+        stages = _parsed(text)["stages"]
         return {name: _entry(name, told) for name, told in stages.items()}
     except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{where} is damaged; restore it (git checkout dvc.lock)") from None
+
+
+def _parsed(text: str) -> Any:
+    """As yaml.safe_load does, by the loader that is there."""
+    loader = _LOADER(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def _entry(name: str, told: Mapping[str, Any]) -> Entry:

@@ -42,7 +42,7 @@ def trace(record: Record, stages: Mapping[str, Stage], path: str, keep: Keep = l
     Raises:
         UserError: no stage makes it, or it has not been made.
     """
-    declared = [name for name, stage in stages.items() if _overlap(path, map(str, stage.all_outs))]
+    declared = makers_of(stages, path)
     if not declared:
         raise UserError(
             f"{path}: no stage of dvc.yaml makes it; the outs of dvc.yaml can be audited, and what lies in them"
@@ -71,6 +71,11 @@ def trace(record: Record, stages: Mapping[str, Stage], path: str, keep: Keep = l
         and (name in declared or (keep(stage) and any(_overlap(dep, map(str, stage.all_outs)) for dep in read)))
     ]
     return Trace(path, makers, {name: entries[name] for name in ordered}, upstream, missing)
+
+
+def makers_of(stages: Mapping[str, Stage], path: str) -> list[str]:
+    """Instances of a graph that make an artifact, or a part of it, whether they have run or not."""
+    return [name for name, stage in stages.items() if _overlap(path, map(str, stage.all_outs))]
 
 
 def _feeds(maker: Entry, reader: Entry) -> bool:
