@@ -12,8 +12,9 @@ from attribution_preservation.pipeline.run.layout import Identity, networks_belo
 from attribution_preservation.pipeline.run.stage import Stage
 from attribution_preservation.pipeline.run.tensors import read_arrays
 from attribution_preservation.reporting.curves import histories
+from attribution_preservation.reporting.page.curves import level_words
 from attribution_preservation.reporting.page.explorer import Course, Shown, ShownClass, ShownCourse, ShownImage
-from attribution_preservation.reporting.results import Level, compressions, display_name, finished, teacher_of
+from attribution_preservation.reporting.results import compressions, display_name, finished, teacher_of
 from stages.explained import Explained
 
 REMEDY = "run the stage evaluate first"
@@ -89,7 +90,6 @@ def explored(
         images = images[np.linspace(0, len(images) - 1, count).round().astype(int)]
     of_image = {image: [int(pair) for pair in pairs if shown.pairs.image[pair] == image] for image in images}
     titles, by_pair = [], {pair: list[ShownCourse]() for found in of_image.values() for pair in found}
-    names: dict[int, str] = {}
     for compression in compressions(results):
         for student, history in histories(results, compression).items():
             ends = finished(history)
@@ -103,27 +103,13 @@ def explored(
             ]
             title = f"{display_name(compression)}, {student.replace('_', ' ')}"
             titles.append(
-                Course(title, _words(results, course), [display_name(name or compression) for name in present])
+                Course(title, level_words(results, course), [display_name(name or compression) for name in present])
             )
             for pair, found in by_pair.items():
-                names.setdefault(pair, shown.class_name(pair, logits))
                 levels = [[network.shown(pair) if network else None for network in of_level] for of_level in read]
-                found.append(ShownCourse(full.shown(pair), levels))
+                found.append(ShownCourse(shown.class_name(pair, logits), full.shown(pair), levels))
     return titles, [
-        ShownImage(
-            shown.picture(found[0]), [ShownClass(names[pair], shown.mask(pair), by_pair[pair]) for pair in found]
-        )
+        ShownImage(shown.picture(found[0]), [ShownClass(shown.mask(pair), by_pair[pair]) for pair in found])
         for found in of_image.values()
         if titles
     ]
-
-
-def _words(results: pd.DataFrame, course: Sequence[Level]) -> list[str]:
-    """What the slider says of each level: iterations of pruning, or epochs of training."""
-    stepwise, found = len({level.iteration for level in course}) > 1, []
-    for level in course:
-        sparsity = level.of(results)["sparsity"].dropna()
-        step = f"iteration {level.iteration}" if stepwise else f"epoch {level.epoch}" if len(course) > 1 else ""
-        pruned = f"{100 * sparsity.max():.0f} % of the convolution weights pruned" if len(sparsity) else ""
-        found.append(", ".join(filter(None, (step, pruned))) or "after the last epoch")
-    return found

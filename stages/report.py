@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def main(stage: Stage) -> str:
                 of_population = {metric: table for (over, metric), table in found.items() if over == population}
                 text = transfer_markdown(of_population, title, settings.note)
                 write(f"{file}_{population}.md", text)
-    page = _page(stage, results, methods, tests, settings, shown)
+    page = _page(stage, results, methods, tests, settings, shown, replace(origin, folder=str(index.parent)))
     write_text(index, page_html(page))
     with atomic_directory(beside) as folder:
         for name, content in page_files(page).items():
@@ -148,6 +149,7 @@ def _page(
     tests: PairedTests,
     settings: Report,
     tables: list[PageTable],
+    origin: Origin,
 ) -> Page:
     """The page, of what the tables were made from and of the pictures that lie beside it."""
     courses, images = explored(stage, results, methods, settings.images)
@@ -157,7 +159,7 @@ def _page(
         for compression in compressions(results)
         for student, course in tracks(results, compression).items()
     }
-    index, origin = stage.outs[4], Origin(stage.instance, fingerprint_of(stage), str(stage.outs[4].parent))
+    index = stage.outs[4]
     figures = stage.dep(Path("reports/figures"))
     return Page(
         note=settings.note,

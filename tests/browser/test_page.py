@@ -91,9 +91,11 @@ def test_another_image_is_shown_with_its_own_scores(opened):
     assert place.startswith("1-0-")
     assert all(new != old for new, old in zip(shown(page), before, strict=True))
     assert page.text_content("#maps") != scores
-    page.select_option("#course", label="distillation, half")
-    moved_to(page, place)
-    assert page.get_attribute("#level", "max") == "2"
+    # Every student is first shown at its end, also after one that has a single step.
+    for label, last in (("channel pruning, rate 70", "0"), ("distillation, half", "2")):
+        page.select_option("#course", label=label)
+        place = moved_to(page, place)
+        assert page.get_attribute("#level", "max") == page.input_value("#level") == last
 
 
 def test_every_image_has_its_sheet_and_every_class_its_maps(opened):
@@ -173,6 +175,18 @@ def test_curves_follow_the_choice_of_student_and_pairs(opened):
     page.wait_for_function("before => document.getElementById('charts').dataset.shown !== before", arg=before)
     assert page.get_attribute("#charts", "data-shown").endswith("-own")
     assert page.told == []
+
+
+def test_a_point_of_a_curve_tells_its_step_and_value(opened):
+    page = opened(URL)
+    charts(page)
+    (marks,) = page.query_selector_all("#charts figure:first-child svg .mark-symbol.role-mark")[:1]
+    points = marks.query_selector_all("path")
+    points[3].hover(force=True)
+    page.wait_for_selector("#vg-tooltip-element.visible")
+    told = page.inner_text("#vg-tooltip-element")
+    assert "iteration 4, 59 % of the convolution weights pruned" in told
+    assert "Naive" in told
 
 
 def test_the_page_is_small_before_a_picture_is_opened(opened):

@@ -25,8 +25,9 @@ def curve_data(
         populations: of pairs.
 
     Returns:
-        One entry per course: `title`, and `panels` by population, each with `label`, `x`, `ticks` ([position, text])
-        and `lines` (`name`, `color`, `reference`, `points` of [position, mean, deviation or None]).
+        One entry per course: `title`, and `panels` by population, each with `label`, `x`, `ticks` ([position, text]),
+        `steps` (what each point of a line is of, in words) and `lines` (`name`, `color`, `reference`, `points` of
+        [position, mean, deviation or None]).
     """
     entries = []
     for title, course in along.items():
@@ -38,11 +39,23 @@ def curve_data(
                 for panel in curve_panels(results, course, methods, population, ORIGIN)
                 if panel.label not in {found.label for found in drawn}
             ]
+            steps = level_words(results, course)
             # A population of which no method has a pair leaves empty panels.
-            found = [_panel(panel) for panel in drawn]
+            found = [_panel(panel) | {"steps": steps} for panel in drawn]
             panels[population] = [panel for panel in found if any(_known(line) for line in panel["lines"])]
         entries.append({"title": title, "panels": panels})
     return entries
+
+
+def level_words(results: pd.DataFrame, course: Sequence[Level]) -> list[str]:
+    """What people call each level of a course: iterations of pruning, or epochs of training."""
+    stepwise, found = len({level.iteration for level in course}) > 1, []
+    for level in course:
+        sparsity = level.of(results)["sparsity"].dropna()
+        step = f"iteration {level.iteration}" if stepwise else f"epoch {level.epoch}" if len(course) > 1 else ""
+        pruned = f"{100 * sparsity.max():.0f} % of the convolution weights pruned" if len(sparsity) else ""
+        found.append(", ".join(filter(None, (step, pruned))) or "after the last epoch")
+    return found
 
 
 def _panel(panel: Panel) -> dict[str, Any]:

@@ -44,10 +44,12 @@ class ShownCourse:
     """A student's maps of one pair: its teacher's, and for each level those of its methods.
 
     Attributes:
+        asked: name of the class; where classes exclude each other it is the teacher's top one.
         teacher: the full network's.
         levels: by level, for each method (None where it has no network there).
     """
 
+    asked: str
     teacher: Shown
     levels: list[list[Shown | None]]
 
@@ -57,12 +59,10 @@ class ShownClass:
     """One (image, class) pair.
 
     Attributes:
-        name: of the class.
         mask: where it is, bool [S, S].
         courses: by student, in the order of the explorer's courses.
     """
 
-    name: str
     mask: np.ndarray
     courses: list[ShownCourse]
 
@@ -110,8 +110,9 @@ def explorer_files(courses: Sequence[Course], images: Sequence[ShownImage]) -> t
 
     Returns:
         Data: `size` S, `tile` T, `columns`, `courses` (as given) and `images`, each with `sheet`, `height` of its upper
-        part and `classes`: `name`, `outline` (its number beside the picture) and `courses`, each with `teacher` and
-        `levels`. A map is [tile, ROC-AUC, hit, predicted, cosine], with None for what it has not.
+        part and `classes`: `outline` (its number beside the picture) and `courses`, each with `asked`, `teacher` and
+        `levels`. A map is [tile, ROC-AUC, hit, predicted, cosine], with None for what it has not; of a map that is zero
+        everywhere the tile is None.
     """
     side = max((len(_first(image).teacher.map) for image in images), default=1)
     data: dict[str, Any] = {
@@ -126,10 +127,10 @@ def explorer_files(courses: Sequence[Course], images: Sequence[ShownImage]) -> t
         sheet, name = _Sheet(side), f"{number:03d}.png"
         classes = [
             {
-                "name": found.name,
                 "outline": 1 + place,
                 "courses": [
                     {
+                        "asked": course.asked,
                         "teacher": _told(sheet, course.teacher),
                         "levels": [[_told(sheet, shown) for shown in level] for level in course.levels],
                     }
@@ -152,7 +153,8 @@ def _told(sheet: _Sheet, shown: Shown | None) -> list[Any] | None:
         return None
     area = None if np.isnan(shown.roc_auc) else round(float(shown.roc_auc), 1)
     cosine = None if shown.cosine is None or np.isnan(shown.cosine) else round(float(shown.cosine), 3)
-    return [sheet.add(shown.map), area, int(shown.hit), int(shown.predicted), cosine]
+    tile = sheet.add(shown.map) if shown.map.any() else None
+    return [tile, area, int(shown.hit), int(shown.predicted), cosine]
 
 
 def _coloured(values: np.ndarray, side: int) -> np.ndarray:

@@ -48,6 +48,6 @@ def headline_sentence(results: pd.DataFrame, methods: Sequence[str], tests: Pair
     if np.isnan(p):
         return f"{text}; {test.seeds} seed{'s are' if test.seeds > 1 else ' is'} too few for an interval."
     low, high = sorted(np.sign(test.difference) * bound for bound in (test.low, test.high))
-    confirmed = "which the test confirms" if p < ALPHA else "which the test does not confirm"
-    text += f" (95 % interval {low:.3f} to {high:.3f} over images and {test.seeds} seeds)"
-    return f"{text}, {confirmed} (p = {p:.3f} after correction for {len(made)} comparisons)."
+    text += f" (95 % interval {low:.3f} to {high:.3f} over images and {test.seeds} seeds, of this comparison alone); "
+    confirmed = "the test confirms" if p < ALPHA else "the test does not confirm"
+    return f"{text}corrected for the {len(made)} comparisons that were made, {confirmed} it (p = {p:.3f})."

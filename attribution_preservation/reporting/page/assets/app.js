@@ -78,11 +78,13 @@ function explorer(data) {
   }
 
   function scores(shown) {
-    const [, area, hit, predicted, cosine] = shown;
+    const [tile, area, hit, predicted, cosine] = shown;
+    const said = predicted ? "class predicted" : "class not predicted";
+    if (tile === null) return ["map is zero everywhere", said];
     const lines = [
       area === null ? "ROC-AUC: none" : `ROC-AUC ${area.toFixed(1)} %`,
       `maximum ${hit ? "on" : "off"} the object`,
-      predicted ? "class predicted" : "class not predicted",
+      said,
     ];
     return cosine === null ? lines : [`cosine ${cosine.toFixed(3)}`, ...lines];
   }
@@ -91,7 +93,7 @@ function explorer(data) {
     const turn = ++drawn;
     const number = Number(image.value);
     const found = data.images[number];
-    fill(kind, found.classes.map((entry) => entry.name));
+    fill(kind, found.classes.map((entry) => entry.courses[Number(course.value)].asked));
     const pair = found.classes[Number(kind.value)];
     const along = data.courses[Number(course.value)];
     level.max = String(along.levels.length - 1);
@@ -105,15 +107,16 @@ function explorer(data) {
     const networks = pair.courses[Number(course.value)];
     const overlay = (shown) => (context, side) => {
       picture(context, sheet, side, true);
-      heat(context, sheet, side, shown[0]);
+      if (shown[0] !== null) heat(context, sheet, side, shown[0]);
       outline(context, sheet, side, pair.outline);
     };
     const cells = [
-      cell("Picture", [pair.name], (context, side) => picture(context, sheet, side, false), `Picture, class ${pair.name}`),
+      cell("Picture", [networks.asked], (context, side) => picture(context, sheet, side, false),
+        `Picture, class ${networks.asked}`),
       cell("Mask", ["outline of the object"], (context, side) => {
         picture(context, sheet, side, true);
         outline(context, sheet, side, pair.outline);
-      }, `Outline of ${pair.name} in the picture`),
+      }, `Outline of ${networks.asked} in the picture`),
       cell("Full network", scores(networks.teacher), overlay(networks.teacher),
         `Map of the full network: ${scores(networks.teacher).join(", ")}`),
     ];
@@ -139,7 +142,13 @@ function explorer(data) {
   fill(course, data.courses.map((entry) => entry.title));
   level.max = String(data.courses[0].levels.length - 1);
   level.value = level.max;
-  for (const control of [image, kind, course]) control.addEventListener("change", update);
+  for (const control of [image, kind]) control.addEventListener("change", update);
+  course.addEventListener("change", () => {
+    // Every student is first shown at its end, whatever was looked at before.
+    level.max = String(data.courses[Number(course.value)].levels.length - 1);
+    level.value = level.max;
+    update();
+  });
   level.addEventListener("input", update);
   byId("previous").addEventListener("click", () => move(-1));
   byId("next").addEventListener("click", () => move(1));
@@ -195,11 +204,10 @@ function curves(entries) {
     const ink = style.getPropertyValue("--ink").trim();
     const grid = style.getPropertyValue("--line").trim();
     const black = dark.matches ? "#ffffff" : "#000000";
-    const values = panel.lines.flatMap((line) => line.points.filter((point) => point[1] !== null).map(
-      ([x, mean, deviation]) => ({
-        x, mean, low: mean - (deviation ?? 0), high: mean + (deviation ?? 0), deviation, name: line.name,
-        reference: line.reference,
-      })));
+    const values = panel.lines.flatMap((line) => line.points.map(([x, mean, deviation], place) => ({
+      x, mean, low: mean - (deviation ?? 0), high: mean + (deviation ?? 0), deviation, name: line.name,
+      reference: line.reference, step: panel.steps[place],
+    }))).filter((point) => point.mean !== null);
     const names = panel.lines.map((line) => line.name);
     const colors = panel.lines.map((line) => (line.color === "#000000" ? black : line.color));
     const texts = Object.fromEntries(panel.ticks.map(([position, text]) => [String(position), text]));
@@ -236,7 +244,7 @@ function curves(entries) {
             shape: { field: "name", type: "nominal", scale: { domain: names }, legend },
             tooltip: [
               { field: "name", title: "method" }, { field: "mean", title: panel.label, format: ".3f" },
-              { field: "deviation", title: "deviation", format: ".3f" }, { field: "x", title: panel.x },
+              { field: "deviation", title: "deviation", format: ".3f" }, { field: "step", title: "step" },
             ],
           },
         },
