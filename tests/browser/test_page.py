@@ -184,9 +184,13 @@ def test_a_point_of_a_curve_tells_its_step_and_value(opened):
     points = marks.query_selector_all("path")
     points[3].hover(force=True)
     page.wait_for_selector("#vg-tooltip-element.visible")
-    told = page.inner_text("#vg-tooltip-element")
-    assert "iteration 4, 59 % of the convolution weights pruned" in told
-    assert "Naive" in told
+    rows = page.eval_on_selector_all("#vg-tooltip-element tr", "rows => rows.map(row => row.innerText.split('\\t'))")
+    told = {name.strip(): value.strip() for name, value in rows}
+    assert told["step"] == "iteration 4, 59 % of the convolution weights pruned"
+    # Another method's point may lie above it; the value is that method's own.
+    lines = page.evaluate("PAGE.curves[0].panels.common[0].lines")
+    (points,) = [line["points"] for line in lines if line["name"] == told["method"]]
+    assert told["mAP [%]"] == f"{points[3][1]:.3f}"
 
 
 def test_the_page_is_small_before_a_picture_is_opened(opened):
