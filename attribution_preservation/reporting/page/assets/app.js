@@ -8,11 +8,17 @@ function fill(select, texts) {
   select.selectedIndex = chosen >= 0 && chosen < texts.length ? chosen : 0;
 }
 
+/* A profile may have nothing for a part of the page. */
+function leaveOut(section) {
+  section.hidden = true;
+  document.querySelector(`nav a[href="#${section.id}"]`).parentElement.hidden = true;
+}
+
 /* Explorer: one sheet per image, of which parts are drawn; a sheet is loaded when its image is chosen. */
 function explorer(data) {
   const section = byId("explorer");
   if (!data.images.length || !data.courses.length) {
-    section.hidden = true;
+    leaveOut(section);
     return;
   }
   const [image, kind, course, level, maps] = ["image", "class", "course", "level", "maps"].map(byId);
@@ -193,7 +199,7 @@ function tables() {
 function curves(entries) {
   const section = byId("curves");
   if (!entries.length) {
-    section.hidden = true;
+    leaveOut(section);
     return;
   }
   const [student, population, charts] = ["curve", "population", "charts"].map(byId);
