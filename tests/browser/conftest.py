@@ -33,7 +33,9 @@ def opened(browser):
     contexts = []
 
     def open_page(url, width=1280, height=900, scheme="light", touch=False):
-        context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": height}, has_touch=touch)
+        # Without motion: a page that still scrolls has its points elsewhere a moment later.
+        view = {"width": width, "height": height}
+        context = browser.new_context(color_scheme=scheme, viewport=view, has_touch=touch, reduced_motion="reduce")
         contexts.append(context)
         page = context.new_page()
         page.told, page.asked = [], []

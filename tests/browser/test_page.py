@@ -182,7 +182,10 @@ def test_a_point_of_a_curve_tells_its_step_and_value(opened):
     charts(page)
     (marks,) = page.query_selector_all("#charts figure:first-child svg .mark-symbol.role-mark")[:1]
     points = marks.query_selector_all("path")
-    points[3].hover(force=True)
+    points[3].scroll_into_view_if_needed()
+    box = points[3].bounding_box()
+    for step in (4, 0):  # it takes a movement for a tooltip to come
+        page.mouse.move(box["x"] + box["width"] / 2 + step, box["y"] + box["height"] / 2)
     page.wait_for_selector("#vg-tooltip-element.visible")
     rows = page.eval_on_selector_all("#vg-tooltip-element tr", "rows => rows.map(row => row.innerText.split('\\t'))")
     told = {name.strip(): value.strip() for name, value in rows}
