@@ -122,7 +122,7 @@ def resampled_mean_ap(logits: np.ndarray, labels: np.ndarray, weights: np.ndarra
         Percent, [R]: the mean over the classes that occur in the row's images; NaN where none does.
     """
     precision, occurs = np.zeros(len(weights)), np.zeros(len(weights))
-    # float32 counts exactly up to 2^24 images.
+    # Counts are exact in float32 up to 2^24 images, and so the same in whatever order a matrix product adds.
     weights = weights.astype(np.float32)
     for scores, truth in zip(logits.T, labels.T, strict=True):
         # Precision is asked for where recall rises: at every score that an image with the class has, the highest first.
@@ -140,6 +140,7 @@ def resampled_mean_ap(logits: np.ndarray, labels: np.ndarray, weights: np.ndarra
 def resampled_f1(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """`f1` of many samples of the same images; arguments and result as of `resampled_mean_ap`."""
     predicted, truth = logits > 0, labels.astype(bool)
+    # Counts: exact in whatever order a matrix product adds.
     right, wrong = weights @ (predicted & truth), weights @ (predicted != truth)
     occurs = weights @ truth > 0
     counted = 2 * right + wrong

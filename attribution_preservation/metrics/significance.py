@@ -12,6 +12,9 @@ from scipy.stats import t as student_t
 
 MINIMUM_SEEDS = 3
 MINIMUM_IMAGES = 10
+_EXACT_BITS = 53  # of a float64's significand
+_LEAST_BITS = 30  # two integers of 30 bits hold a value as well as a float64 does
+_LEAST_EXPONENT = -800
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,38 @@ def resampled_means(values: np.ndarray, image: np.ndarray, weights: np.ndarray) 
     np.add.at(sums, image, np.where(known, values, 0.0))
     np.add.at(counts, image, known)
     drawn = weights @ counts
-    means = np.divide(weights @ sums, drawn, out=np.full(drawn.shape, np.nan), where=drawn > 0)
+    means = np.divide(_exact_product(weights, sums), drawn, out=np.full(drawn.shape, np.nan), where=drawn > 0)
     means[1:, (counts > 0).sum(axis=0) < MINIMUM_IMAGES] = np.nan
     return means
+
+
+def _exact_product(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """`weights @ values`, with the same bits on every machine.
+
+    The order in which a matrix product adds depends on the processor, the library and the number of threads, and with
+    it the last bits. Sums of integers below 2^53 are exact in every order. So each value is written as two integers,
+    each with a unit of its column: a leading part, and the rest to 2^-30 of that unit or less. Each part has its own
+    exact product (Ozaki, Ogita, Oishi and Rump 2012, Error-free transformations of matrix multiplication).
+
+    Args:
+        weights: integers that are not negative; no row sums up to 2^23 or more, [R, N].
+        values: finite, [N, K].
+
+    Returns:
+        float64 [R, K].
+
+    Raises:
+        ValueError: a row of weights is too large.
+    """
+    bits = _EXACT_BITS - int(np.frexp(weights.sum(axis=1).max())[1])  # of each integer
+    if bits < _LEAST_BITS:
+        raise ValueError(f"weights sum up to more than 2^{_EXACT_BITS - _LEAST_BITS}")
+    # Every value of a column is less than 2^exponent. Below 2^-800 a unit would be no float64.
+    exponent = np.maximum(np.frexp(np.abs(values).max(axis=0, initial=0.0))[1], _LEAST_EXPONENT)
+    leading = np.rint(np.ldexp(values, bits - exponent))
+    rest = np.rint(np.ldexp(values - np.ldexp(leading, exponent - bits), 2 * bits - exponent))
+    first, second = np.split(weights @ np.concatenate([leading, rest], axis=1), 2, axis=1)
+    return np.ldexp(first, exponent - bits) + np.ldexp(second, exponent - 2 * bits)
 
 
 def paired_test(differences: np.ndarray, images: int, seed: int, confidence: float = 0.95) -> PairedTest:

@@ -1,10 +1,16 @@
 """A paired test over images and seeds: beside scipy where one of them does not vary, and its errors where both do."""
 
+import os
+import subprocess
+import sys
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from attribution_preservation.metrics.significance import image_weights, paired_test, resampled_means
+from tests.conftest import PROJECT
 
 RESAMPLES = 4000
 
@@ -102,3 +108,64 @@ def test_a_pair_without_a_score_does_not_count():
 def test_one_image_cannot_be_resampled():
     with pytest.raises(ValueError, match="one image"):
         image_weights(1, 10, 0)
+
+
+def scores_of_images(images=97, metrics=6, seed=7):
+    """Scores of very different sizes and signs, and how often each image is drawn."""
+    generator = np.random.default_rng(seed)
+    values = generator.normal(0, 1, (images, metrics)) * np.logspace(-9, 6, metrics)
+    return values, image_weights(images, 50, seed)
+
+
+def test_a_mean_is_the_exact_sum_rounded_once():
+    values, weights = scores_of_images()
+    means = resampled_means(values, np.arange(len(values)), weights)
+    for row, found in zip(weights, means, strict=True):
+        for column, mean in zip(values.T, found, strict=True):
+            exact = sum(Fraction(w) * Fraction(v) for w, v in zip(row, column, strict=True))
+            # One rounding of the sum, one of the division.
+            assert abs(Fraction(mean) - exact / int(row.sum())) <= 2 * Fraction(float(np.spacing(abs(mean))))
+
+
+def test_the_order_of_images_changes_no_bit_of_a_mean():
+    values, weights = scores_of_images()
+    means = resampled_means(values, np.arange(len(values)), weights)
+    generator = np.random.default_rng(8)
+    for _ in range(5):
+        order = generator.permutation(len(values))
+        found = resampled_means(values[order], np.arange(len(values)), weights[:, order])
+        assert found.tobytes() == means.tobytes()
+
+
+@pytest.mark.parametrize("scale", [0.0, 5e-324, 1e-300, 1e300])
+def test_scores_of_any_size_have_their_mean(scale):
+    values, weights = scores_of_images()
+    values = values / np.abs(values).max(axis=0) * scale
+    expected = np.array([np.average(values, axis=0, weights=row / row.sum()) for row in weights])
+    assert resampled_means(values, np.arange(len(values)), weights) == pytest.approx(expected, rel=1e-9, abs=1e-290)
+
+
+PROGRAM = """
+import numpy as np
+from attribution_preservation.metrics.prediction import resampled_f1, resampled_mean_ap
+from tests.metrics.test_significance import paired_test, resampled_means, scores_of_images
+values, weights = scores_of_images(300, 40)
+logits, labels = values[:, :20], values[:, 20:] > 0
+scores = [
+    resampled_means(values, np.arange(300), weights),
+    *(score(logits, labels, weights)[:, None] for score in (resampled_mean_ap, resampled_f1)),
+]
+of_seeds = np.concatenate(scores, axis=1)[:, :39].reshape(len(weights), 13, 3)  # as differences of three seeds
+tests = [paired_test(of_seeds[:, metric], 300, 0) for metric in range(13)]
+print(*(found.tobytes().hex() for found in scores), [vars(test) for test in tests])
+"""
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+@pytest.mark.parametrize("kernel", ["Prescott", "Haswell", "SkylakeX"])
+def test_no_bit_depends_on_the_kernel_or_the_threads_of_matrix_products(kernel, threads):
+    def computed(**variables):
+        command = [sys.executable, "-c", PROGRAM]
+        return subprocess.run(command, env=os.environ | variables, cwd=PROJECT, capture_output=True, check=True).stdout
+
+    assert computed(OPENBLAS_CORETYPE=kernel, OPENBLAS_NUM_THREADS=threads) == computed()
