@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from attribution_preservation.csv_text import csv_text
 from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.comparisons import Comparisons, Truth
 from attribution_preservation.metrics.prediction import of_labels
 from attribution_preservation.metrics.scoring import Row, Scored
-from attribution_preservation.pipeline.run.files import atomic_file
+from attribution_preservation.pipeline.run.files import write_text
 from attribution_preservation.pipeline.run.layout import Identity, network_files, networks_below, told_identity
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
@@ -58,10 +59,7 @@ def main(stage: Stage) -> str:
         progress.advance(sum(map(len, found.values())))
     rows += _retrained([stage.dep(Path("roar", group)) for group in groups], comparisons)
     progress.close()
-    with atomic_file(stage.out) as partial:
-        frame = pd.DataFrame(rows).astype({"iteration": "Int64", "epoch": "Int64"})
-        # The last bits of matrix products depend on the number of threads.
-        frame.to_csv(partial, index=False, lineterminator="\n", float_format="%.10g")
+    write_text(stage.out, csv_text(pd.DataFrame(rows).astype({"iteration": "Int64", "epoch": "Int64"})))
     return f"{len(rows)} comparisons in {stage.out}"
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, cpu_count, delayed
 
-from attribution_preservation.pipeline.run.files import atomic_directory
+from attribution_preservation.csv_text import csv_text
+from attribution_preservation.pipeline.run.files import atomic_directory, write_text
 from attribution_preservation.pipeline.run.layout import seed_folder
 from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.schema.matching import read_entry
@@ -96,15 +97,15 @@ def main(stage: Stage) -> str:
             population = PLOTTED[metric]
             for name, course in along.items():
                 table = curve_table(results, course, methods, metric, population)
-                table.to_csv(folder / f"{name}_{metric}.csv", index=False, lineterminator="\n")
+                write_text(folder / f"{name}_{metric}.csv", csv_text(table))
             for name, history in repairs.items():
                 table = curve_table(results, history, methods, metric, population)
-                table.to_csv(folder / f"{name}_repair_{metric}.csv", index=False, lineterminator="\n")
+                write_text(folder / f"{name}_repair_{metric}.csv", csv_text(table))
         for name, tables in trained.items():
             for quantity, table in tables.items():
                 # Written out, what has no value is not drawn; an empty cell DVC's plots take for 0.
                 path = folder / f"training_{name}_{quantity}.csv"
-                table.to_csv(path, index=False, lineterminator="\n", na_rep="nan")
+                write_text(path, csv_text(table, missing="nan"))
     return f"figures in {figures}, the curves' numbers in {plots}"
 
 

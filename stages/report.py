@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from attribution_preservation.csv_text import csv_text
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.provenance.environments import summarized
 from attribution_preservation.pipeline.provenance.fingerprint import fingerprint_of
 from attribution_preservation.pipeline.run.environment import environment
 from attribution_preservation.pipeline.run.files import (
     atomic_directory,
-    atomic_file,
     files_below,
     write_json,
     write_text,
@@ -76,8 +76,7 @@ def main(stage: Stage) -> str:
     tests, seeds = read_tests(stage.dep(Path("analysis/significance.csv"))), results["seed"].nunique()
     words, origin = populations(results), Origin(stage.instance, fingerprint_of(stage), str(stage.outs[2]))
     csv, metrics, tables, environments, index, beside = stage.outs
-    with atomic_file(csv) as partial:
-        results.to_csv(partial, index=False, lineterminator="\n")
+    write_text(csv, csv_text(results))
     write_json(metrics, headline(results, methods))
     write_json(environments, summarized({**_environments(stage), stage.instance: environment()}))
     shown: list[PageTable] = []
@@ -103,10 +102,10 @@ def main(stage: Stage) -> str:
             table = significance_table(tests, results, last, methods, population)
             title = f"What differs by more than chance, Grad-CAM, over {over}"
             write(f"significance_{population}.md", significance_markdown(table, title, settings.note))
-            write(f"significance_{population}.csv", table.to_csv(index=False, lineterminator="\n"))
+            write(f"significance_{population}.csv", csv_text(table))
         for table in deformations(results, settings.minimum_pairs):
             write(f"{table.name}.md", deformation_markdown(table, settings.note, seeds))
-            write(f"{table.name}.csv", table.frame.to_csv(index=False, lineterminator="\n"))
+            write(f"{table.name}.csv", csv_text(table.frame))
         rates = one_shot_rates(*(stage.parameters(f"prune_{what}.students") for what in ("weights", "channels")))
         for table in preservations(results, methods, tests, rates, _images(stage)):
             write(f"{table.name}.md", preservation_markdown(table, settings.note))
@@ -117,7 +116,7 @@ def main(stage: Stage) -> str:
             retrained = roar_table(results, level, methods, tests)
             text = roar_markdown(retrained, seeds, settings.note)
             write(f"roar_{level.student}.md", text)
-            write(f"roar_{level.student}.csv", retrained.to_csv(index=False, lineterminator="\n"))
+            write(f"roar_{level.student}.csv", csv_text(retrained))
         for level, matched, attributions in transferred(results, methods):
             found = {
                 (population, metric): transfer(results, level, matched, attributions, metric, population, tests)
@@ -216,7 +215,7 @@ def _write_probes(
         table = probe_table(results, methods, columns, population, tests)
         text = probe_markdown(table, columns, title, note, results["seed"].nunique())
         write(f"{name}.md", text)
-        write(f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+        write(f"{name}.csv", csv_text(table))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from attribution_preservation.csv_text import csv_text
 from attribution_preservation.reporting import significance
 from attribution_preservation.reporting.results import display_name
 from attribution_preservation.reporting.tables import METRICS, SIZES, Cell, Table, TableRow
@@ -24,7 +25,7 @@ def latex_table(table: Table, title: str, note: str, label: str) -> str:
 
 
 def csv_table(table: Table) -> str:
-    """CSV with means and deviations as numbers in full precision."""
+    """CSV with means and deviations as numbers."""
     rows = []
     # Which scores of predictions there are depends on the data.
     shown = [metric for metric in METRICS if any(not np.isnan(row.cells[metric].mean) for row in table.rows)]
@@ -42,7 +43,7 @@ def csv_table(table: Table) -> str:
             "sparsity": row.sparsity,
         }
         rows.append(where | {size: row.sizes.get(size) for size in SIZES} | {"n": row.pairs} | figures)
-    return pd.DataFrame(rows).astype({"iteration": "Int64", "epoch": "Int64"}).to_csv(index=False, lineterminator="\n")
+    return csv_text(pd.DataFrame(rows).astype({"iteration": "Int64", "epoch": "Int64"}))
 
 
 def caption(table: Table, title: str, note: str) -> str:

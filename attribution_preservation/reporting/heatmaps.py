@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from attribution_preservation.metrics.similarity import cosine
 from attribution_preservation.reporting.results import display_name
 
 
@@ -53,9 +54,9 @@ def draw_heatmaps(rows: list[HeatmapRow], path: Path) -> None:
             panel.imshow(grey, cmap="gray", vmin=0, vmax=255)
             panel.imshow(_enlarge(values, len(grey)), cmap="inferno", alpha=0.6, vmin=0, vmax=1)
             panel.contour(row.mask, levels=[0.5], colors="#00FFFF", linewidths=0.7)
-            cosine = float((values * teacher).sum() / max(np.linalg.norm(values) * np.linalg.norm(teacher), 1e-12))
             text = display_name(name)
-            panel.set_title(text if name == names[0] else f"{text}  cos {cosine:.2f}", fontsize=8)
+            similarity = cosine(values[None], teacher[None])[0]
+            panel.set_title(text if name == names[0] else f"{text}  cos {similarity:.2f}", fontsize=8)
         for panel in line:
             panel.set_axis_off()
     figure.savefig(path, dpi=110, metadata={"Software": None})

@@ -12,6 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from attribution_preservation.csv_text import csv_text
+
 # Okabe and Ito's colours, which colour-blind readers can tell apart; markers tell the lines apart in print.
 STYLES = (
     ("#000000", "o"), ("#E69F00", "s"), ("#0072B2", "^"), ("#009E73", "D"), ("#CC79A7", "v"), ("#56B4E9", "P"),
@@ -90,7 +92,7 @@ def draw_panels(rows: list[list[Panel]], title: str, path: Path, width: float = 
     figure.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(figure)
     numbers = pd.DataFrame([point for row in rows for panel in row for point in _points(panel)])
-    numbers.to_csv(path.with_suffix(".csv"), index=False, lineterminator="\n")
+    path.with_suffix(".csv").write_text(csv_text(numbers), encoding="utf-8", newline="\n")
 
 
 def _points(panel: Panel) -> Iterator[dict[str, object]]:

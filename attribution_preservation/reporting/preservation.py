@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from attribution_preservation.csv_text import csv_text
 from attribution_preservation.reporting.results import (
     Level,
     compressions,
@@ -204,7 +205,7 @@ def preservation_latex(table: Preservation, note: str) -> str:
 
 
 def preservation_csv(table: Preservation) -> str:
-    """CSV with means, deviations and published figures as numbers in full precision."""
+    """CSV with means, deviations and published figures as numbers."""
     rows = []
     for row, published in zip(table.rows, table.published, strict=True):
         figures: dict[str, object] = {
@@ -217,7 +218,7 @@ def preservation_csv(table: Preservation) -> str:
             figures |= {metric: cell.mean, f"{metric}_deviation": cell.deviation}
             figures[f"{metric}_published"] = published[metric].value
         rows.append(figures)
-    return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
+    return csv_text(pd.DataFrame(rows))
 
 
 def _shown(table: Preservation, bold: str, ahead: str, between: str) -> Iterator[dict[str, str]]:

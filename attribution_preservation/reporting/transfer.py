@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from attribution_preservation.csv_text import csv_text
 from attribution_preservation.reporting.results import (
     BASELINES,
     Level,
@@ -167,7 +168,7 @@ def transfer_markdown(matrices: dict[str, Transfer], title: str, note: str) -> s
 
 
 def transfer_csv(matrices: dict[tuple[str, str], Transfer]) -> str:
-    """Tidy CSV of matrices by (population, metric), in full precision."""
+    """Tidy CSV of matrices by (population, metric)."""
     rows = [
         {
             "population": population,
@@ -183,7 +184,7 @@ def transfer_csv(matrices: dict[tuple[str, str], Transfer]) -> str:
         for name in found.mean.index
         for attribution in found.mean.columns
     ]
-    return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
+    return csv_text(pd.DataFrame(rows))
 
 
 def draw_transfer(matrices: dict[str, Transfer], title: str, path: Path) -> None:
