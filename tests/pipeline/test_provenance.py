@@ -21,9 +21,10 @@ from attribution_preservation.pipeline.provenance.hashes import dvc_md5, ignored
 from attribution_preservation.pipeline.provenance.made_with import SUMMARY, environments_of
 from attribution_preservation.pipeline.provenance.record import Entry, read_record
 from attribution_preservation.pipeline.provenance.trace import of_row, trace
-from attribution_preservation.pipeline.run.environment import environment
+from attribution_preservation.pipeline.run.environment import LIBRARIES, environment
 from attribution_preservation.pipeline.run.files import write_json
 from attribution_preservation.pipeline.run.stage import Stage
+from tests.conftest import PROJECT
 
 HERE = {"python": "3.11.7", "libraries": {"torch": "2.1"}, "device": "x86_64 CPU, AVX2", "cuda": None}
 THERE = HERE | {"device": "A card", "cuda": "12.8"}
@@ -261,6 +262,11 @@ def test_an_environment_is_versions_and_a_device_and_nothing_of_the_day_or_the_m
     assert not platform.node() or platform.node() not in told
     assert not re.search(r"/|\\|20\d\d-\d\d|\d\d:\d\d", told)
     assert environment() == found
+
+
+def test_an_environment_names_libraries_that_the_project_pins():
+    pinned = re.findall(r"^([\w-]+)==", (PROJECT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(LIBRARIES.values()) <= set(pinned)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 # Names of import and of distribution.
-_LIBRARIES = {
+LIBRARIES = {
     "torch": "torch",
     "torchvision": "torchvision",
     "lightning_fabric": "lightning-fabric",
@@ -18,7 +18,8 @@ _LIBRARIES = {
     "captum": "captum",
     "PIL": "pillow",
     "h5py": "h5py",
-    "altair": "altair",
+    "jinja2": "jinja2",
+    "vl_convert": "vl-convert-python",
 }
 
 
@@ -29,7 +30,7 @@ def environment() -> dict[str, Any]:
     """
     found: dict[str, Any] = {
         "python": platform.python_version(),
-        "libraries": {name: importlib.metadata.version(name) for key, name in _LIBRARIES.items() if key in sys.modules},
+        "libraries": {name: importlib.metadata.version(name) for key, name in LIBRARIES.items() if key in sys.modules},
         "device": f"{platform.machine()} CPU",
         "cuda": None,
     }
