@@ -7,11 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from attribution_preservation.data.store import Images, Store
 from attribution_preservation.data.voc import VOID
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.schema.data import Framing
+
+# Pixels beyond which no image is resized whole. A photograph of 16 megapixels is below the first, and one that is 64
+# times as long as high, resized to 256, below the second; as float32 they take 200 and 50 MB.
+_MOST_GIVEN, _MOST_RESIZED = 2**24, 2**22
 
 
 @dataclass(frozen=True)
@@ -73,9 +78,15 @@ def evaluation_images(store: Images, positions: Sequence[int], framing: Framing,
 def frame_image(image: np.ndarray, framing: Framing) -> torch.Tensor:
     """A framed image, resized bilinearly with antialiasing; uint8 [H, W, 3] to uint8 [3, S, S].
 
-    With `resize` this is torchvision's Resize and CenterCrop, as the published ImageNet networks are evaluated.
+    With `resize` this is torchvision's Resize and CenterCrop, as the published ImageNet networks are evaluated. Of
+    very large or very long images only the square is resized, which bounds memory and time; a value differs by 1 at
+    most from that of the whole.
     """
-    sides = _sides(image.shape[0], image.shape[1], framing)
+    height, width = image.shape[:2]
+    sides = _sides(height, width, framing)
+    # torch resizes lines first, so there is an image of the given height and the resized width.
+    if height * width > _MOST_GIVEN or max(height, sides[0]) * sides[1] > _MOST_RESIZED:
+        return _cut_square(image, sides, framing.size)
     resized = _resized(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None], sides)[0]
     return resized[:, *_centre(sides, framing.size)]
 
@@ -88,8 +99,16 @@ def resize_images(images: torch.Tensor, size: int) -> torch.Tensor:
 def frame_mask(mask: np.ndarray, framing: Framing) -> np.ndarray:
     """A mask framed as its image is, by nearest neighbour (pixel centres), void kept; uint8 [H, W] to [S, S]."""
     sides = _sides(mask.shape[0], mask.shape[1], framing)
+    square = _centre(sides, framing.size)
+    if sides[0] * sides[1] > _MOST_RESIZED:
+        rows, columns = (
+            # Of a place's centre, place + 1/2, as a share of the side: in whole numbers.
+            (2 * np.arange(places.start, places.stop) + 1) * length // (2 * side)
+            for length, side, places in zip(mask.shape, sides, square, strict=True)
+        )
+        return mask[np.ix_(rows, columns)]
     resized = F.interpolate(torch.from_numpy(np.array(mask))[None, None], size=sides, mode="nearest-exact")
-    return resized[0, 0][_centre(sides, framing.size)].numpy()
+    return resized[0, 0][square].numpy()
 
 
 def _sides(height: int, width: int, framing: Framing) -> tuple[int, int]:
@@ -112,6 +131,21 @@ def _resized(images: torch.Tensor, sides: tuple[int, int]) -> torch.Tensor:
         return images
     resized = F.interpolate(images.float(), size=sides, mode="bilinear", antialias=True)
     return resized.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _cut_square(image: np.ndarray, sides: tuple[int, int], size: int) -> torch.Tensor:
+    """The square in the centre of an image that is resized nowhere else; uint8 [H, W, 3] to uint8 [3, S, S]."""
+    if image.shape[0] > image.shape[1]:
+        # Pillow resizes lines first, and keeps as many as there are: the longer side has to be along them.
+        return _cut_square(image.transpose(1, 0, 2), sides[::-1], size).transpose(1, 2)
+    scales = [length / side for length, side in zip(image.shape[:2], sides, strict=True)]
+    (top, bottom), (left, right) = (
+        (scale * place.start, min(scale * place.stop, length))
+        for scale, place, length in zip(scales, _centre(sides, size), image.shape[:2], strict=True)
+    )
+    picture = Image.fromarray(np.ascontiguousarray(image))
+    square = picture.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, right, bottom))
+    return torch.from_numpy(np.array(square)).permute(2, 0, 1)
 
 
 def scored_pairs(store: Store, positions: Sequence[int], framing: Framing) -> Pairs:

@@ -98,7 +98,7 @@ class Framing(Section):
     """
 
     size: PositiveInt
-    resize: PositiveInt | None = None
+    resize: Annotated[int, Field(ge=1, le=8192)] | None = None
 
     @model_validator(mode="after")
     def _cut_from_what_is_there(self) -> "Framing":
