@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attribution_preservation.data.pictures import decode
+from attribution_preservation.data.pictures import decode, rgb
 from attribution_preservation.errors import UserError
 
 PARTS = ("train", "val")
@@ -96,8 +96,8 @@ class Manifest:
     def image(self, position: int) -> np.ndarray:
         """Decoded image, uint8 RGB [H, W, 3], as torchvision's ImageFolder gives it.
 
-        Grey, CMYK and PNG pictures become RGB. The orientation that EXIF data name is not applied: the published
-        networks were trained and evaluated without.
+        Grey, CMYK and PNG pictures become RGB, and 16 bits a channel become 8. The orientation that EXIF data name is
+        not applied: the published networks were trained and evaluated without.
 
         Raises:
             UserError: the file is missing, is of another size than when the manifest was made, or no such picture.
@@ -115,7 +115,7 @@ class Manifest:
         where = f"{path}: {name}" if offset else path
         if len(content) != size:
             raise UserError(f"{where} has {len(content)} bytes, {size} when the data set was made; {_REMEDY}")
-        return np.array(decode(io.BytesIO(content), where, ("JPEG", "PNG")).convert("RGB"))
+        return rgb(decode(io.BytesIO(content), where, ("JPEG", "PNG")), where)
 
     def write(self, path: Path) -> None:
         """Write the table as CSV; neither root nor archive stand in it."""

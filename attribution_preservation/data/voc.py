@@ -11,7 +11,7 @@ import numpy as np
 from defusedxml import DefusedXmlException, ElementTree
 from PIL import Image
 
-from attribution_preservation.data.pictures import decode
+from attribution_preservation.data.pictures import decode, png_depth, rgb
 from attribution_preservation.errors import UserError
 
 VOC_CLASSES = (
@@ -59,7 +59,8 @@ class VOCDirectory:
         Raises:
             UserError: the file is missing, truncated or no image.
         """
-        return np.array(_open(self.root / "JPEGImages" / f"{name}.jpg", "JPEG").convert("RGB"))
+        path = self.root / "JPEGImages" / f"{name}.jpg"
+        return rgb(_open(path, "JPEG"), path)
 
     def mask(self, name: str) -> np.ndarray:
         """Class mask, uint8 [H, W]: 0 background, 1 to C classes, 255 void.
@@ -69,8 +70,11 @@ class VOCDirectory:
         """
         path = self.root / "SegmentationClass" / f"{name}.png"
         picture = _open(path, "PNG")
-        if picture.mode not in ("P", "L"):
-            raise UserError(f"{path}: a mask holds one class index per pixel, this picture's mode is {picture.mode}")
+        # Grey levels of fewer than 8 bits are scaled when they are read, and then are other indices.
+        depth = png_depth(path) if picture.mode == "L" else 8
+        mode = picture.mode if depth == 8 else f"L with {depth} bits"
+        if mode not in ("P", "L"):
+            raise UserError(f"{path}: a mask holds one class index per pixel, this picture's mode is {mode}")
         mask = np.array(picture, dtype=np.uint8)
         wrong = np.setdiff1d(mask, [*range(len(self.classes) + 1), VOID])
         if wrong.size:
