@@ -62,11 +62,11 @@ def main(stage: Stage) -> str:
 
 
 def _pack(source: VOCDirectory, out: Path) -> str:
-    progress = Progress(0, "packing")
+    progress, notes = Progress(0, "packing"), list[str]()
     with atomic_directory(out) as partial:
-        count = pack(source, partial, lambda: progress.advance(1))
+        count = pack(source, partial, lambda: progress.advance(1), notes.append)
     progress.close()
-    return f"{count} images of {len(source.classes)} classes in {out}"
+    return ". ".join([f"{count} images of {len(source.classes)} classes in {out}", *notes])
 
 
 def _miniature(settings: Miniature) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from attribution_preservation.csv_text import csv_text
+from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.provenance.environments import summarized
 from attribution_preservation.pipeline.provenance.fingerprint import fingerprint_of
@@ -71,6 +72,9 @@ _ROBUSTNESS = (
 def main(stage: Stage) -> str:
     """Write results.csv, metrics.json and the tables; print the one that holds every compression."""
     settings, methods = stage.section("report", Report), stage.parameters("evaluate.methods")
+    # What was noticed about the data when it was packed has to stand at every figure.
+    notes = [f"{note}." for note in Store(stage.dep(Path("data/dataset"))).notes]
+    settings = settings.model_copy(update={"note": " ".join([settings.note, *notes])})
     files = result_files(stage.parameters("seed_groups"), stage.parameters("batches"))
     results = read_results([stage.dep(path) for path in files], stage.parameters("profile"))
     tests, seeds = read_tests(stage.dep(Path("analysis/significance.csv"))), results["seed"].nunique()

@@ -6,11 +6,12 @@ its wnid among the 1000 in ascending order, as every published network has it.
 """
 
 import csv
+import filecmp
 import io
 import os
 import tarfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,7 @@ from scipy.io.matlab import MatReadError
 
 from attribution_preservation.data.archive import verify
 from attribution_preservation.data.manifest import Manifest, Place, plain
+from attribution_preservation.data.splits import count, first_few
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run.files import digest
 
@@ -69,7 +71,9 @@ class Found:
 def find_images(
     root: str, classes: int, devkit_checksum: str | None, on_folder: Callable[[], None] = lambda: None
 ) -> Found:
-    """Every image below a folder, in an order that no file system decides; nothing is opened but archives.
+    """Every image below a folder, in an order that no file system decides.
+
+    Nothing is opened but archives, and images of one class that have the same name and size in train and val.
 
     Files whose names begin with a dot, or end in neither .JPEG, .jpg nor .png, are no images.
 
@@ -80,7 +84,8 @@ def find_images(
         on_folder: called after each class's folder.
 
     Raises:
-        UserError: a folder, archive or class is missing, empty or unknown, or a name or checksum is not as it must be.
+        UserError: a folder, archive or class is missing, empty or unknown, a name or checksum is not as it must be, or
+            val holds training images.
     """
     folder = Path(root).expanduser()
     devkit, archive = folder / DEVKIT, folder / VAL_ARCHIVE
@@ -95,7 +100,11 @@ def find_images(
         raise UserError(f"{folder} holds neither val/ nor {VAL_ARCHIVE}; check data.root")
     for part, other in (("train", "val"), ("val", "train")):
         if lacking := sorted(places[other].keys() - places[part].keys()):
-            raise UserError(f"{folder}: {part} lacks {_first(lacking)}, of which {other} has images; unpack it as well")
+            raise UserError(
+                f"{folder}: {part} lacks {first_few(lacking)}, of which {other} has images; unpack it as well"
+            )
+    if packed is None:
+        _check_apart(folder, places)
     manifest = Manifest.of(root, packed, imagenet_classes().wnids, places)
     return Found(manifest, f"md5:{digest(devkit, 'md5')}" if devkit.is_file() else None)
 
@@ -108,7 +117,7 @@ def _below(folder: Path, classes: int, on_folder: Callable[[], None]) -> dict[st
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder} is missing; data.root must hold train/WNID and val/WNID") from None
     if strange := sorted(set(found) - set(imagenet_classes().wnids)):
-        raise UserError(f"{folder}: {_first(strange)} is no class of ImageNet-1k; take it out of there")
+        raise UserError(f"{folder}: {first_few(strange)} is no class of ImageNet-1k; take it out of there")
     if len(found) != classes:
         raise UserError(
             f"{folder} holds {len(found)} class folders, data.imagenet.classes says {classes}; correct either"
@@ -119,6 +128,19 @@ def _below(folder: Path, classes: int, on_folder: Callable[[], None]) -> dict[st
             places[name] = of_class
             on_folder()
     return places
+
+
+def _check_apart(folder: Path, places: Mapping[str, Mapping[str, list[Place]]]) -> None:
+    """Refuse training images in val, whether folders were linked or files copied; the first such class tells."""
+    for wnid, of_class in places["val"].items():
+        train, val = folder / "train" / wnid, folder / "val" / wnid
+        named = sorted(place.name for place in set(of_class) & set(places["train"][wnid]))
+        linked = train.samefile(val)
+        if both := [name for name in named if linked or filecmp.cmp(train / name, val / name, shallow=False)]:
+            raise UserError(
+                f"{val} holds {count(len(both), 'training image')} ({first_few(both)}); "
+                "an image is for training or for evaluation, so unpack val again"
+            )
 
 
 def _images(folder: Path) -> list[Place]:
@@ -183,13 +205,8 @@ def _ground_truth(devkit: Path) -> list[str]:
         numbers = wanted["ILSVRC2012_validation_ground_truth.txt"].split()
         found = [of_number[int(number)] for number in numbers]
         if strange := sorted(set(found) - set(imagenet_classes().wnids)):
-            raise ValueError(f"{_first(strange)} is no class of ImageNet-1k")
+            raise ValueError(f"{first_few(strange)} is no class of ImageNet-1k")
     # What readers of archives and of MATLAB's files raise of bytes that are not what they claim to be.
     except (tarfile.TarError, MatReadError, zlib.error, EOFError, OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{devkit} is not readable as ImageNet's development kit ({error}); fetch it again") from None
     return found
-
-
-def _first(names: list[str]) -> str:
-    more = f" (and {len(names) - 3} more)" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more

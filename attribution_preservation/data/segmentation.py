@@ -40,7 +40,7 @@ def read_segmentation(
 
     Raises:
         UserError: the file is missing, truncated or another one, an image or a mask is missing, they are of different
-            sizes, or a mask holds what is no number.
+            sizes, a mask holds what is no number, or none holds an object.
     """
     if not path.is_file():
         raise UserError(f"{path} is missing; check data.imagenet.segmentation")
@@ -52,6 +52,7 @@ def read_segmentation(
         images, masks = _cells(file, path, "img"), _cells(file, path, "gt")
         if len(images) != len(masks):
             raise UserError(f"{path} holds {len(images)} images and {len(masks)} masks; fetch it again")
+        objects = 0
         for number, (of_image, of_mask) in enumerate(zip(images, masks, strict=True), start=1):
             image, mask = _image(file, of_image), _mask(file, of_mask)
             if image is None or mask is None:
@@ -64,9 +65,12 @@ def read_segmentation(
                 raise UserError(f"{path}: mask {number} holds what is infinite or no number; fetch it again")
             name = f"segmented_{number}"
             if mask.any():
+                objects += 1
                 yield name, image, (mask != 0).astype(np.uint8)
             else:
                 on_empty(name)
+        if not objects:
+            raise UserError(f"{path} holds no mask with an object, localisation cannot be scored; fetch it again")
 
 
 def _cells(file: h5py.File, path: Path, name: str) -> np.ndarray:

@@ -15,7 +15,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from attribution_preservation.data.agreement import Agreement
 from attribution_preservation.data.manifest import Manifest
+from attribution_preservation.data.splits import count, first_few, read_splits
 from attribution_preservation.data.voc import VOCDirectory
 from attribution_preservation.errors import UserError
 
@@ -79,39 +81,52 @@ class Packer:
         (self._out / "index.json").write_text(json.dumps(index) + "\n")
 
 
-def pack(source: VOCDirectory, out: Path, on_image: Callable[[], None] = lambda: None) -> int:
+def pack(
+    source: VOCDirectory,
+    out: Path,
+    on_image: Callable[[], None] = lambda: None,
+    on_note: Callable[[str], object] = lambda note: None,
+) -> int:
     """Decode a VOC directory into a store.
 
-    Main/train is for training, Main/val for predictions, and Segmentation/val, which lies within Main/val, has masks.
+    Main/train is for training, Main/val and Segmentation/val for predictions, and Segmentation/val has masks.
 
     Args:
         source: what to read.
         out: an existing, empty folder.
         on_image: called after each image.
+        on_note: called with what a user should know about the data set.
 
     Returns:
         The number of images.
 
     Raises:
-        UserError: a file is missing or unreadable, or a mask is of another size than its image.
+        UserError: the lists do not fit each other, a file is missing or unreadable, a mask is of another size than its
+            image, no mask holds a class, or all masks contradict the annotations.
     """
-    parts = dict.fromkeys(source.split("Main", "train"), "train")
-    parts |= dict.fromkeys(source.split("Main", "val"), "val")
-    masked = set(source.split("Segmentation", "val"))
-    # An image that only the segmentation split names is evaluated like the others.
-    parts |= dict.fromkeys(sorted(masked - parts.keys()), "val")
+    splits = read_splits(source.root)
+    if splits.unlisted:
+        on_note(f"Evaluation includes {count(splits.unlisted, 'image')} that only Segmentation/val lists")
+    parts = dict.fromkeys(splits.train, "train") | dict.fromkeys(splits.val, "val")
+    folder = source.root / "SegmentationClass"
+    agreement = Agreement(folder)
     with Packer(out) as packer:
         for name, part in parts.items():
-            image, labels = source.image(name), source.labels(name)
-            mask = source.mask(name) if name in masked else None
-            if mask is not None and mask.shape != image.shape[:2]:
-                raise UserError(
-                    f"{source.root / 'SegmentationClass' / name}.png is {mask.shape[1]} x {mask.shape[0]} pixels, "
-                    f"its image is {image.shape[1]} x {image.shape[0]}; they must be of one size"
-                )
+            image, labels, mask = source.image(name), source.labels(name), None
+            if name in splits.masked:
+                mask, agrees = source.compared_mask(name, labels)
+                if mask.shape != image.shape[:2]:
+                    raise UserError(
+                        f"{folder / name}.png is {mask.shape[1]} x {mask.shape[0]} pixels, "
+                        f"its image is {image.shape[1]} x {image.shape[0]}; they must be of one size"
+                    )
+                agreement.add(name, mask, agrees)
             packer.add(name, part, image, labels, mask)
             on_image()
-    packer.index(source.classes)
+    notes = agreement.notes()
+    for note in notes:
+        on_note(f"{note} ({first_few(agreement.doubtful)})")
+    packer.index(source.classes, **({"notes": notes} if notes else {}))
     return len(packer.records)
 
 
@@ -180,6 +195,7 @@ class Store:
         classes: names.
         records: the packed images, which need no decoding; their positions come after those of the manifest.
         exclusive: whether an image has one class, and `labels` gives its index.
+        notes: what a reader of results should know about the data, one sentence each without a full stop.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -189,6 +205,7 @@ class Store:
             self.classes: tuple[str, ...] = tuple(index["classes"])
             self.records = [Record(**record) for record in index["records"]]
             self.exclusive: bool = index.get("exclusive", False)
+            self.notes = tuple(f"{note:s}" for note in index.get("notes", ()))
             sizes = _sizes(self.records, len(self.classes))
             outside = _outside(index, self.records)
             if outside is not None:

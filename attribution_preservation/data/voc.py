@@ -4,6 +4,7 @@ Labels are taken from the XML annotations, not from the per-class lists, and an 
 hold class indices from 1 in the order of the class list, 0 for background and 255 for void.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from defusedxml import DefusedXmlException, ElementTree
 from PIL import Image
 
 from attribution_preservation.data.pictures import decode, png_depth, rgb
+from attribution_preservation.data.splits import read_names
 from attribution_preservation.errors import UserError
 
 VOC_CLASSES = (
@@ -21,6 +23,16 @@ VOC_CLASSES = (
 VOID = 255
 
 
+def voc_colour(index: int) -> tuple[int, int, int]:
+    """Red, green and blue of an index in VOC's masks: its bits, by threes, are the colours' highest bits."""
+    red, green, blue = (sum((index >> (3 * k + channel) & 1) << (7 - k) for k in range(8)) for channel in range(3))
+    return red, green, blue
+
+
+# Black is left out: palettes are filled up with it.
+_COLOURS = {voc_colour(index): index for index in (*range(1, len(VOC_CLASSES) + 1), VOID)}
+
+
 @dataclass(frozen=True)
 class VOCDirectory:
     """A folder in the VOC layout and the classes that its annotations use.
@@ -28,30 +40,25 @@ class VOCDirectory:
     Attributes:
         root: the folder that holds JPEGImages.
         classes: class names; a mask's value is the position of its class in here, from 1.
+
+    Raises:
+        ValueError: a class is there twice.
     """
 
     root: Path
     classes: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"a class is there twice: {', '.join(self.classes)}")
+
     def split(self, kind: str, part: str) -> list[str]:
         """Image names of a split, e.g. `("Main", "train")`, in the file's order.
 
         Raises:
-            UserError: the list is missing or empty.
+            UserError: the list is missing or empty, a line is no image name, or a name is there twice.
         """
-        path = self.root / "ImageSets" / kind / f"{part}.txt"
-        try:
-            names = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        except FileNotFoundError:
-            raise UserError(f"{path} is missing; data.root must lead to a folder in the VOC layout") from None
-        except UnicodeDecodeError:
-            raise UserError(f"{path} is not readable as text; restore the file") from None
-        if not names:
-            raise UserError(f"{path} is empty; a split needs at least one image")
-        for name in names:
-            if Path(name).name != name or name in (".", "..") or not name.isprintable():
-                raise UserError(f"{path}: {name!r} is no plain image name")
-        return names
+        return read_names(self.root / "ImageSets" / kind / f"{part}.txt")
 
     def image(self, name: str) -> np.ndarray:
         """Decoded image, uint8 RGB [H, W, 3].
@@ -68,6 +75,27 @@ class VOCDirectory:
         Raises:
             UserError: the file is missing, unreadable or holds a value that is no class.
         """
+        return self._mask(name)[0]
+
+    def compared_mask(self, name: str, labels: Sequence[int]) -> tuple[np.ndarray, bool]:
+        """The mask, and whether it agrees with the image's labels and with its own palette.
+
+        A program that renumbers palettes keeps colours and changes indices. Then a mask has a class that the labels
+        lack, or VOC's colour of another class. A class of the labels may be missing: an object may be too small.
+
+        Args:
+            name: of the image.
+            labels: classes of its annotation, from 0.
+
+        Raises:
+            UserError: as `mask` does.
+        """
+        mask, palette = self._mask(name)
+        present = np.setdiff1d(mask, [0, VOID])
+        return mask, {int(value) - 1 for value in present} <= set(labels) and not self._recoloured(mask, palette)
+
+    def _mask(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """The mask and its palette, uint8 [K, 3], empty where it has none."""
         path = self.root / "SegmentationClass" / f"{name}.png"
         picture = _open(path, "PNG")
         # Grey levels of fewer than 8 bits are scaled when they are read, and then are other indices.
@@ -79,7 +107,14 @@ class VOCDirectory:
         wrong = np.setdiff1d(mask, [*range(len(self.classes) + 1), VOID])
         if wrong.size:
             raise UserError(f"{path}: {wrong[0]} is no class index (0 to {len(self.classes)}, or {VOID} for void)")
-        return mask
+        return mask, np.array(picture.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
+
+    def _recoloured(self, mask: np.ndarray, palette: np.ndarray) -> bool:
+        """Whether an index of a mask has the colour that VOC gives to another one."""
+        if self.classes != VOC_CLASSES:
+            return False  # other classes have no known colours
+        used = [int(value) for value in np.unique(mask) if value < len(palette)]
+        return any(_COLOURS.get(tuple(palette[value].tolist()), value) != value for value in used)
 
     def labels(self, name: str) -> list[int]:
         """Indices from 0 of the classes of which the annotation holds an object, sorted.

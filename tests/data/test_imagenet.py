@@ -204,6 +204,45 @@ def test_a_folder_that_is_wrong_is_named(root, what):
         find_images(str(root), 3, None)
 
 
+def copied(root, class_names, copy):
+    """Put every training image of some classes into val under its own name."""
+    for wnid in class_names:
+        for path in sorted((root / "train" / wnid).iterdir()):
+            copy(path, root / "val" / wnid / path.name)
+
+
+def linked(root, *below):
+    """Put a link to a folder of train in the place of the one in val."""
+    path = root.joinpath("val", *below)
+    shutil.rmtree(path)
+    path.symlink_to(root.joinpath("train", *below))
+
+
+BOTH = {
+    "val is a link to train": (lambda root: linked(root), WNIDS[0], 2),
+    "a class of val is a link to train's": (lambda root: linked(root, WNIDS[1]), WNIDS[1], 2),
+    "copies of all training images": (lambda root: copied(root, WNIDS, shutil.copyfile), WNIDS[0], 2),
+    "links to training images": (lambda root: copied(root, WNIDS[2:], lambda a, b: b.symlink_to(a)), WNIDS[2], 2),
+    "hard links to training images": (lambda root: copied(root, WNIDS[2:], os.link), WNIDS[2], 2),
+    "one copy": (lambda root: shutil.copyfile(root / FIRST, root / FIRST.replace("train", "val")), WNIDS[0], 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BOTH)
+def test_training_images_in_val_are_counted_and_refused(root, what):
+    spoil, wnid, count = BOTH[what]
+    spoil(root)
+    with pytest.raises(UserError, match=rf"val/{wnid} holds {count} training images? \({wnid}_10\.JPEG.*unpack val"):
+        find_images(str(root), 3, None)
+
+
+def test_other_images_of_the_same_name_and_size_are_no_training_images(root):
+    content = bytearray((root / FIRST).read_bytes())
+    content[-3] ^= 1
+    (root / FIRST.replace("train", "val")).write_bytes(content)
+    assert len(find_images(str(root), 3, None).manifest) == 10
+
+
 def test_a_class_that_val_alone_lacks_is_named(root):
     pack_validation(root)
     # The archive's images are all of one class.

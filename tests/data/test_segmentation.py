@@ -62,6 +62,13 @@ def test_an_image_without_an_object_is_left_out_and_told(path):
     assert left_out == ["segmented_1"]
 
 
+def test_a_file_without_any_object_is_refused(path):
+    images, masks = segmented()
+    write_segmentation(path, images, [np.zeros_like(mask) for mask in masks])
+    with pytest.raises(UserError, match="holds no mask with an object, localisation cannot be scored"):
+        list(read_segmentation(path))
+
+
 def edited(path, edit):
     with h5py.File(path, "r+") as file:
         edit(file)

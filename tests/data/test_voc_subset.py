@@ -36,6 +36,10 @@ def test_masks_and_annotations_of_evaluation_images_name_the_same_classes(store)
         assert in_mask.tolist() == store.records[position].labels
 
 
+def test_nothing_about_its_masks_or_lists_is_noticed(store):
+    assert store.notes == ()
+
+
 def test_every_object_that_is_large_enough_is_scored(store):
     positions = store.part("val")
     objects = sum(len(store.records[position].labels) for position in positions)

@@ -450,15 +450,37 @@ def _sources() -> Iterator[Case]:
         "of 10,000 letters": ["a" * 10_000],
         "that has no image": ["nobody"],
         "that is empty": [],
+        "with a space": ["my photo"],
+        "with its class": ["a -1", "b 1"],
+        "with its ending": ["a.jpg", "b.jpg"],
+        "that is there twice": ["a", "b", "a"],
+        "that is for evaluation": ["a", "b", "c"],
+        "that are those of evaluation": ["c", "d"],
     }
     for what, train in names.items():
         split = lambda root, train=train: write_splits(root / "voc", train, ["c", "d"])  # noqa: E731
         yield source(f"a name in a split {what}", split)
+    for part in ("train", "val"):
+        yield source(f"masks of Main/{part} that are none", lambda root, part=part: _same_masks(root, part))
     yield source("a split of bytes that are no text", written("voc/ImageSets/Main/train.txt", b"\xff\xfe\x00"))
     for folder in ("JPEGImages", "Annotations", "SegmentationClass", "ImageSets/Main"):
         gone = lambda root, folder=folder: shutil.rmtree(root / "voc" / folder)  # noqa: E731
         yield source(f"no {folder}", gone)
     yield source("an image that is a link to itself", lambda root: _loop(root / jpeg))
+
+
+def _same_masks(root: Path, part: str) -> None:
+    """Segmentation/val with the images of a part, whose masks are background alone."""
+    names = (root / f"voc/ImageSets/Main/{part}.txt").read_text()
+    written("voc/ImageSets/Segmentation/val.txt", names)(root)
+    for name in names.split():
+        written(f"voc/SegmentationClass/{name}.png", _background(root / f"voc/JPEGImages/{name}.jpg"))(root)
+
+
+def _background(image: Path) -> bytes:
+    stream = io.BytesIO()
+    Image.new("L", Image.open(image).size).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def _imagenet() -> Iterator[Case]:
@@ -491,7 +513,13 @@ def _imagenet() -> Iterator[Case]:
         yield source(f"a class with {what}", written(image.replace(f"/{WNIDS[0]}/", f"/{name}/"), b"x"))
     yield source("an image that is a link to itself", lambda root: _loop(root / image))
     yield source("an image that is a folder", lambda root: _folder(root / image))
+    yield source("training images in val", lambda root: _linked(root / "given"))
     yield source("a class that is a link to itself", lambda root: _loop_of(root / f"given/train/{WNIDS[1]}"))
+
+
+def _linked(root: Path) -> None:
+    shutil.rmtree(root / "val")
+    (root / "val").symlink_to("train")
 
 
 def _loop_of(folder: Path) -> None:

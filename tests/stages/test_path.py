@@ -1,6 +1,7 @@
 """The whole path on a profile that trains in seconds: without DVC, with it, stopped, repeated, broken on purpose."""
 
 import hashlib
+import html
 import json
 import shutil
 import subprocess
@@ -193,6 +194,20 @@ def test_the_mean_of_the_table_is_that_of_the_results(finished):
     of_all = rows[rows["population"] == "all"]
     assert row["cosine_mean"] == pytest.approx(of_all.loc["cosine", "value"])
     assert row["macs"] == rows.loc["macs", "value"]
+
+
+def test_what_was_noticed_about_masks_stands_in_every_table_and_on_the_page(finished, tmp_path):
+    copy = tmp_path / "project"
+    shutil.copytree(finished[0], copy)
+    index = json.loads((copy / "data/dataset/index.json").read_text())
+    note = "The masks of 3 of 24 images contradict their annotations or VOC's colours"
+    (copy / "data/dataset/index.json").write_text(json.dumps(index | {"notes": [note]}))
+    done = run_stage(copy, "report")
+    assert done.returncode == 0, done.stderr
+    tables = list((copy / "reports" / "tables").glob("*.md"))
+    assert tables
+    assert all(f"{note}." in path.read_text() for path in tables)
+    assert f"{note}." in html.unescape((copy / "reports" / "index.html").read_text())
 
 
 def test_another_seed_trains_no_old_one_again(finished, tmp_path):
