@@ -26,7 +26,7 @@ class Agreement:
         self.doubtful += [] if agrees else [name]
 
     def notes(self) -> list[str]:
-        """After the last mask: what a reader of results should know, empty where every mask agrees.
+        """Sentences for readers of results, without a full stop, after the last mask; none where every mask agrees.
 
         Raises:
             UserError: no mask holds a class, or all contradict.

@@ -95,7 +95,7 @@ def pack(
         source: what to read.
         out: an existing, empty folder.
         on_image: called after each image.
-        on_note: called with what a user should know about the data set.
+        on_note: called with each sentence about the data set that a user should read, without a full stop.
 
     Returns:
         The number of images.
@@ -195,7 +195,7 @@ class Store:
         classes: names.
         records: the packed images, which need no decoding; their positions come after those of the manifest.
         exclusive: whether an image has one class, and `labels` gives its index.
-        notes: what a reader of results should know about the data, one sentence each without a full stop.
+        notes: sentences about the data for readers of results, without a full stop.
     """
 
     def __init__(self, folder: Path) -> None:
