@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field
 
-from attribution_preservation.pipeline.schema.base import Section
+from attribution_preservation.pipeline.schema.base import Section, Seed
 
 
 class Analysis(Section):
@@ -15,5 +15,6 @@ class Analysis(Section):
         seed: of the drawing.
     """
 
-    resamples: Annotated[int, Field(ge=100)]
-    seed: NonNegativeInt
+    # All of them are in memory at once, with a weight for every image.
+    resamples: Annotated[int, Field(ge=100, le=100_000)]
+    seed: Seed

@@ -2,13 +2,14 @@
 
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, Discriminator, Field, PositiveInt, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from attribution_preservation.pipeline.schema.base import Section, distinct
+from attribution_preservation.pipeline.schema.base import Count, Repeats, Section, Seed, Side, Steps, between, distinct
 
 # As other names are; not imported from where those are defined, whose changes are none of this stage's.
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-Share = Annotated[float, Field(gt=0, lt=1)]
+# RISE divides by its share, and a smaller area than a thousandth has no pixel of the smallest image.
+Share = Annotated[float, Field(gt=0, lt=1), between(0.001, 0.999)]
 # What a file of maps holds beside them, and what results call the baselines.
 _TAKEN = ("logits", "asked", "centre", "random")
 
@@ -20,7 +21,7 @@ class _Method(Section):
         pairs: number of (image, class) pairs, evenly spaced over all; null for all of them.
     """
 
-    pairs: PositiveInt | None = None
+    pairs: Count | None = None
 
 
 class GradCam(_Method):
@@ -50,7 +51,7 @@ class IntegratedGradients(_Method):
     """
 
     maps: Literal["integrated_gradients"]
-    steps: PositiveInt
+    steps: Repeats  # the quadrature's points come from the eigenvalues of a matrix of that size
 
 
 class Rise(_Method):
@@ -64,10 +65,10 @@ class Rise(_Method):
     """
 
     maps: Literal["rise"]
-    masks: PositiveInt
-    cells: PositiveInt
+    masks: Annotated[int, Field(gt=0, le=100_000)]  # in memory at once, each of the image's size
+    cells: Side
     kept: Share
-    seed: int
+    seed: Seed
 
 
 class MeaningfulPerturbation(_Method):
@@ -80,9 +81,9 @@ class MeaningfulPerturbation(_Method):
     """
 
     maps: Literal["meaningful_perturbation"]
-    steps: PositiveInt
-    cells: Annotated[int, Field(ge=2)]
-    seed: int
+    steps: Steps
+    cells: Annotated[Side, Field(ge=2)]
+    seed: Seed
 
 
 class ExtremalPerturbation(_Method):
@@ -95,8 +96,8 @@ class ExtremalPerturbation(_Method):
     """
 
     maps: Literal["extremal_perturbation"]
-    steps: PositiveInt
-    cells: Annotated[int, Field(ge=2)]
+    steps: Steps
+    cells: Annotated[Side, Field(ge=2)]
     areas: Annotated[list[Share], Field(min_length=1), AfterValidator(distinct)]
 
 
@@ -113,10 +114,10 @@ class InformationBottleneck(_Method):
 
     maps: Literal["information_bottleneck"]
     layer: str | None = None
-    steps: PositiveInt
-    samples: PositiveInt
-    references: PositiveInt
-    seed: int
+    steps: Steps
+    samples: Repeats
+    references: Count
+    seed: Seed
 
 
 _KIND_OF = {
@@ -178,7 +179,7 @@ class Attribute(Section):
         compared: networks from which all are extracted.
     """
 
-    batch_size: PositiveInt
+    batch_size: Count
     methods: Annotated[dict[Name, Method], Field(min_length=1)]
     every: Annotated[list[str], Field(min_length=1), AfterValidator(distinct)]
     compared: Compared

@@ -1,11 +1,38 @@
 """What every section of params.yaml has in common, and how a mistake in one is said."""
 
 import reprlib
-from typing import Any, TypeVar, overload
+from typing import Annotated, Any, TypeVar, overload
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from attribution_preservation.errors import UserError
+
+
+def between(least: float, most: float) -> AfterValidator:
+    """Bounds of a number inside those that its type states, because arithmetic fails before it gets there."""
+
+    def check(value: float) -> float:
+        if not least <= value <= most:
+            raise ValueError(f"should be from {least:g} to {most:g} (it is {reprlib.repr(value)})")
+        return value
+
+    return AfterValidator(check)
+
+
+# torch takes 64 bits, NumPy nothing negative, and a column of results.csv is int64. What is derived from a seed by
+# addition stays within torch's 64 bits.
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+# Numbers of images, pairs, epochs: no data set or run has more, and sums and products of two of them fit an int64.
+Count = Annotated[int, Field(gt=0, le=10**9)]
+CountOrZero = Annotated[int, Field(ge=0, le=10**9)]
+# Repetitions of one computation that holds all of them, or works for minutes on each.
+Repeats = Annotated[int, Field(gt=0, le=1000)]
+# Steps of an optimiser over one map; published numbers are 10 to 800.
+Steps = Annotated[int, Field(gt=0, le=10_000)]
+# A side in pixels, or in cells of a grid over those.
+Side = Annotated[int, Field(gt=0, le=1024)]
+# Above, 1 / (1 - p) leaves no more of a layer than noise, and in float32 it soon leaves nothing at all.
+Dropout = Annotated[float, Field(ge=0, lt=1), between(0, 0.99)]
 
 
 class Section(BaseModel):

@@ -1,18 +1,28 @@
 """Sections `prune_weights`, `prune_channels`, `distill` and `scratch`: every way to a smaller network."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, model_validator
 
-from attribution_preservation.pipeline.schema.base import Section, distinct
+from attribution_preservation.pipeline.schema.base import Count, CountOrZero, Section, between, distinct
 from attribution_preservation.pipeline.schema.optimization import Descent, Optimization
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-Rate = Annotated[float, Field(ge=0, le=1)]
 
+
+def _worth_a_filter(rate: float) -> float:
+    if 0 < rate < 0.001:
+        raise ValueError(f"a rate is 0, or from 0.001 to 1 (it is {rate:g})")
+    return rate
+
+
+# Less than a thousandth is no share of a layer's filters: the widest layer has 512.
+Rate = Annotated[float, Field(ge=0, le=1), AfterValidator(_worth_a_filter)]
+# Below, fewer than fifteen weights of VGG16 are left, and no more than rounding tells the last steps apart.
+_LEAST_KEPT = 1e-6
 
 RATES = TypeAdapter(dict[str, Rate], config=ConfigDict(strict=True))
-SNAPSHOTS = TypeAdapter(list[PositiveInt], config=ConfigDict(strict=True))
+SNAPSHOTS = TypeAdapter(list[Count], config=ConfigDict(strict=True))
 
 
 class PruningSteps(Section):
@@ -26,9 +36,18 @@ class PruningSteps(Section):
     """
 
     iterations: Annotated[int, Field(ge=1, le=99)]
-    rate: Annotated[float, Field(gt=0, lt=1)]
-    epochs: PositiveInt
-    snapshots: Annotated[list[NonNegativeInt], AfterValidator(distinct)] = Field(default_factory=list)
+    rate: Annotated[float, Field(gt=0, lt=1), between(0.001, 0.999)]
+    epochs: Count
+    snapshots: Annotated[list[CountOrZero], AfterValidator(distinct)] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> Self:
+        if (left := (1 - self.rate) ** self.iterations) < _LEAST_KEPT:
+            raise ValueError(
+                f"{self.iterations} iterations at a rate of {self.rate:g} leave a share of {left:.1g} of the weights; "
+                f"{_LEAST_KEPT:g} is the least"
+            )
+        return self
 
 
 class PruneWeights(Section):
@@ -86,7 +105,9 @@ class Logits(Section):
         weight: share of the distillation loss; the task loss has the rest.
     """
 
-    temperature: PositiveFloat
+    # In float32 the divergence of logits / T is a difference of numbers near 1 that shrinks with T^2: at 1000 its value
+    # has two digits left, at 10^4 none. The loss's gradient shrinks with a T below 1, to a hundredth at 0.01.
+    temperature: Annotated[float, Field(gt=0), between(0.01, 1000)]
     weight: Annotated[float, Field(ge=0, le=1)]
 
 
@@ -106,7 +127,7 @@ class Distill(Section):
     matchings: list[str]
     students: dict[Name, Shape]
     logits: Logits
-    snapshots: list[PositiveInt]
+    snapshots: list[Count]
     optimization: Optimization
 
 

@@ -2,12 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from attribution_preservation.pipeline.schema.base import Section
+from attribution_preservation.pipeline.schema.base import Section, Seed, Side, between
 
 Channel = Annotated[float, Field(ge=0, le=1)]
-Deviation = Annotated[float, Field(gt=0, le=1)]
+# Images are divided by it: a quarter of a step of the 8-bit scale is the least that real ones could have.
+Deviation = Annotated[float, Field(gt=0, le=1), between(0.001, 1)]
+# Each is a file of its own; ImageNet has 1.3 million.
+Files = Annotated[int, Field(gt=0, le=10**6)]
 Checksum = Annotated[str, Field(pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$")]
 
 
@@ -20,10 +23,11 @@ class Digits(Section):
         train_images, evaluation_images: number of scenes in each part.
     """
 
-    seed: NonNegativeInt
+    seed: Seed
     size: Annotated[int, Field(ge=48, le=512)]
-    train_images: PositiveInt
-    evaluation_images: PositiveInt
+    train_images: Files
+    # Likeness of layers is estimated from four images at least, and one alone cannot be resampled.
+    evaluation_images: Annotated[Files, Field(ge=4)]
 
 
 class Miniature(Section):
@@ -36,10 +40,10 @@ class Miniature(Section):
         smallest, largest: least and greatest length of an image's side in pixels.
     """
 
-    seed: NonNegativeInt
-    train_images: PositiveInt
-    val_images: PositiveInt
-    segmented_images: PositiveInt
+    seed: Seed
+    train_images: Files
+    val_images: Files
+    segmented_images: Files
     smallest: Annotated[int, Field(ge=48, le=512)]
     largest: Annotated[int, Field(ge=48, le=512)]
 
@@ -97,8 +101,8 @@ class Framing(Section):
             is resized, before the square is cut from its centre.
     """
 
-    size: PositiveInt
-    resize: Annotated[int, Field(ge=1, le=8192)] | None = None
+    size: Side
+    resize: Annotated[int, Field(gt=0, le=4096)] | None = None
 
     @model_validator(mode="after")
     def _cut_from_what_is_there(self) -> "Framing":

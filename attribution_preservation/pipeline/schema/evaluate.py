@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, NonNegativeInt
+from pydantic import AfterValidator, Field
 
-from attribution_preservation.pipeline.schema.base import Section, distinct
+from attribution_preservation.pipeline.schema.base import Section, Seed, distinct
 
 
 class Evaluate(Section):
@@ -17,4 +17,4 @@ class Evaluate(Section):
     """
 
     methods: Annotated[list[str], Field(min_length=1), AfterValidator(distinct)]
-    random_seed: NonNegativeInt
+    random_seed: Seed

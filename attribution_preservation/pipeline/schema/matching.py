@@ -3,21 +3,16 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    Discriminator,
-    Field,
-    NonNegativeFloat,
-    PositiveInt,
-    Tag,
-    TypeAdapter,
-    model_validator,
-)
+from pydantic import AfterValidator, Discriminator, Field, Tag, TypeAdapter, model_validator
 
-from attribution_preservation.pipeline.schema.base import Section, distinct, validate
+from attribution_preservation.pipeline.schema.base import Count, Repeats, Section, between, distinct, validate
 
 LayerName = Annotated[str, Field(pattern=r"^[a-z]+[0-9]+$")]
-DroppedShare = Annotated[float, Field(ge=0, lt=1)]
+# The widest layer has 512 channels, of which this leaves one.
+_MOST_DROPPED = 0.999
+DroppedShare = Annotated[float, Field(ge=0, lt=1), between(0, _MOST_DROPPED)]
+# A strength of 50 for a map of 7 x 7 is 10^6 for one of 1024 x 1024. Far above, the loss overflows float32.
+Strength = Annotated[float, Field(ge=0, le=1e8)]
 Maps = Literal[
     "none", "ewa", "swa", "neuron", "random_weights", "input_gradient", "integrated_gradients", "loss_gradient"
 ]
@@ -55,14 +50,14 @@ class Matching(Section):
     """
 
     maps: Maps
-    strength: NonNegativeFloat = 0.0
+    strength: Strength = 0.0
     dropped_share: DroppedShare = 0.0
     rectifier: Literal["identity", "relu", "abs"] = "relu"
     layers: Annotated[list[str], Field(min_length=1), AfterValidator(distinct)] | None = None
     centred: bool = False
     images: Literal["all", "right"] = "all"
     student_dropout: bool = True
-    steps: PositiveInt = 4
+    steps: Repeats = 4
 
     @model_validator(mode="after")
     def _means_something(self) -> Self:
@@ -80,7 +75,7 @@ class MatchingGroup(Section):
     """
 
     methods: Annotated[dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Matching], Field(min_length=1)]
-    first_seeds: PositiveInt | None
+    first_seeds: Count | None
 
 
 class MatchingSweep(Section):
@@ -95,9 +90,9 @@ class MatchingSweep(Section):
     """
 
     sweep: Literal["strength", "dropped_share", "layers"]
-    values: Annotated[list[NonNegativeFloat] | list[LayerName], Field(min_length=1)]
+    values: Annotated[list[Strength] | list[LayerName], Field(min_length=1)]
     of: Matching
-    first_seeds: PositiveInt | None
+    first_seeds: Count | None
 
     @model_validator(mode="after")
     def _every_value_is_possible(self) -> Self:
@@ -108,8 +103,8 @@ class MatchingSweep(Section):
             raise ValueError(f"values: {self.sweep} takes {'names of layers' if not named else 'numbers'}")
         distinct([written(value) for value in self.values])  # as the methods are named
         for value in self.values:
-            if self.sweep == "dropped_share" and float(value) >= 1:
-                raise ValueError(f"values: a dropped_share of {value:g} leaves nothing; less than 1 is needed")
+            if self.sweep == "dropped_share" and float(value) > _MOST_DROPPED:
+                raise ValueError(f"values: a dropped_share of {value!r} leaves nothing; {_MOST_DROPPED} is the most")
         return self
 
     def at(self, value: float | str) -> Matching:

@@ -2,11 +2,19 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from attribution_preservation.pipeline.schema.base import Section
+from attribution_preservation.pipeline.schema.base import Count, CountOrZero, Section, between
 
 Share = Annotated[float, Field(ge=0, le=1)]
+# Of the smallest image a hundredth is a square of 3 pixels; where a crop has none, torchvision shows the whole image.
+Area = Annotated[float, Field(gt=0, le=1), between(0.01, 1)]
+# A step moves a float32 weight by less than its rounding below, and overflows above.
+LearningRate = Annotated[float, Field(gt=0), between(1e-9, 1000)]
+# Below, one milestone ends the training.
+Gamma = Annotated[float, Field(gt=0, le=1), between(1e-6, 1)]
+# Gradients add up to 1 / (1 - momentum) of them.
+Momentum = Annotated[float, Field(ge=0, lt=1), between(0, 0.9999)]
 
 
 class Augmentation(Section):
@@ -17,7 +25,7 @@ class Augmentation(Section):
         flip: probability of a horizontal flip.
     """
 
-    crop_scale: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=2, max_length=2)] | None
+    crop_scale: Annotated[list[Area], Field(min_length=2, max_length=2)] | None
     flip: Share
 
     @model_validator(mode="after")
@@ -38,13 +46,13 @@ class Descent(Section):
         augmentation: random changes of the training images.
     """
 
-    images_per_epoch: PositiveInt | None
-    batch_size: PositiveInt
-    learning_rate: PositiveFloat
-    milestones: list[NonNegativeInt]
-    gamma: Annotated[float, Field(gt=0, le=1)]
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: NonNegativeFloat
+    images_per_epoch: Count | None
+    batch_size: Count
+    learning_rate: LearningRate
+    milestones: list[CountOrZero]
+    gamma: Gamma
+    momentum: Momentum
+    weight_decay: Annotated[float, Field(ge=0, le=10)]  # usual are 1e-5 to 1e-2
     augmentation: Augmentation
 
     def over(self, epochs: int) -> "Optimization":
@@ -59,4 +67,4 @@ class Optimization(Descent):
         epochs: passes over the training images.
     """
 
-    epochs: PositiveInt
+    epochs: Count

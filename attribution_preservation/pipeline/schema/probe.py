@@ -2,11 +2,20 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field
 
-from attribution_preservation.pipeline.schema.base import Section, distinct
+from attribution_preservation.pipeline.schema.base import Count, Repeats, Section, Seed, between, distinct
 
 Percent = Annotated[int, Field(ge=1, le=99)]
+
+
+# Up to the whole 8-bit scale, where little is left of an image; below, rounding takes the noise away.
+Noise = Annotated[float, Field(gt=0), between(0.1, 255)]
+
+
+def _distinct_as_written(values: list[float]) -> list[float]:
+    distinct([f"{value:g}" for value in values])  # as metrics are named
+    return values
 
 
 def _ascending(values: list[int]) -> list[int]:
@@ -24,9 +33,9 @@ class Removal(Section):
         seed: of the order of pixels with equal values.
     """
 
-    pairs: PositiveInt | None
+    pairs: Count | None
     percents: Annotated[list[Percent], Field(min_length=1), AfterValidator(_ascending)]
-    seed: NonNegativeInt
+    seed: Seed
 
 
 class Randomization(Section):
@@ -42,9 +51,9 @@ class Randomization(Section):
 
     methods: Annotated[list[str], Field(min_length=1), AfterValidator(distinct)]
     of_students: Annotated[list[str], AfterValidator(distinct)]
-    pairs: PositiveInt
-    draws: PositiveInt
-    seed: NonNegativeInt
+    pairs: Count
+    draws: Repeats
+    seed: Seed
 
 
 class Corruption(Section):
@@ -55,8 +64,8 @@ class Corruption(Section):
         seed: of the noise.
     """
 
-    deviations: Annotated[list[PositiveFloat], Field(min_length=1), AfterValidator(distinct)]
-    seed: NonNegativeInt
+    deviations: Annotated[list[Noise], Field(min_length=1), AfterValidator(_distinct_as_written)]
+    seed: Seed
 
 
 class Layers(Section):
@@ -68,7 +77,8 @@ class Layers(Section):
     """
 
     names: Annotated[list[str], Field(min_length=1), AfterValidator(distinct)]
-    images: Annotated[int, Field(ge=3)]
+    # The unbiased estimate divides by n - 3; every image is compared with every other.
+    images: Annotated[int, Field(ge=4, le=10_000)]
 
 
 class Probe(Section):
@@ -81,7 +91,7 @@ class Probe(Section):
         layers: of every pruning iteration as well.
     """
 
-    batch_size: PositiveInt
+    batch_size: Count
     removal: Removal
     randomization: Randomization
     corruption: Corruption

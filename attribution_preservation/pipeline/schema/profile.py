@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import Field, model_validator
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.models.architectures import ARCHITECTURES, Architecture, VGGShape, narrowed
 from attribution_preservation.pipeline.schema.analysis import Analysis
 from attribution_preservation.pipeline.schema.attribute import Attribute
-from attribution_preservation.pipeline.schema.base import Section
+from attribution_preservation.pipeline.schema.base import Section, Seed
+from attribution_preservation.pipeline.schema.batches import check_epoch, check_share, training_images
 from attribution_preservation.pipeline.schema.compression import (
     Distill,
     Name,
@@ -30,7 +31,7 @@ from attribution_preservation.pipeline.schema.teacher import Teacher
 
 Folder = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)?$")]
 COMPRESSIONS = ("prune_weights", "prune_channels", "distill", "scratch")
-_MOST_THREADS = 4096
+_LEAST_BLURRED = 3  # cells of the information bottleneck's map, per side
 _HIDDEN = [4096, 4096]  # of torchvision's VGG
 # Attribution methods that look at sigmoid probabilities, or at losses of them, and not at logits alone.
 _OF_PROBABILITIES = ("rise", "meaningful_perturbation", "information_bottleneck")
@@ -59,7 +60,7 @@ class Profile(Section):
 
     profile: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
     runtime: Runtime
-    seed_groups: Annotated[dict[Name, Annotated[list[NonNegativeInt], Field(min_length=1)]], Field(min_length=1)]
+    seed_groups: Annotated[dict[Name, Annotated[list[Seed], Field(min_length=1)]], Field(min_length=1)]
     folders: Folders
     batches: Annotated[list[Name], Field(min_length=1)]
     data: Data
@@ -83,16 +84,11 @@ class Profile(Section):
         seeds = [seed for group in self.seed_groups.values() for seed in group]
         if len(seeds) != len(set(seeds)):
             raise ValueError("seed_groups: a seed stands there twice; every seed is one run")
-        if self.runtime.cpu_threads > _MOST_THREADS:
-            raise ValueError(f"runtime.cpu_threads: more than {_MOST_THREADS}, which no machine has")
         self._check_folders()
         self._check_exclusive()
         self._check_matchings()
         for key, schedule in self._schedules():
-            images = [schedule.images_per_epoch or schedule.batch_size]
-            images += [self.data.digits.train_images] if self.data.source == "digits" else []
-            if schedule.batch_size > min(images):
-                raise ValueError(f"{key}.optimization.batch_size: an epoch has only {min(images)} images")
+            check_epoch(key, schedule, training_images(self.data))
         for key, snapshots, epochs in self._snapshots():
             if late := [epoch for epoch in snapshots if epoch >= epochs]:
                 raise ValueError(f"{key}.snapshots: {late[0]} is not before the last epoch, which is always kept")
@@ -232,15 +228,45 @@ class Profile(Section):
                         f"{sides[1]}; they could not be compared"
                     )
         self._check_attribution(teachers, students)
+        self._check_grids()
         self._check_compared()
         self._check_probe(teachers, students)
         self._check_roar()
+        self._check_shares(students)
         for compression in COMPRESSIONS[:-1]:
             for name in getattr(self, compression).matchings:
                 for method, matching in methods_of(name, self.matching[name]).items():
                     for student, layers in students[compression].items():
                         where = f"matching.{method}, for {compression}.students.{student}"
                         _check_matched(where, matching, layers, teachers[compression], size)
+
+    def _check_shares(self, students: dict[str, dict[str, Architecture]]) -> None:
+        """Every batch of a training that runs can be shared, and its shares normalised."""
+        size, classifier = self.input.size, self.roar.classifier
+        trained = {
+            compression: {f"{compression}.students.{name}": (found, size) for name, found in of_it.items()}
+            for compression, of_it in students.items()
+            if self._runs(compression)
+        }
+        trained["teacher"] = {
+            f"teacher.networks.{name}": (narrowed(network.architecture, network.width_divisor), size)
+            for name, network in self.teacher.networks.items()
+        }
+        if self.roar.students:
+            network = narrowed(classifier.architecture, classifier.width_divisor)
+            trained["roar"] = {"roar.classifier": (network, classifier.size or size)}
+        for key, schedule in self._schedules():
+            if key in trained:
+                check_share(key, schedule, self.runtime.devices * self.runtime.nodes, trained[key])
+
+    def _check_grids(self) -> None:
+        """A mask's cells are no smaller than pixels: more of them cost memory and are the same mask."""
+        for name, method in self.attribute.methods.items():
+            if (cells := getattr(method, "cells", 0)) > self.input.size:
+                raise ValueError(
+                    f"attribute.methods.{name}.cells: {cells} cells are more than the {self.input.size} pixels of "
+                    "input.size"
+                )
 
     def _check_compared(self) -> None:
         """`common` must mean the same pairs wherever it is counted."""
@@ -301,6 +327,8 @@ class Profile(Section):
             explained = everyone if name in self.attribute.every else few
             if method.maps == "deep_lift" and not all(isinstance(found, VGGShape) for found in explained):
                 raise ValueError(f"attribute.methods.{name}: DeepLIFT cannot follow residual blocks; leave it out")
+            if method.maps == "information_bottleneck":
+                _check_blurred(f"attribute.methods.{name}", method.layer, explained, self.input.size)
             if not (layer := getattr(method, "layer", None)):
                 continue
             if any(layer not in found.layer_names for found in explained):
@@ -312,6 +340,17 @@ class Profile(Section):
                     f"attribute.methods.{name}.layer: at {layer} some networks have a side of {sides[0]}, others of "
                     f"{sides[1]}; their maps could not be compared"
                 )
+
+
+def _check_blurred(where: str, layer: str | None, networks: list[Architecture], size: int) -> None:
+    """The bottleneck's mask is blurred by a kernel of five cells, whose half must fit into the map at its edges."""
+    for found in networks:
+        side = found.map_sizes(size).get(layer or found.explained_layer, _LEAST_BLURRED)
+        if side < _LEAST_BLURRED:
+            raise ValueError(
+                f"{where}.layer: its map has a side of {side}; a mask of less than {_LEAST_BLURRED} cells cannot be "
+                "blurred, choose an earlier layer or a larger input.size"
+            )
 
 
 def _layers(key: str, shape: Shape) -> Architecture:

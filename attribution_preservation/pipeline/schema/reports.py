@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field
 
-from attribution_preservation.pipeline.schema.base import Section
+from attribution_preservation.pipeline.schema.base import Count, CountOrZero, Section
 
 
 class Report(Section):
@@ -19,9 +19,9 @@ class Report(Section):
     """
 
     note: str
-    iterations: list[PositiveInt]
-    minimum_pairs: NonNegativeInt
-    images: PositiveInt | None
+    iterations: list[Count]
+    minimum_pairs: CountOrZero
+    images: Count | None
 
 
 class Figures(Section):

@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, PositiveInt
+from pydantic import AfterValidator, Field
 
-from attribution_preservation.pipeline.schema.base import Section, distinct
+from attribution_preservation.pipeline.schema.base import Dropout, Repeats, Section, Side, distinct
 from attribution_preservation.pipeline.schema.optimization import Optimization
 
 Percent = Annotated[int, Field(ge=1, le=100)]
@@ -22,8 +22,8 @@ class Classifier(Section):
 
     architecture: str
     width_divisor: Annotated[int, Field(ge=1, le=64)]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    size: PositiveInt | None
+    dropout: Dropout
+    size: Side | None
 
 
 class Roar(Section):
@@ -41,6 +41,6 @@ class Roar(Section):
     students: Annotated[list[str], AfterValidator(distinct)]
     methods: Annotated[list[str], Field(min_length=1), AfterValidator(distinct)]
     percents: Annotated[list[Percent], Field(min_length=1), AfterValidator(distinct)]
-    retrainings: PositiveInt
+    retrainings: Repeats
     classifier: Classifier
     optimization: Optimization

@@ -1,10 +1,21 @@
 """Section `runtime`: what computes, and how exactly."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import NonNegativeInt, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from attribution_preservation.pipeline.schema.base import Section
+
+_MOST = 4096
+
+
+def _there_may_be(number: int) -> int:
+    if number > _MOST:
+        raise ValueError(f"more than {_MOST}, which no machine has")
+    return number
+
+
+Parallel = Annotated[int, Field(gt=0), AfterValidator(_there_may_be)]
 
 
 class Runtime(Section):
@@ -29,11 +40,11 @@ class Runtime(Section):
 
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["32-true", "bf16-mixed"]
-    cpu_threads: PositiveInt
-    jobs: PositiveInt | None
-    workers: NonNegativeInt
-    devices: PositiveInt
-    nodes: PositiveInt
+    cpu_threads: Parallel
+    jobs: Parallel | None
+    workers: Annotated[int, Field(ge=0), AfterValidator(_there_may_be)]
+    devices: Parallel
+    nodes: Parallel
     compile: bool
     deterministic: bool
 

@@ -2,13 +2,14 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 
-from attribution_preservation.pipeline.schema.base import Section
+from attribution_preservation.pipeline.schema.base import Dropout, Section
 from attribution_preservation.pipeline.schema.optimization import Optimization
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-Dropout = Annotated[float, Field(ge=0, lt=1)]
+# torchvision's VGG has 4096; the first one is multiplied by every cell of the trunk's last map.
+Width = Annotated[int, Field(gt=0, le=65_536)]
 DROPOUT = TypeAdapter(Dropout, config=ConfigDict(strict=True))
 SCHEDULE: TypeAdapter[Optimization | None] = TypeAdapter(Optimization | None, config=ConfigDict(strict=True))
 _PUBLISHED = ("vgg11_bn", "vgg16_bn", "resnet34")
@@ -30,7 +31,7 @@ class FullNetwork(Section):
 
     architecture: str
     width_divisor: Annotated[int, Field(ge=1, le=64)]
-    hidden: list[PositiveInt]
+    hidden: list[Width]
     dropout: Dropout
     init: Literal["scratch", "imagenet"]
     weights: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{8,64}$")] | None
