@@ -16,6 +16,7 @@ from attribution_preservation.pipeline.schema.optimization import Optimization
 from attribution_preservation.training.answers import Answers, Score
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.checkpoint import Checkpoint
+from attribution_preservation.training.compiler import cannot_compile, compiler_failed, try_compiler
 from attribution_preservation.training.processes import Processes
 from attribution_preservation.training.randomness import derived_seed
 
@@ -57,6 +58,7 @@ class Trainer:
         if not objective.differentiates_trunk_twice:
             processes.join_normalization(self.student)
             if compiled:
+                try_compiler(processes.device)
                 compile_trunks(objective)
         self._objective = objective.to(memory_format=torch.channels_last)
         self._batches, self._normalize, self._key = batches, normalize, key
@@ -87,7 +89,7 @@ class Trainer:
             masks: tensors of the caller's that belong into the state.
 
         Raises:
-            UserError: the loss or a weight is not finite.
+            UserError: the loss or a weight is not finite, memory is full, or the network cannot be compiled.
         """
         optimizer = torch.optim.SGD(
             self.student.parameters(),
@@ -140,6 +142,8 @@ class Trainer:
                 self._fabric.backward(parts["loss"])
                 optimizer.step()
             except (RuntimeError, MemoryError) as error:
+                if compiler_failed(error) and not memory_is_full(error):
+                    raise cannot_compile(error) from None
                 if not memory_is_full(error):
                     raise
                 full = True  # what the failed step holds is free again only outside this clause
@@ -179,6 +183,8 @@ class Trainer:
                     loss = self._objective(self._normalize(images[:tried]), labels[:tried])["loss"]
                 loss.backward()
                 break
+            except ValueError:  # batch normalisation refuses one image whose map has one cell
+                tried = 0
             except (RuntimeError, MemoryError) as error:
                 if not memory_is_full(error):
                     raise

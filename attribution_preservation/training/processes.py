@@ -4,16 +4,17 @@ Every process runs the whole stage on its share of each batch. The first one lea
 and tells people. The others read what it has written, so the project's folder is one that all machines share.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy, Strategy
 from torch import nn
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run.lead import leads, number
 from attribution_preservation.pipeline.schema.runtime import Runtime
+
+if TYPE_CHECKING:
+    from lightning_fabric.strategies import Strategy
 
 
 class Processes:
@@ -38,6 +39,10 @@ class Processes:
             )
         if device.type == "cuda" and runtime.devices > (there := torch.cuda.device_count()):
             raise UserError(f"runtime.devices: {runtime.devices} GPUs were asked for, but torch sees {there} here")
+        # Imported here: it imports TorchInductor, which makes its cache folder; a stage says in one line why it cannot.
+        from lightning_fabric import Fabric
+        from lightning_fabric.strategies import DDPStrategy
+
         strategy: str | Strategy = DDPStrategy() if self.count > 1 else "auto"
         try:
             self.fabric = Fabric(

@@ -377,6 +377,20 @@ def test_full_memory_is_told_in_a_line(root, monkeypatch, capsys, error):
     assert code == 2
 
 
+@pytest.mark.parametrize("failed", ["", "/models/x/y"])
+@pytest.mark.parametrize("kind", [FileNotFoundError, PermissionError, NotADirectoryError])
+def test_a_cache_of_compiled_code_that_cannot_be_written_is_told_by_its_variable(
+    root, monkeypatch, capsys, tmp_path, kind, failed
+):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "above" / "cache"))
+    error = kind(errno.ENOENT, "No such file or directory", str(tmp_path / "above") + failed)
+    line, code = run_failing(monkeypatch, capsys, error)
+    told = "it was removed while" if failed else "set TORCHINDUCTOR_CACHE_DIR to a folder that can be written"
+    assert line.startswith("train: error: No such file or directory")
+    assert told in line
+    assert code == 2
+
+
 def test_letters_that_are_no_letters_do_not_reach_the_terminal(root, monkeypatch, capsys):
     error = FileNotFoundError(errno.ENOENT, "No such file or directory", "a\n\x1b[2Jb")
     line, code = run_failing(monkeypatch, capsys, error)

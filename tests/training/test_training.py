@@ -349,6 +349,23 @@ def test_full_memory_names_the_batch_that_would_fit(store, error, fits, told):
         trainer.fit(schedule(batch_size=8))
 
 
+class _Normalizing(_Hungry):
+    """Has one cell per image, so that batch normalisation refuses a single one."""
+
+    def forward(self, images, labels):
+        if len(images) == 1:
+            raise ValueError("Expected more than 1 value per channel when training")
+        return super().forward(images, labels)
+
+
+@pytest.mark.parametrize(("fits", "told"), [(2, 2), (1, 0)])
+def test_full_memory_is_told_also_where_one_image_cannot_be_normalised(store, fits, told):
+    trainer = make_trainer(network(), store, schedule(batch_size=8), key=("k",))
+    trainer._objective = _Normalizing(trainer.student, fits, MemoryError())
+    with pytest.raises(UserError, match=rf"memory is full with batches of 8 images; .*, {told} fit: lower"):
+        trainer.fit(schedule(batch_size=8))
+
+
 def test_another_failure_of_torchs_is_no_question_of_memory(store):
     trainer = make_trainer(network(), store, schedule(), key=("k",))
     trainer._objective = _Hungry(trainer.student, 0, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

@@ -291,6 +291,9 @@ def _foreseen(error: Exception) -> str | None:
         if error.errno in _FULL:
             return f"no space left for writing{where}; free some and run the same command again, finished work is kept"
         remedy = _REMEDIES.get(error.errno or 0, "mend that and run the same command again")
+        # torch makes this folder when it is imported, or when the first network is compiled.
+        if _is_below(error.filename, os.environ.get("TORCHINDUCTOR_CACHE_DIR")):
+            remedy = "set TORCHINDUCTOR_CACHE_DIR to a folder that can be written"
         return f"{error.strerror or error}{where}; {remedy}"
     # By name: not every stage imports torch, whose processor allocator tells by its words alone.
     if (
@@ -300,6 +303,12 @@ def _foreseen(error: Exception) -> str | None:
     ):
         return "memory is full; lower optimization.batch_size, steps of integrated_gradients or attribute.batch_size"
     return None
+
+
+def _is_below(path: Any, folder: str | None) -> bool:
+    # makedirs names the part that failed, which may lie above the folder.
+    parts = [Path(os.path.abspath(found)) for found in (path, folder) if isinstance(found, str) and found]
+    return len(parts) == 2 and (parts[0].is_relative_to(parts[1]) or parts[1].is_relative_to(parts[0]))
 
 
 def _alone(error: Exception) -> str | None:

@@ -1,0 +1,56 @@
+"""TorchInductor compiles in a training's first step; whether it can is found out before, and said in one line."""
+
+import re
+import time
+from functools import cache
+
+import torch
+
+from attribution_preservation.errors import UserError
+
+_LONGEST = 200  # letters of a compiler's own words
+# What to do, by the class of what TorchInductor raises; a compiler that runs and fails is the last.
+_REMEDIES = {
+    "InvalidCxxCompiler": "install a C++ compiler (g++), or name one in CXX",
+    "TritonMissing": "install triton",
+    "GPUTooOldForTriton": "take a newer GPU",
+}
+_CACHE = "set TORCHINDUCTOR_CACHE_DIR to a folder that can be written"
+_COMPILER = "the compiler (g++, or the one in CXX) needs Python's headers and OpenMP"
+
+
+@cache
+def try_compiler(device: torch.device) -> None:
+    """Compile a small function and its gradient, once in a process for each device.
+
+    Raises:
+        UserError: what is missing, and what to do.
+    """
+    # A number that no earlier try had: a compiled function in a cache would hide that no other can be compiled.
+    number = float(time.time_ns() % 2**30)
+    values = torch.ones(8, device=device, requires_grad=True)
+    try:
+        compiled = torch.compile(lambda found: (found * number).relu(), dynamic=False)
+        compiled(values).sum().backward()
+    except Exception as error:
+        raise cannot_compile(error) from None
+
+
+def compiler_failed(error: BaseException) -> bool:
+    """Whether TorchInductor, or what it calls, has raised an error."""
+    # By name: torch imports these modules when it first compiles.
+    modules = [kind.__module__ for kind in type(error).__mro__]
+    return any(module.startswith(("torch._dynamo", "torch._inductor")) for module in modules)
+
+
+def cannot_compile(error: BaseException) -> UserError:
+    """The one line of such a failure."""
+    cause = getattr(error, "inner_exception", None) or error
+    words = str(cause).strip() or type(cause).__name__
+    # Of a compiler's output the first error; its command line stands above that.
+    found = re.search(r"(?:fatal )?error: .+", words)
+    words = (found[0] if found else words.splitlines()[0])[:_LONGEST]
+    remedy = _CACHE if isinstance(cause, OSError) else _REMEDIES.get(type(cause).__name__, _COMPILER)
+    return UserError(
+        f"runtime.compile: TorchInductor cannot compile here ({words}); {remedy}, or set runtime.compile to false"
+    )
