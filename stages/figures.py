@@ -55,6 +55,7 @@ from attribution_preservation.reporting.transfer import DRAWN, SHOWN, draw_trans
 from stages.explained import Explained
 
 POPULATIONS = ("own", "common", "all")
+MATCHED = ("prune_weights", "prune_channels", "distill")  # compressions that are trained under entries of `matching`
 Courses = dict[str, list[Level]]
 Draws = Iterator[Callable[[], None]]
 
@@ -124,14 +125,17 @@ def _of_scores(results: pd.DataFrame, methods: list[str], along: Courses, repair
 
 
 def _of_sweeps(stage: Stage, results: pd.DataFrame, methods: list[str], folder: Path) -> Draws:
-    """Scores against a parameter of matching."""
+    """Scores against a parameter of matching, for every student that was trained at several values of it."""
     section = stage.parameters("matching")
-    entries = {name: read_entry(name, section[name]) for name in stage.parameters("prune_channels.matchings")}
-    if sweeps := find_sweeps(entries, methods):
-        for level in last_levels(results, "prune_channels"):
-            for population in POPULATIONS:
-                path = folder / f"sweeps_{level.student}_{population}.png"
-                yield partial(draw_sweeps, results, level, sweeps, population, path)
+    for compression in MATCHED:
+        names = stage.parameters(f"{compression}.matchings")
+        if sweeps := find_sweeps({name: read_entry(name, section[name]) for name in names}, methods):
+            for level in last_levels(results, compression):
+                # Students of two compressions may have one name. Channel pruning's stand alone, as they are linked.
+                student = level.student if compression == "prune_channels" else f"{compression}_{level.student}"
+                for population in POPULATIONS:
+                    path = folder / f"sweeps_{student}_{population}.png"
+                    yield partial(draw_sweeps, results, level, sweeps, population, path)
 
 
 def _of_attributions(results: pd.DataFrame, methods: list[str], tests: PairedTests, folder: Path) -> Draws:

@@ -67,7 +67,7 @@ def find_sweeps(entries: Mapping[str, Matching | MatchingGroup | MatchingSweep],
 
 
 def draw_sweeps(results: pd.DataFrame, level: Level, sweeps: Sequence[Sweep], population: str, path: Path) -> None:
-    """A row of panels per sweep; Naive, which matches nothing, as a dashed line.
+    """A row of panels per sweep; Naive, which matches nothing, as a dashed line where it was trained.
 
     All points are of the seeds that the sweeps were run with.
     """
@@ -99,10 +99,8 @@ def _panel(rows: pd.DataFrame, sweep: Sweep, metric: str, population: str) -> Pa
     values = list(range(len(sweep.methods))) if named else list(sweep.methods)
     of_method = [select(found, method=method)["value"] for method in sweep.methods.values()]
     mean, deviation = [float(v.mean()) for v in of_method], [float(v.std(ddof=1)) for v in of_method]
-    naive = float(select(found, method="naive")["value"].mean())
-    lines = [
-        Line(sweep.name.replace("_", " "), values, mean, deviation, 2, joined=not named),
-        Line("Naive", [values[0], values[-1]], [naive] * 2, [float("nan")] * 2),
-    ]
+    lines = [Line(sweep.name.replace("_", " "), values, mean, deviation, 2, joined=not named)]
+    if len(naive := select(found, method="naive")["value"]):
+        lines.append(Line("Naive", [values[0], values[-1]], [float(naive.mean())] * 2, [float("nan")] * 2))
     ticks = (values, [written(value) for value in sweep.methods])
     return Panel(label, lines, _X_LABELS[sweep.parameter], ticks, sweep.logarithmic)
