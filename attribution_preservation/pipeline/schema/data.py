@@ -102,7 +102,7 @@ class Framing(Section):
     """
 
     size: Side
-    resize: Annotated[int, Field(gt=0, le=4096)] | None = None
+    resize: Annotated[int, Field(gt=0, le=8192)] | None = None
 
     @model_validator(mode="after")
     def _cut_from_what_is_there(self) -> "Framing":
