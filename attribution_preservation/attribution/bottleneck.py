@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from attribution_preservation.attribution.pairs import of_pairs, rows_of
+from attribution_preservation.models.gradient_mode import explains
 from attribution_preservation.models.network import Network
 
 _START = 5.0  # of alpha: sigmoid(5) = 0.993, almost everything passes
@@ -30,6 +31,7 @@ class Units:
     active: torch.Tensor
 
 
+@explains
 @torch.no_grad()
 def describe_units(network: Network, layer: str, references: torch.Tensor) -> Units:
     """Estimate how the units of a layer are distributed.
@@ -55,6 +57,7 @@ def describe_units(network: Network, layer: str, references: torch.Tensor) -> Un
     return Units(layer, mean.to(references), deviation.to(references), active > _LEAST_ACTIVE * len(references))
 
 
+@explains
 def information_bottleneck(
     network: Network,
     images: torch.Tensor,
@@ -104,7 +107,7 @@ def information_bottleneck(
     generator = torch.Generator().manual_seed(seed)
     targets = classes.repeat(samples)
     for _ in range(steps):
-        drawn = torch.randn(samples, 1, *value.shape[1:], generator=generator).to(value)
+        drawn = torch.randn(samples, 1, *value.shape[1:], generator=generator, dtype=torch.float32).to(value)
         with torch.enable_grad():
             passing = blur(alpha.sigmoid())
             noise = (1 - passing) * (drawn * units.deviation + units.mean)

@@ -4,9 +4,11 @@ import torch
 import torch.nn.functional as F
 
 from attribution_preservation.attribution.pairs import of_pairs, rows_of
+from attribution_preservation.models.gradient_mode import explains
 from attribution_preservation.models.network import Network
 
 
+@explains
 def grad_cam(
     network: Network,
     images: torch.Tensor,
@@ -43,6 +45,7 @@ def grad_cam(
     return F.relu(torch.einsum("pk,pkhw->phw", F.relu(alpha) if positive_weights else alpha, activation))
 
 
+@explains
 def activation_gradient(
     network: Network,
     images: torch.Tensor,

@@ -13,9 +13,11 @@ from captum.attr import DeepLift, IntegratedGradients
 from torchvision.models.resnet import BasicBlock
 
 from attribution_preservation.attribution.pairs import of_pairs, rows_of
+from attribution_preservation.models.gradient_mode import explains
 from attribution_preservation.models.network import Network
 
 
+@explains
 def gradient_input(
     network: Network, images: torch.Tensor, classes: torch.Tensor, image_of_pair: torch.Tensor | None = None
 ) -> torch.Tensor:
@@ -50,6 +52,7 @@ def gradient_input(
     return maps
 
 
+@explains
 def integrated_gradients(
     network: Network,
     images: torch.Tensor,
@@ -81,6 +84,7 @@ def integrated_gradients(
     return found.detach().sum(1).to(images.dtype)
 
 
+@explains
 def deep_lift(
     network: Network, images: torch.Tensor, classes: torch.Tensor, image_of_pair: torch.Tensor | None = None
 ) -> torch.Tensor:

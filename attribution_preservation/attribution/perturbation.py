@@ -11,12 +11,14 @@ import torch.nn.functional as F
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from attribution_preservation.attribution.pairs import of_pairs, rows_of
+from attribution_preservation.models.gradient_mode import explains
 from attribution_preservation.models.network import Network
 
 # The published sizes are for 224 pixels.
 _PIXELS, _BLUR, _JITTER = 224, 10.0, 4
 
 
+@explains
 def meaningful_perturbation(
     network: Network,
     images: torch.Tensor,
@@ -74,6 +76,7 @@ def meaningful_perturbation(
     return 1 - _enlarged(mask.detach(), size)[:, 0]
 
 
+@explains
 def extremal_perturbation(
     network: Network,
     images: torch.Tensor,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from attribution_preservation.models.gradient_mode import differentiable
 from attribution_preservation.models.network import Network
 
 
@@ -27,7 +28,8 @@ def cascade(network: Network, seed: int) -> Iterator[tuple[str, Network]]:
     """
     # On the CPU, whose generator draws the same for every device.
     device = next(network.parameters()).device
-    untrained = copy.deepcopy(network).cpu()
+    with differentiable():
+        untrained = copy.deepcopy(network).cpu()
     layers: list[tuple[str, list[nn.Module]]] = [("head", [untrained.head.linear])]
     for number, hidden in reversed(list(enumerate(untrained.head.linears[:-1]))):
         layers.append((f"head.hidden.{number}", [hidden]))
@@ -35,8 +37,9 @@ def cascade(network: Network, seed: int) -> Iterator[tuple[str, Network]]:
         layers.append((name, [group.convolution, group.normalization]))
     for number, (name, modules) in enumerate(layers):
         # torch's initialisers draw from its global generator, which stays as it was for everyone else.
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), differentiable():
             torch.default_generator.manual_seed(seed + number)
             for module in modules:
                 module.reset_parameters()
-        yield name, copy.deepcopy(untrained).to(device)
+            step = copy.deepcopy(untrained).to(device)
+        yield name, step

@@ -16,6 +16,7 @@ from torch.nn.grad import conv2d_input
 from torchvision.models.resnet import BasicBlock
 
 from attribution_preservation.attribution.pairs import of_pairs
+from attribution_preservation.models.gradient_mode import explains
 from attribution_preservation.models.network import Head, Network
 
 _TINY = 1e-30
@@ -123,6 +124,7 @@ class Rules:
         return F.relu(branch + skip), back
 
 
+@explains
 @torch.no_grad()
 def propagate(
     network: Network, images: torch.Tensor, classes: torch.Tensor, rows: torch.Tensor | None, rules: Rules

@@ -4,11 +4,13 @@ import torch
 import torch.nn.functional as F
 
 from attribution_preservation.attribution.pairs import of_pairs, rows_of
+from attribution_preservation.models.gradient_mode import explains
 from attribution_preservation.models.network import Network
 
 _PIXELS_PER_PASS = 512 * 56 * 56  # of masked images in a forward pass
 
 
+@explains
 @torch.no_grad()
 def rise(
     network: Network,
@@ -62,7 +64,7 @@ def random_masks(count: int, cells: int, kept: float, size: int, seed: int) -> t
     """Smooth masks between 0 and 1, float32 [count, size, size]: the same for the same arguments."""
     generator = torch.Generator().manual_seed(seed)
     cell = -(-size // cells)
-    grids = (torch.rand(count, 1, cells, cells, generator=generator) < kept).float()
+    grids = (torch.rand(count, 1, cells, cells, generator=generator, dtype=torch.float32) < kept).float()
     large = F.interpolate(grids, size=(cells + 1) * cell, mode="bilinear", align_corners=False)[:, 0]
     down, right = torch.randint(0, cell, (2, count), generator=generator).tolist()
     return torch.stack([one[i : i + size, j : j + size] for one, i, j in zip(large, down, right, strict=True)])

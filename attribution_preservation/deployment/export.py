@@ -24,6 +24,7 @@ class ExplainedNetwork(nn.Module):
         ValueError: the network is in training mode, or something else than one max-pool lies above the explained map.
     """
 
+    @torch.inference_mode(False)
     def __init__(self, network: Network) -> None:
         super().__init__()
         if network.training:
@@ -61,6 +62,8 @@ class ExplainedNetwork(nn.Module):
         return alpha
 
 
+@torch.inference_mode(False)
+@torch.autocast("cpu", enabled=False)  # else its precision would stay in the file
 def export_onnx(network: Network, path: Path) -> None:
     """Write a network as ONNX: input `images` [batch, 3, S, S], outputs `logits` and `grad_cam` [batch, C, h, w].
 

@@ -5,6 +5,7 @@ import torch
 from attribution_preservation.matching.rectifier import Rectifier
 from attribution_preservation.matching.sensitivity import gradient_by_autograd
 from attribution_preservation.matching.view import View
+from attribution_preservation.models.gradient_mode import constant, differentiable
 
 
 def integrated_gradients_map(
@@ -27,17 +28,17 @@ def integrated_gradients_map(
 
     Source: Sundararajan et al. 2017, equation 1.
     """
-    images, network = view.images.detach(), view.network
-    differentiable, training = torch.is_grad_enabled(), network.training
-    shares = (torch.arange(steps, device=images.device, dtype=images.dtype) + 0.5) / steps
-    path = (shares.view(-1, 1, 1, 1, 1) * images).flatten(0, 1).requires_grad_()
-    network.eval()
-    try:
-        with torch.enable_grad():
-            logits = network(path)
-        with torch.set_grad_enabled(differentiable):
+    images, network = constant(view.images), view.network
+    training = network.training
+    with differentiable():
+        shares = (torch.arange(steps, device=images.device, dtype=images.dtype) + 0.5) / steps
+        path = (shares.view(-1, 1, 1, 1, 1) * images).flatten(0, 1).requires_grad_()
+        network.eval()
+        try:
+            with torch.enable_grad():
+                logits = network(path)
             gradient = gradient_by_autograd(logits, path, classes.repeat(steps), centred)
-    finally:
-        network.train(training)
+        finally:
+            network.train(training)
     mean = gradient.unflatten(0, (steps, len(images))).mean(0)
     return rectifier((images * mean).sum(1))

@@ -7,6 +7,7 @@ this matches least where an explanation matters most.
 import torch
 
 from attribution_preservation.matching.view import View
+from attribution_preservation.models.gradient_mode import constant, differentiable
 from attribution_preservation.models.task import task_loss
 
 
@@ -20,10 +21,11 @@ def loss_gradient(view: View, labels: torch.Tensor) -> torch.Tensor:
     Returns:
         [B, 3, S, S]
     """
-    differentiable = torch.is_grad_enabled()
-    with torch.enable_grad():
-        loss = task_loss(view.explained, labels) * len(labels)  # the sum over images of each one's loss
-    (gradient,) = torch.autograd.grad(loss, view.images, create_graph=differentiable, retain_graph=True)
+    recording = torch.is_grad_enabled()
+    with differentiable():
+        with torch.enable_grad():
+            loss = task_loss(view.explained, constant(labels)) * len(labels)  # the sum over images of each one's loss
+        (gradient,) = torch.autograd.grad(loss, view.images, create_graph=recording, retain_graph=True)
     return gradient
 
 

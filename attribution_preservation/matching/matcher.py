@@ -18,6 +18,7 @@ from attribution_preservation.matching.selection import mean_over, right_images
 from attribution_preservation.matching.sensitivity import feature_gradient, in_closed_form
 from attribution_preservation.matching.swa import kept_channels, swa_map
 from attribution_preservation.matching.view import FrozenTeacher, View, student_view
+from attribution_preservation.models.gradient_mode import differentiable
 from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.schema.matching import Matching
 
@@ -88,6 +89,10 @@ class Matcher:
         The maps explain the teacher's top class in both networks. The student's are differentiated through their
         channel weights as well; the teacher's are constants.
         """
+        with differentiable():
+            return self._loss(student, teacher, labels)
+
+    def _loss(self, student: View, teacher: View, labels: torch.Tensor) -> torch.Tensor:
         classes = teacher.logits.argmax(1)
         with torch.no_grad():
             targets = self._maps(teacher, _Target(classes, labels, self._draw))

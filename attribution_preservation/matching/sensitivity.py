@@ -3,6 +3,7 @@
 import torch
 
 from attribution_preservation.matching.view import View
+from attribution_preservation.models.gradient_mode import constant, differentiable
 from attribution_preservation.models.network import LinearHead, Network
 
 
@@ -34,11 +35,18 @@ def feature_gradient(view: View, layer: str, classes: torch.Tensor, centred: boo
 def gradient_by_autograd(
     logits: torch.Tensor, source: torch.Tensor, classes: torch.Tensor, centred: bool = False
 ) -> torch.Tensor:
-    """The same for any differentiable computation from `source` to `logits` [B, C]; of the shape of `source`."""
-    differentiable = torch.is_grad_enabled()
-    with torch.enable_grad():
-        chosen = logits.gather(1, classes[:, None]).sum()
-        if centred:
-            chosen = chosen - logits.mean(1).sum()
-    (gradient,) = torch.autograd.grad(chosen, source, create_graph=differentiable, retain_graph=True)
+    """The same for any differentiable computation from `source` to `logits` [B, C]; of the shape of `source`.
+
+    Raises:
+        ValueError: that computation was not recorded.
+    """
+    if not (logits.requires_grad and source.requires_grad):
+        raise ValueError("the pass was not recorded; run it with gradients on, from a source that requires them")
+    recording = torch.is_grad_enabled()
+    with differentiable():
+        with torch.enable_grad():
+            chosen = logits.gather(1, constant(classes)[:, None]).sum()
+            if centred:
+                chosen = chosen - logits.mean(1).sum()
+        (gradient,) = torch.autograd.grad(chosen, source, create_graph=recording, retain_graph=True)
     return gradient

@@ -7,6 +7,7 @@ from typing import Self
 import torch
 from torch import nn
 
+from attribution_preservation.models.gradient_mode import constant, differentiable, made_in_inference_mode
 from attribution_preservation.models.network import Kept, Network
 
 
@@ -39,7 +40,7 @@ class View:
 def student_view(
     network: Network, images: torch.Tensor, layers: Sequence[str], *, dropout: bool = True, from_input: bool = False
 ) -> View:
-    """One pass in which everything can be differentiated.
+    """One pass in which everything can be differentiated, whether the caller records gradients or not.
 
     Args:
         network: the student.
@@ -47,16 +48,22 @@ def student_view(
         layers: names of the layers whose outputs are kept.
         dropout: whether the explained logits see the dropout of the task's.
         from_input: whether maps differentiate with respect to the images.
+
+    Raises:
+        ValueError: the student was made under `torch.inference_mode`.
     """
-    if from_input:
-        images = images.detach().requires_grad_()
-    features = network.features(images, layers)
-    last = features[network.last_layer]
-    kept = network.head.draw(last)
-    logits = network.head.logits(last, kept)
-    if dropout or kept is None:
-        return View(network, images, features, logits, logits, kept)
-    return View(network, images, features, logits, network.head.logits(last, None), None)
+    if made_in_inference_mode(network):
+        raise ValueError("the student was made under torch.inference_mode and cannot be trained; make it outside")
+    with differentiable(), torch.enable_grad():
+        if from_input or images.is_inference():
+            images = constant(images).requires_grad_(from_input)
+        features = network.features(images, layers)
+        last = features[network.last_layer]
+        kept = network.head.draw(last)
+        logits = network.head.logits(last, kept)
+        if dropout or kept is None:
+            return View(network, images, features, logits, logits, kept)
+        return View(network, images, features, logits, network.head.logits(last, None), None)
 
 
 class FrozenTeacher(nn.Module):
@@ -67,7 +74,7 @@ class FrozenTeacher(nn.Module):
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        self.network = network.requires_grad_(False).eval()
+        self.network = constant(network).requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Self:
         """Stay in eval mode, whatever is asked for."""
@@ -88,9 +95,15 @@ class FrozenTeacher(nn.Module):
             differentiated: names of those at which autograd differentiates the logits; recording begins at the first.
             from_input: whether maps differentiate with respect to the images.
         """
+        with differentiable():
+            return self._pass(constant(images), layers, differentiated, from_input)
+
+    def _pass(
+        self, images: torch.Tensor, layers: Sequence[str], differentiated: Sequence[str], from_input: bool
+    ) -> View:
         network = self.network
         if from_input:
-            images = images.detach().requires_grad_()
+            images.requires_grad_()
             with torch.enable_grad():
                 features = network.features(images, layers)
         elif not differentiated:

@@ -32,6 +32,7 @@ def corrupted(images: torch.Tensor, region: np.ndarray, deviation: float, seed: 
     return torch.where(torch.from_numpy(region)[:, None], noisy, images)
 
 
+@torch.no_grad()
 def noise_scores(
     predict: Callable[[torch.Tensor], torch.Tensor],
     images: torch.Tensor,
@@ -53,11 +54,11 @@ def noise_scores(
         Points of mAP lost, `mean_ap_lost_REGION_DEVIATION`, and of each image's average precision,
         `ap_lost_REGION_DEVIATION`, [N]. Negative where noise helps.
     """
-    clean = predict(images).numpy()
+    clean = predict(images).detach().numpy()
     whole, of_images = {}, {}
     for region, pixels in regions(masks).items():
         for deviation in deviations:
-            noisy = predict(corrupted(images, pixels, deviation, seed)).numpy()
+            noisy = predict(corrupted(images, pixels, deviation, seed)).detach().numpy()
             name = f"{region}_{deviation:g}"
             whole[f"mean_ap_lost_{name}"] = mean_ap(clean, labels) - mean_ap(noisy, labels)
             of_images[f"ap_lost_{name}"] = image_ap(clean, labels) - image_ap(noisy, labels)

@@ -91,7 +91,7 @@ class Prober:
 
     def look(self, view: View) -> Look:
         """The network as it is."""
-        return Look(view.predict(self._images).numpy(), view.grad_cam(np.arange(len(self._pairs))))
+        return Look(view.predict(self._images).detach().numpy(), view.grad_cam(np.arange(len(self._pairs))))
 
     def predicted(self, look: Look) -> np.ndarray:
         """Which of the pairs whose pixels go a network predicts, bool [n]."""

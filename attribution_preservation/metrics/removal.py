@@ -143,6 +143,7 @@ def map_of_image(maps: np.ndarray) -> np.ndarray:
     return np.divide(maps, largest, out=np.zeros_like(maps), where=largest > 0).max(axis=0)
 
 
+@torch.no_grad()
 def removal_curve(
     predict: Callable[[torch.Tensor], torch.Tensor],
     images: torch.Tensor,
@@ -171,7 +172,7 @@ def removal_curve(
     """
     columns = []
     for share in shares:
-        logits = predict(remove(images, removed(places, share, least), colour))
+        logits = predict(remove(images, removed(places, share, least), colour)).detach()
         columns.append(logits.gather(1, labels[:, None])[:, 0])
     return torch.stack(columns, dim=1)
 

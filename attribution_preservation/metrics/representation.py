@@ -10,7 +10,7 @@ def gram(features: torch.Tensor) -> torch.Tensor:
     Args:
         features: the layer's output, [n, ...]; every unit at every position is a feature of its own.
     """
-    flat = features.flatten(1).double()
+    flat = features.detach().flatten(1).double()
     flat = flat - flat.mean(dim=0)
     return flat @ flat.T
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
+import torch
+
 from attribution_preservation.models.architectures import Architecture, VGGShape, narrowed
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.vgg import VGG
@@ -33,6 +35,7 @@ def build(
     return of_shape(shape, classes=classes, input_size=input_size, dropout=dropout, hidden=hidden)
 
 
+@torch.inference_mode(False)  # else no layer of it could be trained or differentiated
 def of_shape(
     shape: Architecture, *, classes: int, input_size: int, dropout: float, hidden: Iterable[int] = ()
 ) -> Network:

@@ -30,6 +30,7 @@ def save_network(network: Network, path: Path, identity: Mapping[str, Any]) -> N
     write_tensors(path, network.state_dict(), {"structure": network.structure(), "identity": dict(identity)})
 
 
+@torch.inference_mode(False)  # else no layer of it could be trained or differentiated
 def load_network(path: Path) -> tuple[Network, dict[str, Any]]:
     """Read a network, in eval mode, on the CPU, and its identity.
 

@@ -186,6 +186,7 @@ class FilterGroup:
     consumer: nn.Conv2d | nn.Linear
     positions: int
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def keep(self, filters: torch.Tensor) -> None:
         """Remove all other filters, with their statistics and with the consumer's weights for them.

@@ -66,6 +66,7 @@ class Trainer:
         self._processes, self._fabric, self._mean_ap = processes, processes.fabric, mean_ap
         self.log: list[dict[str, Any]] = []
 
+    @torch.inference_mode(False)  # and with gradients on, whatever the caller has set
     def fit(
         self,
         optimization: Optimization,

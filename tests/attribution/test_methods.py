@@ -1,5 +1,6 @@
 """What every attribution method has in common."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from attribution_preservation.errors import UserError
 from attribution_preservation.models.build import build
 from attribution_preservation.pipeline.schema.attribute import Method
 from attribution_preservation.pipeline.schema.base import validate
+from tests.models import test_gradient_mode as gradient_mode
 
 SIZE = 32
+MODES = gradient_mode.MODES | {"autocast": lambda: torch.autocast("cpu", torch.bfloat16)}
 SETTINGS: dict[str, dict[str, Any]] = {
     "grad_cam": {"maps": "grad_cam"},
     "grad_cam_centred": {"maps": "grad_cam", "centred": True},
@@ -130,6 +133,49 @@ def test_maps_are_made_where_torch_must_be_deterministic(family, name):
     finally:
         torch.use_deterministic_algorithms(False)
     assert torch.equal(maps, method(name, explained)(explained, images(), CLASSES, ROWS))
+
+
+@pytest.mark.parametrize(("family", "name"), ASKED)
+@pytest.mark.parametrize("mode", MODES)
+def test_maps_are_the_same_under_every_mode_of_the_caller(family, name, mode):
+    dtype = torch.float32  # which autocast would lower
+    explained = network(family, dtype)
+    expected = method(name, explained, dtype)(explained, images(3, dtype), CLASSES, ROWS)
+    with MODES[mode]():
+        recording = torch.is_grad_enabled()
+        # All that the caller has is made under the mode as well: the copy's weights, images, classes and references.
+        for made in (explained, copy.deepcopy(explained)):
+            found = method(name, made, dtype)(made, images(3, dtype), CLASSES.clone(), ROWS.clone())
+            assert torch.equal(found, expected)
+            assert found.dtype == expected.dtype
+            assert all(parameter.grad is None and parameter.requires_grad for parameter in made.parameters())
+            assert not made.training
+        assert torch.is_grad_enabled() == recording
+    assert not torch.is_inference_mode_enabled()
+
+
+@pytest.mark.parametrize(("family", "name"), ASKED)
+def test_maps_do_not_depend_on_what_needs_a_gradient(family, name):
+    explained = network(family)
+    expected = method(name, explained)(explained, images(), CLASSES, ROWS)
+    batch = images().requires_grad_()
+    found = method(name, explained.requires_grad_(False))(explained, batch, CLASSES, ROWS)
+    assert torch.equal(found, expected)
+    assert not found.requires_grad
+    assert batch.grad is None
+    assert not any(parameter.requires_grad for parameter in explained.parameters())
+
+
+@pytest.mark.parametrize(("family", "name"), ASKED)
+def test_maps_do_not_depend_on_the_callers_default_type(family, name):
+    explained = network(family, torch.float32)
+    expected = method(name, explained, torch.float32)(explained, images(3, torch.float32), CLASSES, ROWS)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = method(name, explained, torch.float32)(explained, images(3, torch.float32), CLASSES, ROWS)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize(("family", "name"), ASKED)
