@@ -9,6 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+import attribution_preservation.drawing  # noqa: F401 (first: captum imports matplotlib)
+
+# isort: split
 from captum.attr import DeepLift, IntegratedGradients
 from torchvision.models.resnet import BasicBlock
 

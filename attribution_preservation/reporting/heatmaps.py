@@ -3,15 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # no display is needed, or asked for
-
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from attribution_preservation.drawing import blank_figure, default_settings, write_figure
 from attribution_preservation.metrics.similarity import cosine
 from attribution_preservation.reporting.results import display_name
 
@@ -33,16 +29,15 @@ class HeatmapRow:
     maps: dict[str, np.ndarray]
 
 
+@default_settings()
 def draw_heatmaps(rows: list[HeatmapRow], path: Path) -> None:
     """A grid: picture with the object's outline, then each network's map over the grey picture.
 
     Each map is scaled by its own maximum; the number above is its cosine to the teacher's.
     """
     names = list(rows[0].maps)
-    figure, panels = plt.subplots(
-        len(rows), 1 + len(names), figsize=(1.7 * (1 + len(names)), 1.85 * len(rows)), layout="constrained",
-        squeeze=False,
-    )  # fmt: skip
+    figure = blank_figure(1.7 * (1 + len(names)), 1.85 * len(rows))
+    panels = figure.subplots(len(rows), 1 + len(names), squeeze=False)
     for line, row in zip(panels, rows, strict=True):
         line[0].imshow(row.image)
         line[0].contour(row.mask, levels=[0.5], colors="#00FFFF", linewidths=1)
@@ -59,8 +54,7 @@ def draw_heatmaps(rows: list[HeatmapRow], path: Path) -> None:
             panel.set_title(text if name == names[0] else f"{text}  cos {similarity:.2f}", fontsize=8)
         for panel in line:
             panel.set_axis_off()
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-    plt.close(figure)
+    write_figure(figure, path)
 
 
 def _enlarge(values: np.ndarray, size: int) -> np.ndarray:

@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib
-
-matplotlib.use("Agg")  # no display is needed, or asked for
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 from attribution_preservation.csv_text import csv_text
+from attribution_preservation.drawing import blank_figure, default_settings, write_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; markers tell the lines apart in print.
 STYLES = (
@@ -67,6 +67,7 @@ class Panel:
     logarithmic: bool = False
 
 
+@default_settings()
 def draw_panels(rows: list[list[Panel]], title: str, path: Path, width: float = 4.2) -> None:
     """Draw rows of panels, each row of the same length, into a PNG whose bytes depend on nothing else.
 
@@ -78,9 +79,8 @@ def draw_panels(rows: list[list[Panel]], title: str, path: Path, width: float = 
         path: the file; the numbers have its name and the suffix `.csv`.
         width: of a panel in inches.
     """
-    figure, axes = plt.subplots(
-        len(rows), len(rows[0]), figsize=(width * len(rows[0]), 3.8 * len(rows)), layout="constrained", squeeze=False
-    )
+    figure = blank_figure(width * len(rows[0]), 3.8 * len(rows))
+    axes = figure.subplots(len(rows), len(rows[0]), squeeze=False)
     for line_of_axes, line_of_panels in zip(axes, rows, strict=True):
         for ax, panel in zip(line_of_axes, line_of_panels, strict=True):
             _draw(ax, panel)
@@ -89,8 +89,7 @@ def draw_panels(rows: list[list[Panel]], title: str, path: Path, width: float = 
     columns = max(1, int(width * len(rows[0]) / 2))  # of about two inches
     figure.legend(named.values(), named.keys(), fontsize=8, loc="outside lower center", ncols=columns)
     figure.suptitle(title, fontsize=11)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-    plt.close(figure)
+    write_figure(figure, path)
     numbers = pd.DataFrame([point for row in rows for panel in row for point in _points(panel)])
     path.with_suffix(".csv").write_text(csv_text(numbers), encoding="utf-8", newline="\n")
 
@@ -113,7 +112,7 @@ def over_seeds(seeds: int, what: str) -> str:
     return f"mean over {seeds} seeds, {what}: one deviation" if seeds > 1 else "one seed"
 
 
-def _draw(ax: plt.Axes, panel: Panel) -> None:
+def _draw(ax: "Axes", panel: Panel) -> None:
     for line in panel.lines:
         x, mean, deviation = (np.asarray(values, dtype=float) for values in (line.x, line.mean, line.deviation))
         if line.style is None:

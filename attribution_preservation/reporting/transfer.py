@@ -5,15 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
 
-import matplotlib
-
-matplotlib.use("Agg")  # no display is needed, or asked for
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 from attribution_preservation.csv_text import csv_text
+from attribution_preservation.drawing import blank_figure, default_settings, write_figure
 from attribution_preservation.reporting.results import (
     BASELINES,
     Level,
@@ -187,17 +183,12 @@ def transfer_csv(matrices: dict[tuple[str, str], Transfer]) -> str:
     return csv_text(pd.DataFrame(rows))
 
 
+@default_settings()
 def draw_transfer(matrices: dict[str, Transfer], title: str, path: Path) -> None:
     """The matrix as a heat map, one panel per metric; every cell bears its mean, and the table's marks."""
     columns = max(len(found.mean.columns) for found in matrices.values())
-    figure, axes = plt.subplots(
-        len(matrices),
-        1,
-        figsize=(3.5 + 0.85 * columns, 1.2 + 2 * len(matrices)),
-        layout="constrained",
-        sharex=True,
-        squeeze=False,
-    )
+    figure = blank_figure(3.5 + 0.85 * columns, 1.2 + 2 * len(matrices))
+    axes = figure.subplots(len(matrices), 1, sharex=True, squeeze=False)
     for ax, (metric, found) in zip(axes[:, 0], matrices.items(), strict=True):
         heading, digits = METRICS[metric]
         values = found.mean.to_numpy(dtype=float)
@@ -219,8 +210,7 @@ def draw_transfer(matrices: dict[str, Transfer], title: str, path: Path) -> None
         ax.set_ylabel("matched in training", fontsize=8)
         figure.colorbar(image, ax=ax, pad=0.01).set_label(heading, fontsize=8)
     figure.suptitle(title, fontsize=10)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-    plt.close(figure)
+    write_figure(figure, path)
 
 
 def _marks(found: Transfer, name: str, attribution: str) -> str:

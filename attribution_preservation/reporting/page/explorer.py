@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+
+from attribution_preservation.drawing import matplotlib
 
 COLUMNS = 24
 _OUTLINE = (0, 255, 255)
