@@ -10,9 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import yaml
-
 from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.run.yaml_text import format_yaml, read_yaml
 from benchmarks.report import Figure
 
 STAGES, SLEEP = 16, 10.0
@@ -52,15 +51,15 @@ def _project(root: Path) -> Path:
     source = Path(__file__).parents[1]
     for folder in ("stages", "attribution_preservation"):
         (root / folder).symlink_to(source / folder)
-    runtime = yaml.safe_load((source / "params" / "digits.yaml").read_text())["runtime"]
-    (root / "params.yaml").write_text(yaml.safe_dump({"runtime": runtime}))
+    runtime = read_yaml(source / "params" / "digits.yaml")["runtime"]
+    (root / "params.yaml").write_text(format_yaml({"runtime": runtime}))
     work = "import sys, time; time.sleep(float(sys.argv[2])); open(sys.argv[1], 'w').write(sys.argv[1])"
     (root / "work.py").write_text(work)
     stages = {
         f"stage{number}": {"cmd": f"python work.py {number}.txt {SLEEP}", "outs": [f"{number}.txt"]}
         for number in range(STAGES)
     }
-    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    (root / "dvc.yaml").write_text(format_yaml({"stages": stages}))
     subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=root, check=True)
     return root
 

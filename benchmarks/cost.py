@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from attribution_preservation.metrics.size import multiply_accumulates, parameters
 from attribution_preservation.models.architectures import narrowed
 from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
+from attribution_preservation.pipeline.run.yaml_text import parse_yaml
 from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.matching import Matching, methods_of, read_entry, seeds_of
 from attribution_preservation.pipeline.schema.optimization import Optimization
@@ -176,7 +176,7 @@ def works(profile: Profile, name: str) -> Iterator[Work]:
         section, runs, cost, (teacher, _) = getattr(profile, stage), 0, 0.0, teacher_of(stage)
         shown = images(section, epochs)
         for matching in section.matchings:
-            entry = read_entry(matching, yaml.safe_load(_text(name))["matching"][matching])
+            entry = read_entry(matching, parse_yaml(_text(name))["matching"][matching])
             times = sum(len(seeds_of(entry, group)) for group in groups)
             for method in methods_of(matching, entry).values():
                 runs += times
@@ -265,7 +265,7 @@ def text() -> str:
         "- GPU: " + ("one." if figures("training", "gpu") else "not measured."),
     ]
     for name in PROFILES:
-        profile = validate(Profile, yaml.safe_load(_text(name)))
+        profile = validate(Profile, parse_yaml(_text(name)))
         lines += [
             "",
             f"## {name}",

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from PIL import Image
 
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.data.manifest import Manifest, Place
 from attribution_preservation.data.scenes import Canvas
+from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.matching import Matching
 from attribution_preservation.pipeline.schema.profile import Profile
@@ -43,7 +43,7 @@ _SIZES = {(375, 500): 20, (500, 375): 9, (333, 500): 9, (300, 400): 9, (1500, 20
 def measure() -> list[Figure]:
     """Each table's step and forward pass, and the decoding that both need."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    profile = validate(Profile, yaml.safe_load(Path("params/imagenet.yaml").read_text()))
+    profile = validate(Profile, read_yaml(Path("params/imagenet.yaml")))
     figures, context = [], multiprocessing.get_context("spawn")
     for stage, step in steps(profile, "imagenet").items():
         if stage not in TABLES:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import yaml
 
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.matching.distance import map_distance
@@ -18,6 +17,7 @@ from attribution_preservation.matching.swa import swa_map
 from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.task import task_loss
+from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema.matching import Matching, methods_of, read_entry
 from benchmarks.report import Figure
 from benchmarks.rounds import ratio, time_rounds
@@ -32,7 +32,7 @@ _THREADS = 1  # as the default profile has each of its processes
 
 def matchings_of_paper() -> dict[str, Matching]:
     """The paper's methods with the default profile's values, by name."""
-    section = yaml.safe_load(Path("params/digits.yaml").read_text())["matching"]
+    section = read_yaml(Path("params/digits.yaml"))["matching"]
     return methods_of("paper", read_entry("paper", section["paper"]))
 
 

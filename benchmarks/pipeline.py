@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import psutil
-import yaml
 
+from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from benchmarks.report import Figure
 
 # Minutes for a whole run, on two CPU cores.
@@ -58,7 +58,7 @@ def outs_beside(made: Path, committed: Path) -> list[Figure]:
     After a change of parameters that is not committed with its results yet they differ for that reason; so those of
     stages that both have with the same command, parameters and inputs are counted apart.
     """
-    ours, theirs = (yaml.safe_load(path.read_text())["stages"] for path in (made, committed))
+    ours, theirs = (read_yaml(path)["stages"] for path in (made, committed))
     found, expected = (
         {out["path"]: (out["md5"], _recipe(stage)) for stage in stages.values() for out in stage["outs"]}
         for stages in (ours, theirs)

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import yaml
 from joblib import cpu_count
 
 from attribution_preservation.compression.objective import CompressionObjective
@@ -26,6 +25,7 @@ from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.jobs import each
 from attribution_preservation.pipeline.run.progress import Progress
+from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.matching import Matching
@@ -116,7 +116,7 @@ def measure() -> list[Figure]:
 
 def rates(device: str, name: str) -> list[Figure]:
     """Floating-point operations per second of training in every stage of a profile."""
-    profile = validate(Profile, yaml.safe_load(Path(f"params/{name}.yaml").read_text()))
+    profile = validate(Profile, read_yaml(Path(f"params/{name}.yaml")))
     found = set_up(profile.runtime.model_copy(update={"device": device}))
     figures = []
     for stage, step in steps(profile, name).items():
@@ -165,15 +165,13 @@ def matrix_rate(device: str, precision: str, side: int) -> float:
 
 def schedule(batch: int, images: int | None) -> Optimization:
     """The schedule of voc2012's pruning, for one epoch."""
-    with open("params/voc2012.yaml") as file:
-        section = yaml.safe_load(file)["prune_weights"]["optimization"]
+    section = read_yaml(Path("params/voc2012.yaml"))["prune_weights"]["optimization"]
     return Optimization(**(section | {"epochs": 1, "batch_size": batch, "images_per_epoch": images}))
 
 
 def runtime(device: str, precision: str = "32-true", compiled: bool = False, workers: int = 0) -> Runtime:
     """Section `runtime` of the default profile, with another precision."""
-    with open("params/digits.yaml") as file:
-        section = yaml.safe_load(file)["runtime"]
+    section = read_yaml(Path("params/digits.yaml"))["runtime"]
     changed = {"device": device, "precision": precision, "compile": compiled, "workers": workers}
     changed |= {"cpu_threads": cpu_count(), "jobs": None}  # one process has the whole machine
     # Deterministic kernels are a choice about repeatability; what the hardware can do is measured without.

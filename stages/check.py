@@ -7,15 +7,23 @@ mistake stops the run before any work is done. Folders that an earlier profile l
 import shutil
 from pathlib import Path
 
+from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run.files import write_text
-from attribution_preservation.pipeline.run.stage import Stage, read_yaml, run, strays
+from attribution_preservation.pipeline.run.stage import Stage, run, strays
+from attribution_preservation.pipeline.run.yaml_text import changed_by_dvc, read_yaml
 from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.profile import Profile
 
 
 def main(stage: Stage) -> str:
     """Check the profile."""
-    profile = validate(Profile, read_yaml(Path("params.yaml")))
+    values = read_yaml(Path("params.yaml"))
+    profile = validate(Profile, values)
+    if changed := changed_by_dvc(values):
+        key, before, after = changed
+        raise UserError(
+            f"params.yaml: {key} is {before!r}, and dvc.lock would keep {after!r}; write fewer digits or letters"
+        )
     for stray in strays():
         shutil.rmtree(stray) if stray.is_dir() else stray.unlink()
         print(f"check: removed {stray}, which this profile does not make (DVC's cache still has what DVC made)")

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.stage import instances, read_yaml
+from attribution_preservation.pipeline.run.stage import instances
+from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.runtime import Runtime
 

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
-import yaml
 from PIL import Image
 
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory
@@ -24,6 +23,7 @@ from attribution_preservation.models.architectures import residual
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.resnet import ResNet
 from attribution_preservation.models.vgg import VGG
+from attribution_preservation.pipeline.run.yaml_text import format_yaml, read_yaml
 
 PROJECT = Path(__file__).parents[1]
 SITE = PROJECT / "tests" / "faults" / "site"
@@ -206,6 +206,7 @@ TINY = {
     "input.size": 32,
     "teacher.optimization.epochs": 2,
     "teacher.optimization.milestones": [1],
+    "teacher.optimization.weight_decay": 0.00005,  # which DVC writes as 5e-05
     "matching": {
         "naive": {"maps": "none"},
         "sswa": {"maps": "swa", "strength": 50.0, "dropped_share": 0.3},
@@ -280,14 +281,14 @@ def make_project(root: Path) -> Path:
 
 def write_parameters(root: Path, changes: dict, profile: str = "digits"):
     """params.yaml from a profile with some values changed, by dotted key."""
-    values = yaml.safe_load((PROJECT / "params" / f"{profile}.yaml").read_text())
+    values = read_yaml(PROJECT / "params" / f"{profile}.yaml")
     for key, value in changes.items():
         *above, last = key.split(".")
         section = values
         for part in above:
             section = section[part]
         section[last] = copy.deepcopy(value)  # a later change below it is not to reach the caller
-    (root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    (root / "params.yaml").write_text(format_yaml(values))
 
 
 def run_stage(root: Path, name: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess:

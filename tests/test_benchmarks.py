@@ -6,11 +6,11 @@ import subprocess
 import pandas as pd
 import pytest
 import torch
-import yaml
 
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.models.files import save_network
 from attribution_preservation.pipeline.run.layout import Identity
+from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.matching import Matching
@@ -169,13 +169,13 @@ def test_hours_are_operations_by_the_rate_of_their_stage(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", cost.PROFILES)
 def test_every_stage_that_trains_has_a_step_whose_rate_can_be_measured(name, monkeypatch):
     monkeypatch.chdir(PROJECT)
-    profile = validate(Profile, yaml.safe_load((PROJECT / "params" / f"{name}.yaml").read_text()))
+    profile = validate(Profile, read_yaml(PROJECT / "params" / f"{name}.yaml"))
     assert set(cost.steps(profile, name)) == {work.stage for work in cost.works(profile, name)}
 
 
 def test_as_many_networks_are_counted_as_a_run_has_made(monkeypatch):
     monkeypatch.chdir(PROJECT)
-    profile = validate(Profile, yaml.safe_load((PROJECT / "params" / "digits.yaml").read_text()))
+    profile = validate(Profile, read_yaml(PROJECT / "params" / "digits.yaml"))
     results = pd.read_csv(PROJECT / "reports" / "results.csv", low_memory=False)
     scored = results[results["metric"] == "bytes"]
     sizes = scored.groupby("compression")["value"].agg(["count", "sum"])

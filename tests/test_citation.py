@@ -4,14 +4,14 @@ import re
 import tomllib
 
 import pytest
-import yaml
 
+from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from tests.conftest import PROJECT
 
 
 @pytest.fixture(scope="module")
 def citation():
-    return yaml.safe_load((PROJECT / "CITATION.cff").read_text(encoding="utf-8"))
+    return read_yaml(PROJECT / "CITATION.cff")
 
 
 def test_it_has_what_the_format_requires(citation):

@@ -18,7 +18,7 @@ from tests.conftest import PROJECT
 LIBRARY = PROJECT / "attribution_preservation"
 METADATA = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # Only where the name that is imported is not the distribution's.
-DISTRIBUTIONS = {"yaml": "PyYAML", "PIL": "pillow", "sklearn": "scikit-learn", "vl_convert": "vl-convert-python"}
+DISTRIBUTIONS = {"ruamel": "ruamel.yaml", "PIL": "pillow", "sklearn": "scikit-learn", "vl_convert": "vl-convert-python"}
 # Who calls these needs more than is imported here.
 CALLED = {"to_markdown": {"tabulate"}, "onnx.export": {"onnx", "onnxscript"}}
 EXTRAS = {"cluster": LIBRARY / "pipeline" / "cluster", "onnx": LIBRARY / "deployment"}
@@ -53,13 +53,13 @@ def names(requirements):
 def pins():
     text = "".join((PROJECT / f"requirements{end}.txt").read_text() for end in ("", "-cluster", "-dev"))
     return {
-        canonicalize_name(name): version for name, version in re.findall(r"^([\w-]+)(?:\[\w+\])?==(\S+)$", text, re.M)
+        canonicalize_name(name): version for name, version in re.findall(r"^([\w.-]+)(?:\[\w+\])?==(\S+)$", text, re.M)
     }
 
 
 def test_an_import_is_found_wherever_it_stands():
-    source = "import os, yaml.nodes\ndef f(table):\n    from PIL import Image\n    return table.to_markdown()\n"
-    assert needed(source) == {"pyyaml", "pillow", "tabulate"}
+    source = "import os, ruamel.yaml\ndef f(table):\n    from PIL import Image\n    return table.to_markdown()\n"
+    assert needed(source) == {"ruamel-yaml", "pillow", "tabulate"}
     assert needed("from attribution_preservation.data import voc\nimport torch.onnx\n") == {"torch"}
 
 

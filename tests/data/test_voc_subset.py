@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-import yaml
 
 from attribution_preservation.data.archive import unpack, verify
 from attribution_preservation.data.inputs import scored_pairs
 from attribution_preservation.data.store import Store, pack
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory, find_voc_root
+from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema.data import Framing
 from tests.conftest import PROJECT
 
@@ -18,7 +18,7 @@ ARCHIVE = PROJECT.parent / "shared" / "data" / "voc2012-subset.tgz"
 def store(tmp_path_factory):
     if not ARCHIVE.exists():
         pytest.skip(f"{ARCHIVE.name} is not beside the project")
-    verify(ARCHIVE, yaml.safe_load((PROJECT / "params" / "voc_subset.yaml").read_text())["data"]["checksum"])
+    verify(ARCHIVE, read_yaml(PROJECT / "params" / "voc_subset.yaml")["data"]["checksum"])
     folder, out = tmp_path_factory.mktemp("unpacked"), tmp_path_factory.mktemp("store")
     unpack(ARCHIVE, folder)
     pack(VOCDirectory(find_voc_root(folder), VOC_CLASSES), out)

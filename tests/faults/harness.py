@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
+from attribution_preservation.pipeline.run.yaml_text import format_yaml, read_yaml
 from tests.conftest import SITE, TINY, dvc, make_project, write_parameters
 
 FAULTS = TINY | {
@@ -116,11 +115,11 @@ class Project:
                 shutil.rmtree(state)
         recorded = self.lock()
         del recorded["stages"][victim.instance]
-        (self.root / "dvc.lock").write_text(yaml.safe_dump(recorded, sort_keys=False))
+        (self.root / "dvc.lock").write_text(format_yaml(recorded))
 
     def lock(self) -> dict:
         """dvc.lock."""
-        return yaml.safe_load((self.root / "dvc.lock").read_text())
+        return read_yaml(self.root / "dvc.lock")
 
     def hashes(self) -> dict[str, str]:
         """Hash of everything in dvc.lock, deps and outs, by instance and path."""

@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import yaml
 from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from attribution_preservation.pipeline.run.yaml_text import format_yaml, parse_yaml
 from tests.conftest import TINY, WNIDS, make_imagenet, make_voc, pack_validation, write_parameters, write_splits
 
 Spoil = Callable[[Path], None]
@@ -212,9 +212,9 @@ def _parameters() -> Iterator[Case]:
     yield Case("params.yaml: seed_groups is a number before teacher", ("teacher",), seeds)
 
     def without_report(content: bytes) -> bytes:
-        graph = yaml.safe_load(content)
+        graph = parse_yaml(content.decode())
         del graph["stages"]["report"]
-        return yaml.safe_dump(graph).encode()
+        return format_yaml(graph).encode()
 
     yield Case("dvc.yaml: no report", ("report",), changed("dvc.yaml", without_report))
     values = {

@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 
 from attribution_preservation.pipeline.run.stage import instances
+from attribution_preservation.pipeline.run.yaml_text import format_yaml, read_yaml
 from tests.conftest import ORDER, PROJECT, SITE, run_stage
 
 # What every stage may see: the parameters come through a helper of their own, which compares them with dvc.yaml.
@@ -84,9 +84,9 @@ def test_only_one_module_opens_tensors():
 def test_a_parameter_that_is_not_declared_cannot_be_had(finished, tmp_path):
     root = tmp_path / "project"
     shutil.copytree(finished[0], root)
-    graph = yaml.safe_load((root / "dvc.yaml").read_text())
+    graph = read_yaml(root / "dvc.yaml")
     graph["stages"]["report"]["params"].remove("report")
-    (root / "dvc.yaml").write_text(yaml.safe_dump(graph, sort_keys=False))
+    (root / "dvc.yaml").write_text(format_yaml(graph))
     failed = run_stage(root, "report")
     assert failed.returncode == 2
     assert "stage report reads the parameter report without declaring it under params" in failed.stderr

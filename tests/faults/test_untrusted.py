@@ -52,6 +52,7 @@ def dangers(source: str) -> set[str]:
                     and words.get("weights_only") != "True"
                 )
                 or called in ("yaml.load", "yaml.unsafe_load", "yaml.full_load", "pd.read_pickle", "pandas.read_pickle")
+                or "unsafe" in words.get("typ", "")  # of ruamel.yaml
                 or words.get("allow_pickle") == "True"
                 or (called.startswith("subprocess.") and words.get("shell") == "True")
                 or called == "os.system"
@@ -73,7 +74,8 @@ def test_nothing_of_ours_is_unpickled_or_run(folder):
         "import pickle as p\np.UnpicklingError", "from pickle import load",
         "import joblib", "from joblib import Parallel, load",
         "torch.load(path)", "torch.load(path, weights_only=False)",
-        "np.load(path, allow_pickle=True)", "yaml.load(text, yaml.Loader)", "eval(text)", "os.system(text)",
+        "np.load(path, allow_pickle=True)", "yaml.load(text, yaml.Loader)", "YAML(typ='unsafe')",
+        "eval(text)", "os.system(text)",
     ],
 )  # fmt: skip
 def test_what_would_run_is_found(source):

@@ -6,7 +6,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-import yaml
 from safetensors.torch import save_file
 from torch import nn
 
@@ -20,6 +19,7 @@ from attribution_preservation.metrics.size import (
 from attribution_preservation.models.build import build
 from attribution_preservation.models.files import load_network, save_network
 from attribution_preservation.models.vgg import VGG
+from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from tests.conftest import PROJECT
 
 
@@ -43,7 +43,7 @@ def test_the_trunk_is_torchvisions(architecture):
 
 
 def test_the_default_network_keeps_its_matched_map_at_seven_or_larger():
-    size = yaml.safe_load((PROJECT / "params" / "digits.yaml").read_text())["input"]["size"]
+    size = read_yaml(PROJECT / "params" / "digits.yaml")["input"]["size"]
     assert build("vgg6_bn", 1, classes=10, input_size=size, dropout=0.5).map_size >= 7
 
 

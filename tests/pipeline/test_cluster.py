@@ -9,14 +9,16 @@ from pathlib import Path
 
 import psutil
 import pytest
-import yaml
+from dvc.utils.serialize import dump_yaml, load_yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.cluster import driver, worker
+from attribution_preservation.pipeline.cluster.graph import put_in_order
 from attribution_preservation.pipeline.cluster.schedule import Schedule
 from attribution_preservation.pipeline.cluster.worker import code_version, work
+from attribution_preservation.pipeline.run.yaml_text import format_yaml, read_yaml
 from tests.conftest import PROJECT, dvc
 
 # What each toy stage needs: a diamond, and a branch of its own.
@@ -96,19 +98,19 @@ def make_toy(root: Path) -> Path:
     ignored = shutil.ignore_patterns("__pycache__")
     for folder in ("stages", "attribution_preservation"):
         shutil.copytree(PROJECT / folder, root / folder, ignore=ignored)
-    values = yaml.safe_load((PROJECT / "params" / "digits.yaml").read_text())
-    (root / "params.yaml").write_text(yaml.safe_dump({"runtime": values["runtime"]}))
+    values = read_yaml(PROJECT / "params" / "digits.yaml")
+    (root / "params.yaml").write_text(format_yaml({"runtime": values["runtime"], "rate": 0.00005}))
     (root / "toy.py").write_text(TOY)
     stages = {
         name: {
             "cmd": " ".join(["python toy.py", name, *needed]),
             "deps": [f"{found}.txt" for found in needed],
             "outs": [f"{name}.txt"],
-            **({"params": ["runtime"]} if name == "apart" else {}),
+            **({"params": ["runtime", "rate"]} if name == "apart" else {}),
         }
         for name, needed in NEEDS.items()
     }
-    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
+    (root / "dvc.yaml").write_text(format_yaml({"stages": stages}))
     assert dvc(root, "init", "-q", "--no-scm").returncode == 0
     return root
 
@@ -122,6 +124,20 @@ def cluster(root: Path, *arguments: str, **variables: str) -> subprocess.Complet
         env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0"} | variables,
         check=False,
     )
+
+
+def test_a_record_in_another_order_holds_the_same_values(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    entries = {
+        name: {"cmd": name, "params": {"params.yaml": {"a": value, "b": [None, value, "5e-05", True], "c": {}}}}
+        for name, value in {"third": 5e-05, "first": 1e16, "second": 1.0}.items()
+    }
+    dump_yaml("dvc.lock", {"schema": "2.0", "stages": entries})
+    put_in_order(["first"], ["first", "second", "third"])
+    ordered = {name: entries[name] for name in ("first", "second", "third")}
+    assert repr(load_yaml("dvc.lock")) == repr({"schema": "2.0", "stages": ordered})
+    dump_yaml("as one process writes it", {"schema": "2.0", "stages": ordered})
+    assert Path("dvc.lock").read_bytes() == Path("as one process writes it").read_bytes()
 
 
 def test_a_cluster_leaves_what_one_process_leaves_and_a_failure_stops_its_branch_alone(toy):

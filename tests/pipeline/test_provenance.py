@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.provenance.compare import changes, flat, moved
@@ -24,6 +23,7 @@ from attribution_preservation.pipeline.provenance.trace import of_row, trace
 from attribution_preservation.pipeline.run.environment import LIBRARIES, environment
 from attribution_preservation.pipeline.run.files import write_json
 from attribution_preservation.pipeline.run.stage import Stage
+from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from tests.conftest import PROJECT
 
 HERE = {"python": "3.11.7", "libraries": {"torch": "2.1"}, "device": "x86_64 CPU, AVX2", "cuda": None}
@@ -47,7 +47,7 @@ RECORD = {
 
 def test_hashes_are_those_that_dvc_recorded(finished_by_dvc, tmp_path):
     ignored = ignored_names(finished_by_dvc)
-    lock = yaml.safe_load((finished_by_dvc / "dvc.lock").read_text())
+    lock = read_yaml(finished_by_dvc / "dvc.lock")
     recorded = {
         found["path"]: found["md5"]
         for entry in lock["stages"].values()

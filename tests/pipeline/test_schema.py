@@ -3,11 +3,11 @@
 import subprocess
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.profile import Profile
 from tests.conftest import PROJECT
@@ -16,7 +16,7 @@ PROFILES = sorted(path.stem for path in (PROJECT / "params").glob("*.yaml"))
 
 
 def values(profile="digits"):
-    return yaml.safe_load((PROJECT / "params" / f"{profile}.yaml").read_text())
+    return read_yaml(PROJECT / "params" / f"{profile}.yaml")
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -4,12 +4,12 @@ import ast
 from pathlib import Path
 
 import pytest
-import yaml
 
 from attribution_preservation.pipeline.run.stage import instances
+from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from tests.conftest import PROJECT, write_parameters
 
-GRAPH = yaml.safe_load((PROJECT / "dvc.yaml").read_text())
+GRAPH = read_yaml(PROJECT / "dvc.yaml")
 STAGES = list(GRAPH["stages"])
 OURS = ("stages", "attribution_preservation")
 
@@ -86,7 +86,7 @@ def test_every_stage_waits_for_the_check():
 
 
 def test_a_stage_has_one_name_everywhere():
-    sections = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    sections = read_yaml(PROJECT / "params.yaml")
     for name in STAGES:
         assert (PROJECT / "stages" / f"{name}.py").exists()
         assert GRAPH["stages"][name]["cmd"].startswith(f"python -m stages.{name}")

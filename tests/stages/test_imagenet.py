@@ -10,7 +10,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
@@ -19,6 +18,7 @@ from attribution_preservation.data.inputs import Normalize, evaluation_images, s
 from attribution_preservation.data.store import Store
 from attribution_preservation.models.files import load_network
 from attribution_preservation.models.pretrained import imagenet_url
+from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema.data import Framing
 from tests.conftest import dvc, make_project, run_all, run_stage, write_parameters
 
@@ -100,7 +100,7 @@ def test_every_score_of_a_student_is_that_of_its_network_on_those_images(
     labels = store.labels(positions)
     pairs = scored_pairs(store, positions, FRAMING)
     rows = pairs.image[: len(pairs) // 2]
-    parameters = yaml.safe_load((root / "params.yaml").read_text())["input"]
+    parameters = read_yaml(root / "params.yaml")["input"]
     shown = Normalize(parameters["mean"], parameters["std"])(evaluation_images(store, positions, FRAMING))
     models = root / "models" / "all" / "all"
     teacher = load_network(models / "teacher" / full / "seed-0" / "network.safetensors")[0]

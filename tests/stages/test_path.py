@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 
 from attribution_preservation.data.inputs import scored_pairs
 from attribution_preservation.data.store import Store
+from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.reporting.results import REFERENCES
 from tests.conftest import BY_TWOS, ORDER, TINY, dvc, hashes, run_stage, write_parameters
@@ -234,7 +234,7 @@ def test_dvc_repro_makes_the_same_files_and_then_nothing(finished, finished_by_d
     assert hashes(root, *folders) == hashes(finished[0], *folders)
     assert "Data and pipelines are up to date" in dvc(root, "status").stdout
     assert "Running stage" not in dvc(root, "repro").stdout
-    lock = yaml.safe_load((root / "dvc.lock").read_text())
+    lock = read_yaml(root / "dvc.lock")
     assert len(lock["stages"]) == 29
 
 
@@ -244,7 +244,7 @@ def test_dvc_sees_what_a_parameter_concerns_and_a_mistake_stops_all(finished_by_
     # A matching parameter concerns the students of that method alone.
     weaker = {"maps": "swa", "strength": 20.0, "dropped_share": 0.3}
     write_parameters(root, BY_TWOS | {"matching": TINY["matching"] | {"sswa": weaker}})
-    stale = yaml.safe_load(dvc(root, "status", "--json").stdout)
+    stale = json.loads(dvc(root, "status", "--json").stdout)
     changed = {name for name, entry in stale.items() if "params.yaml" in str(entry)}
     of_sswa = {"prune_weights@iterative-sswa-all", "prune_weights@one_shot-sswa-all", "prune_channels@rate_70-sswa-all"}
     assert changed == {"check", "figures", "distill@half-sswa-all", *of_sswa}
@@ -290,8 +290,8 @@ def test_metrics_and_plots_can_be_compared_with_a_commit(finished, tmp_path):
 
 def test_every_plot_is_drawn_from_columns_that_a_run_leaves(finished):
     root, _ = finished
-    parameters = yaml.safe_load((root / "params.yaml").read_text())
-    drawn = [next(iter(plot.values())) for plot in yaml.safe_load((root / "dvc.yaml").read_text())["plots"][:-1]]
+    parameters = read_yaml(root / "params.yaml")
+    drawn = [next(iter(plot.values())) for plot in read_yaml(root / "dvc.yaml")["plots"][:-1]]
     names = {
         "${evaluate.methods}": parameters["evaluate"]["methods"],
         "${prune_weights.teacher}": [parameters["prune_weights"]["teacher"]],

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run.stage import instances
+from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.training.compressed import compression_runs
 from tests.conftest import PROJECT, write_parameters
 
@@ -58,7 +58,7 @@ def test_a_sweep_of_layers_matches_one_layer_at_a_time(stage):
 
 @pytest.mark.parametrize(("seeds", "expected"), [(None, [0, 1, 2]), (2, [0, 1])])
 def test_a_group_takes_as_many_seeds_as_it_says(stage, seeds, expected):
-    section = yaml.safe_load((PROJECT / "params" / "digits.yaml").read_text())["matching"]
+    section = read_yaml(PROJECT / "params" / "digits.yaml")["matching"]
     section["layer_maps"]["first_seeds"] = seeds
     runs, matchings = compression_runs(stage("layer_maps", {"matching": section}))
     assert [run.identity.seed for run in runs if run.identity.method == "neuron"] == expected

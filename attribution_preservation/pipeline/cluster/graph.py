@@ -5,14 +5,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.repo.reproduce import plan_repro
-from dvc.utils.serialize import dump_yaml
 
 from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.run.files import write_text
+from attribution_preservation.pipeline.run.yaml_text import format_yaml, read_yaml
 
+_LOCK = Path("dvc.lock")
 _NOTHING_TO_DO = "Data and pipelines are up to date."
 
 
@@ -53,12 +54,11 @@ def put_in_order(before: list[str], order: list[str]) -> None:
     rank = {stage: place for place, stage in enumerate(dict.fromkeys([*before, *order]))}
     ordered = sorted(stages, key=lambda stage: rank.get(stage, len(rank)))
     if ordered != list(stages):
-        dump_yaml("dvc.lock", lock | {"stages": {stage: stages[stage] for stage in ordered}})
+        write_text(_LOCK, format_yaml(lock | {"stages": {stage: stages[stage] for stage in ordered}}))
 
 
 def _lock() -> dict[str, Any]:
-    path = Path("dvc.lock")
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return read_yaml(_LOCK) if _LOCK.exists() else {}
 
 
 def nothing_to_do() -> bool:

@@ -5,12 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.provenance.fingerprint import fingerprint
+from attribution_preservation.pipeline.run.yaml_text import parse_yaml
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # twenty times as fast, where PyYAML has it
 CODE = ("stages", "attribution_preservation")
 
 
@@ -61,19 +59,10 @@ def read_record(text: str, where: str = "dvc.lock") -> Record:
         UserError: it is none.
     """
     try:
-        stages = _parsed(text)["stages"]
+        stages = parse_yaml(text)["stages"]
         return {name: _entry(name, told) for name, told in stages.items()}
-    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{where} is damaged; restore it (git checkout dvc.lock)") from None
-
-
-def _parsed(text: str) -> Any:
-    """As yaml.safe_load does, by the loader that is there."""
-    loader = _LOADER(text)
-    try:
-        return loader.get_single_data()
-    finally:
-        loader.dispose()
 
 
 def _entry(name: str, told: Mapping[str, Any]) -> Entry:

@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from attribution_preservation.pipeline.provenance.compare import Change
 from attribution_preservation.pipeline.provenance.made_with import told_by
 from attribution_preservation.pipeline.provenance.record import Entry
 from attribution_preservation.pipeline.provenance.trace import Trace
+from attribution_preservation.pipeline.run.yaml_text import format_yaml_line
 
 Environments = Mapping[str, Mapping[str, Any] | None]
 
@@ -84,7 +83,7 @@ def _instance(trace: Trace, name: str, environments: Environments, shown: set[st
 def _parameters(entry: Entry) -> list[str]:
     if entry.name == "check":
         return ["all of params.yaml, which this stage checks; each is told where it is used"]
-    return [f"{key}: {_flow(value)}" for key, value in entry.parameters.items()]
+    return [f"{key}: {format_yaml_line(value)}" for key, value in entry.parameters.items()]
 
 
 def _listed(heading: str, lines: Sequence[str]) -> list[str]:
@@ -101,10 +100,6 @@ def environment_text(found: Mapping[str, Any] | None, entry: Entry) -> str:
     return f"Python {found['python']}, {libraries or 'no library'}; {found['device']}, CUDA {found['cuda'] or 'none'}"
 
 
-def _flow(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6).removesuffix("\n...\n").strip()
-
-
 def changes_text(found: Sequence[Change], revision: str, most: int = 200) -> str:
     """What differs from another commit, a line each; numbers beyond a limit are counted."""
     if not found:
@@ -114,7 +109,7 @@ def changes_text(found: Sequence[Change], revision: str, most: int = 200) -> str
     for name in dict.fromkeys(change.where for change in causes):
         lines.append(name)
         lines += [
-            f"  {change.kind} {change.what}: {_flow(change.before)} -> {_flow(change.after)}"
+            f"  {change.kind} {change.what}: {format_yaml_line(change.before)} -> {format_yaml_line(change.after)}"
             for change in causes
             if change.where == name
         ]

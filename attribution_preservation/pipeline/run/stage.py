@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-import yaml
 from pydantic import BaseModel, TypeAdapter
 
 from attribution_preservation.errors import UserError
@@ -25,6 +24,7 @@ from attribution_preservation.pipeline.run.files import write_json
 from attribution_preservation.pipeline.run.lead import leads, number
 from attribution_preservation.pipeline.run.lock import STATE, held
 from attribution_preservation.pipeline.run.parent import end_with_dvc
+from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema.base import validate
 
 Section = TypeVar("Section", bound=BaseModel)
@@ -164,24 +164,6 @@ def _declaration(name: str) -> dict[str, Any]:
     if name not in stages:
         raise UserError(f"dvc.yaml has no stage {name}; restore the file")
     return stages[name]
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping, without any tag that makes objects.
-
-    Raises:
-        UserError: the file is missing, is no YAML or holds no mapping.
-    """
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; run this in the project's root folder") from None
-    # ValueError: bytes that are no text, a date or a number that there is not.
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} does not hold a mapping; compare with the files in params/")
-    return value
 
 
 def instances(name: str, chosen: dict[str, str] | None = None) -> Iterator[Stage]:
