@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from PIL import Image
 
 from attribution_preservation.csv_text import csv_text
 from attribution_preservation.data.store import Store
@@ -58,8 +59,15 @@ from attribution_preservation.reporting.significance import (
     significance_table,
 )
 from attribution_preservation.reporting.tables import plans, summarize
+from attribution_preservation.reporting.transfer import (
+    FOOTERS,
+    SHOWN,
+    transfer,
+    transfer_csv,
+    transfer_markdown,
+    transferred,
+)
 from attribution_preservation.reporting.transfer import METRICS as TRANSFERRED
-from attribution_preservation.reporting.transfer import SHOWN, transfer, transfer_csv, transfer_markdown, transferred
 from stages.explorer import explored
 
 FIRST = ("table_", "compressions_common")  # what the page shows first
@@ -86,10 +94,10 @@ def main(stage: Stage) -> str:
     shown: list[PageTable] = []
     with atomic_directory(tables) as folder:
 
-        def write(name: str, text: str) -> None:
+        def write(name: str, text: str, footers: int = 0) -> None:
             write_text(folder / name, origin.signed(name, text))
             if name.endswith(".md"):
-                shown.append(page_table(name.removesuffix(".md"), text))
+                shown.append(page_table(name.removesuffix(".md"), text, footers))
 
         for plan in plans(results, methods, settings.iterations):
             rows = results[results["seed"].isin(plan.seeds)]
@@ -134,7 +142,7 @@ def main(stage: Stage) -> str:
                 title = f"Transfer matrix, {name}, over {words[population]}"
                 of_population = {metric: table for (over, metric), table in found.items() if over == population}
                 text = transfer_markdown(of_population, title, settings.note)
-                write(f"{file}_{population}.md", text)
+                write(f"{file}_{population}.md", text, len(FOOTERS))
     page = _page(stage, results, methods, tests, settings, shown, replace(origin, folder=str(index.parent)))
     write_text(index, page_html(page))
     with atomic_directory(beside) as folder:
@@ -175,12 +183,23 @@ def _page(
             page_figure(
                 f"{figures.name}/{path.name}",
                 numbers.read_text(encoding="utf-8") if (numbers := path.with_suffix(".csv")).exists() else None,
+                _size(path),
             )
             for path in sorted(figures.glob("*.png"))
         ],
         origin=f"Made by stage {origin.stage}, fingerprint {origin.fingerprint}; this command tells the rest:",
         command=origin.command(index.name),
+        run=origin.fingerprint,
     )
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture."""
+    try:
+        with Image.open(path) as picture:
+            return picture.size
+    except OSError:
+        raise UserError(f"{path} is damaged; run dvc repro") from None
 
 
 def _environments(stage: Stage) -> dict[str, dict[str, Any]]:

@@ -32,6 +32,7 @@ METRICS = {
 }
 DRAWN = ("cosine", "correlation", "roc_auc", "point_accuracy")
 SHOWN = ("common", "all")  # rows over their own pairs could not be compared with each other
+FOOTERS = ("n", "seeds")  # rows below a matrix that describe its columns
 _FROM_THE_LOGIT = ("lrp", "rap")
 
 
@@ -157,8 +158,8 @@ def transfer_markdown(matrices: dict[str, Transfer], title: str, note: str) -> s
             }
             for name in found.mean.index
         )
-        shown.loc[len(shown)] = ["n", *(f"{count:.0f}" for count in _counted(found))]
-        shown.loc[len(shown)] = ["seeds", *(str(count) for count in found.seeds)]
+        for name, counts in zip(FOOTERS, (_counted(found), found.seeds), strict=True):
+            shown.loc[len(shown)] = [name, *(f"{count:.0f}" for count in counts)]
         parts.append(shown.to_markdown(index=False, disable_numparse=True))
     return "\n\n".join(parts) + "\n"
 

@@ -1,9 +1,18 @@
-"""A real browser, without a window: Debian's Chromium, or whichever is here."""
+"""A real browser, without a window: Debian's Chromium, or whichever is here. It has on what a visitor has on."""
 
 import os
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from attribution_preservation.reporting.page.explorer import explorer_files
+from attribution_preservation.reporting.page.figures import page_figure
+from attribution_preservation.reporting.page.render import Page, page_files, page_html
+from attribution_preservation.reporting.page.tables import page_table
+from tests.reporting.test_page import explored
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # It is to ask nothing of any host by itself.
@@ -11,6 +20,27 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+# Every move up or down of what is already on the page, as the browser itself counts it.
+SHIFTS = """
+window.shifts = [];
+new PerformanceObserver((list) => {
+  for (const { sources } of list.getEntries()) {
+    const moved = sources.filter(({ previousRect, currentRect }) => previousRect.y !== currentRect.y);
+    window.shifts.push(...moved.map(({ node }) => node?.outerHTML?.slice(0, 120) ?? node?.nodeName));
+  }
+}).observe({ type: "layout-shift", buffered: true });
+"""
+TRANSFER = """Words.
+
+| cosine | Grad-CAM | LRP |
+|:--|:--|:--|
+| Naive | 0.5 ± 0.1 | - |
+| SWA | 20.0†* | 1,000 (99.9) |
+| EWA |  | 3 |
+| Centre (baseline) | 7.0 | -4 |
+| n | 393 | 2 |
+| seeds | 1 | 30 |
+"""
 
 
 @pytest.fixture(scope="session")
@@ -29,23 +59,73 @@ def browser():
 
 @pytest.fixture
 def opened(browser):
-    """Open a page; what it complained of and asked for stands in `page.told` and `page.asked`."""
+    """Open a page; what it complained of and asked for stands in `page.told` and `page.asked`.
+
+    `ready` is the element whose presence says that the page is filled; `held` is a pattern of addresses that do not
+    answer before `page.release()`.
+    """
     contexts = []
 
-    def open_page(url, width=1280, height=900, scheme="light", touch=False):
-        # Without motion: a page that still scrolls has its points elsewhere a moment later.
+    def open_page(
+        url, width=1280, height=900, scheme="light", touch=False, scripts=True, ready="#maps[data-shown]", held=None
+    ):
         view = {"width": width, "height": height}
-        context = browser.new_context(color_scheme=scheme, viewport=view, has_touch=touch, reduced_motion="reduce")
+        context = browser.new_context(
+            color_scheme=scheme,
+            viewport=view,
+            has_touch=touch,
+            java_script_enabled=scripts,
+            reduced_motion="no-preference",  # whatever this machine is set to
+        )
         contexts.append(context)
         page = context.new_page()
-        page.told, page.asked = [], []
+        page.told, page.asked, waiting = [], [], []
         page.on("console", lambda message: page.told.append(message.text))
         page.on("pageerror", lambda error: page.told.append(str(error)))
         page.on("request", lambda request: page.asked.append(request.url))
-        page.goto(url)
-        page.wait_for_selector("#maps[data-shown]")
+        page.add_init_script(SHIFTS)
+        page.free = held is None
+
+        def hold(route):
+            if page.free:
+                route.continue_()
+            else:
+                waiting.append(route)
+
+        def release():
+            page.free = True
+            for route in waiting:
+                route.continue_()
+
+        page.release = release
+        if held:
+            page.route(held, hold)
+        page.goto(url, wait_until="commit" if held else "load")
+        page.wait_for_selector(ready, state="attached")
         return page
 
     yield open_page
     for context in contexts:
         context.close()
+
+
+def written(folder: Path, run: str = "0123", students: int = 1) -> Path:
+    """A small page with every part, and its files; its address is that of index.html."""
+    courses, images = explored(3)
+    data, sheets = explorer_files(courses, images * 2)
+    points = [[float(x), 0.5, None] for x in range(3)]
+    line = {"name": "SWA", "color": "#000000", "reference": False, "points": points}
+    panels = [{"label": label, "x": "step", "ticks": [], "steps": list("abc"), "lines": [line]} for label in "pqr"]
+    curves = [{"title": str(k), "panels": {"common": panels, "own": panels[:1], "all": []}} for k in range(students)]
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 500, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "figures" / "one.png")
+    tables = [page_table("plain", "Words.\n\n| a | b |\n|:--|:--|\n| x | 1 |\n| y | 2 |\n")]
+    tables.append(page_table("transfer", TRANSFER, 2))
+    figures = [page_figure("figures/one.png", None, (500, 300))]
+    page = Page("A note.", "A headline.", tables, curves, data, sheets, figures, "origin", "command", run)
+    (folder / "index.html").write_text(page_html(page), encoding="utf-8")
+    for name, content in page_files(page).items():
+        (folder / "page" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "page" / name).write_bytes(content)
+    return folder / "index.html"

@@ -183,6 +183,7 @@ def test_a_point_of_a_curve_tells_its_step_and_value(opened):
     (marks,) = page.query_selector_all("#charts figure:first-child svg .mark-symbol.role-mark")[:1]
     points = marks.query_selector_all("path")
     points[3].scroll_into_view_if_needed()
+    points[3].wait_for_element_state("stable")  # the page may still be scrolling
     box = points[3].bounding_box()
     for step in (4, 0):  # it takes a movement for a tooltip to come
         page.mouse.move(box["x"] + box["width"] / 2 + step, box["y"] + box["height"] / 2)

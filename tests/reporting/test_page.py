@@ -26,6 +26,7 @@ from attribution_preservation.reporting.page.render import Page, page_files, pag
 from attribution_preservation.reporting.page.tables import page_table
 from attribution_preservation.reporting.results import Level
 from attribution_preservation.reporting.significance import PairedTests
+from attribution_preservation.reporting.transfer import FOOTERS, Transfer, transfer_markdown
 
 GENERATOR = np.random.default_rng(0)
 LEVEL = Level("prune_weights", "iterative", 2)
@@ -118,6 +119,68 @@ def test_a_table_on_the_page_has_the_cells_of_its_file():
     assert "<strong>0.95</strong>†*" in found.html
     assert "&lt;b&gt; &amp; <code>code</code>" in found.html
     assert found.title == "prune weights all"
+
+
+@pytest.mark.parametrize(("footers", "body", "foot"), [(0, ["a", "n", "seeds"], []), (2, ["a"], ["n", "seeds"])])
+def test_rows_that_describe_columns_are_the_foot_of_each_table(footers, body, foot):
+    # A row is in the foot by its place, which the table knows; its name says nothing.
+    table = "| x | y |\n|:--|:--|\n| a | 1 |\n| n | 2 |\n| seeds | 3 |\n"
+    page = ElementTree.fromstring(f"<page>{page_table('t', f'Words.\n\n{table}\n{table}', footers).html}</page>")
+    for part, names in (("tbody", body), ("tfoot", foot)):
+        found = [["".join(row[0].itertext()) for row in rows] for rows in page.iter(part)]
+        assert found == ([names] * 2 if names else [])
+    assert [cell.get("scope") for row in page.iter("tfoot") for line in row for cell in line] == ["row", None] * len(
+        foot * 2
+    )
+
+
+def test_the_foot_of_a_transfer_matrix_is_what_it_counts():
+    shown = pd.DataFrame({"grad_cam": [0.5, 0.9], "lrp": [0.6, float("nan")]}, index=["Naive", "SWA"])
+    none = pd.DataFrame(False, index=shown.index, columns=shown.columns)
+    pairs = pd.DataFrame({"grad_cam": [40.0, 40.0], "lrp": [12.0, 12.0]}, index=shown.index)
+    seeds = pd.Series([3, 2], index=["grad_cam", "lrp"])
+    markdown = transfer_markdown({"cosine": Transfer(shown, shown * 0, none, none, pairs, seeds)}, "Title", "Note.")
+    page = ElementTree.fromstring(f"<page>{page_table('t', markdown, len(FOOTERS)).html}</page>")
+    cells = {
+        part: [[cell.text or "" for cell in row] for row in page.find(f".//{part}")] for part in ("tbody", "tfoot")
+    }
+    assert cells["tfoot"] == [["n", "40", "12"], ["seeds", "3", "2"]]
+    assert [row[0] for row in cells["tbody"]] == ["Naive", "SWA"]
+
+
+def parts_of(html):
+    """Sections of a page, and those that its contents name."""
+    page = [part.split('"')[0] for part in html.split('<section id="')[1:]]
+    return page, [part.split('"')[0] for part in html.split('<a href="#')[1:] if not part.startswith("main")]
+
+
+@pytest.mark.parametrize("missing", ["explorer", "tables", "curves", "figures"])
+def test_a_part_that_a_profile_has_nothing_for_is_neither_on_the_page_nor_in_its_contents(missing):
+    data, _ = explorer_files(*explored(1))
+    having = {"explorer": data, "tables": [page_table("t", "Words.\n")], "curves": [{"title": "c", "panels": {}}]}
+    having["figures"] = [page_figure("figures/one.png", None, (50, 30))]
+    nothing = explorer_files([], [])[0] if missing == "explorer" else []
+    html = page_html(Page(note="", headline=None, sheets={}, origin="", command="", **having | {missing: nothing}))
+    rest = [part for part in ("explorer", "tables", "curves", "figures") if part != missing]
+    assert parts_of(html) == (rest, [*rest, "origin"])
+    assert ("vega.js" in html.split("<body>")[1]) == (missing != "curves")
+
+
+def test_a_figure_of_known_size_has_its_space():
+    data, _ = explorer_files(*explored(1))
+    figures = [page_figure("figures/one.png", None, (50, 30)), page_figure("figures/two.png", None)]
+    html = page_html(Page("", None, [], [], data, {}, figures, "", ""))
+    one, two = (part.split(">")[0] for part in html.split("<img")[1:])
+    assert 'width="50" height="30"' in one
+    assert "width" not in two
+
+
+def test_a_page_and_its_data_bear_the_same_run():
+    data, sheets = explorer_files(*explored(1))
+    page = Page("", None, [], [], data, sheets, [], "", "", "0123abcd")
+    assert '<html lang="en" data-run="0123abcd">' in page_html(page)
+    text = page_files(page)["data.js"].decode().removeprefix("window.PAGE = ").removesuffix(";\n")
+    assert json.loads(text)["run"] == "0123abcd"
 
 
 def outcomes(p, difference):

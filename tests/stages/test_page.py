@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file
 
 from attribution_preservation.data.inputs import scored_pairs
@@ -70,6 +71,41 @@ def test_every_picture_that_the_page_names_lies_beside_it(finished, page):
     for source in sources:
         assert (reports / source).is_file()
     assert 'alt=""' not in html
+
+
+def test_every_picture_has_its_space_and_every_count_of_a_transfer_matrix_is_in_its_foot(finished):
+    reports = finished[0] / "reports"
+    html = (reports / "index.html").read_text()
+    pictures = [part.split(">")[0] for part in html.split("<img")[1:]]
+    assert len(pictures) == len(list((reports / "figures").glob("*.png")))
+    for picture in pictures:
+        with Image.open(reports / picture.split(' src="')[1].split('"')[0]) as opened:
+            assert 'width="{}" height="{}"'.format(*opened.size) in picture
+    matrices = sum(path.read_text().count("\n| seeds ") for path in (reports / "tables").glob("transfer_*.md"))
+    assert matrices > 0
+    foot = '<tfoot>\n<tr><th scope="row">n</th>'
+    assert html.count(foot) == html.count("<tfoot>") == html.count('<th scope="row">seeds</th>') == matrices
+
+
+def test_the_data_beside_the_page_is_of_its_run(finished, page):
+    html = (finished[0] / "reports" / "index.html").read_text()
+    run = html.split('data-run="')[1].split('"')[0]
+    assert page["run"] == run
+    assert f"fingerprint {run};" in html
+
+
+def test_a_damaged_figure_stops_the_page_in_one_line(finished):
+    root, _ = finished
+    path = next((root / "reports" / "figures").glob("*.png"))
+    content = path.read_bytes()
+    path.write_bytes(b"no picture")
+    try:
+        done = run_stage(root, "report")
+    finally:
+        path.write_bytes(content)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line == f"report: error: reports/figures/{path.name} is damaged; run dvc repro"
 
 
 def test_a_page_without_maps_is_one_line(finished, tmp_path):

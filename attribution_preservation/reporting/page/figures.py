@@ -19,25 +19,29 @@ class Figure:
         path: from the page.
         title: names it in a list.
         alt: what it shows, in words.
+        size: width and height in pixels, for which the page keeps space; None where they are unknown.
     """
 
     path: str
     title: str
     alt: str
+    size: tuple[int, int] | None = None
 
 
-def page_figure(path: str, numbers: str | None) -> Figure:
+def page_figure(path: str, numbers: str | None, size: tuple[int, int] | None = None) -> Figure:
     """A figure of the stage figures.
 
     Args:
         path: from the page.
         numbers: text of the CSV file beside it (columns `y`, `x`, `line`); None where it has none.
+        size: width and height in pixels.
     """
     title = PurePath(path).stem.replace("_", " ")
     if numbers is None:
         kind = next((words for name, words in _GRIDS.items() if title.startswith(name)), "Picture")
-        return Figure(path, title, f"{kind}: {title}")
+        return Figure(path, title, f"{kind}: {title}", size)
     rows = list(csv.DictReader(io.StringIO(numbers)))
     panels, across, lines = (", ".join(dict.fromkeys(row[column] for row in rows)) for column in ("y", "x", "line"))
     along = f" by {across}" if across.strip(", ") else ""
-    return Figure(path, title, f"{title}: {' '.join(panels.split())}{along}; a line or points each for {lines}")
+    alt = f"{title}: {' '.join(panels.split())}{along}; a line or points each for {lines}"
+    return Figure(path, title, alt, size)

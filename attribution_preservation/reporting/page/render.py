@@ -14,6 +14,7 @@ from attribution_preservation.reporting.page.tables import PageTable
 
 ASSETS = Path(__file__).parent / "assets"
 FOLDER = "page"
+_SCRIPTS = ("app.js", "explorer.js", "tables.js", "curves.js")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Page:
         figures: pictures of the stage figures.
         origin: what made the page, in words.
         command: that audits it.
+        run: fingerprint, by which the page knows the files beside it; empty where they are not compared.
     """
 
     note: str
@@ -40,6 +42,7 @@ class Page:
     figures: Sequence[Figure]
     origin: str
     command: str
+    run: str = ""
 
 
 def page_html(page: Page) -> str:
@@ -51,8 +54,10 @@ def page_html(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style, script = ((ASSETS / name).read_text(encoding="utf-8") for name in ("style.css", "app.js"))
-    return loader.get_template("index.html").render(page=page, folder=FOLDER, style=style, script=script)
+    style, *scripts = ((ASSETS / name).read_text(encoding="utf-8") for name in ("style.css", *_SCRIPTS))
+    explorer = bool(page.explorer["images"] and page.explorer["courses"])
+    template = loader.get_template("index.html")
+    return template.render(page=page, explorer=explorer, folder=FOLDER, style=style, script="\n".join(scripts))
 
 
 def page_files(page: Page) -> dict[str, bytes]:
@@ -60,7 +65,7 @@ def page_files(page: Page) -> dict[str, bytes]:
 
     A page that is opened as a file may load scripts and pictures, and no JSON.
     """
-    data = {"curves": page.curves, "explorer": page.explorer}
+    data = {"curves": page.curves, "explorer": page.explorer} | ({"run": page.run} if page.run else {})
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return {
         "data.js": f"window.PAGE = {text};\n".encode(),

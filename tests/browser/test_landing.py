@@ -1,0 +1,137 @@
+"""A link of the contents lands on its part, with motion as a visitor has it, and nothing moves meanwhile."""
+
+import pytest
+
+from tests.browser.conftest import written
+from tests.browser.test_page import REPORTS, URL
+
+PARTS = ("explorer", "tables", "curves", "figures", "origin")
+# How far the page is from where a part begins, or from its end where the rest is shorter than the window.
+AWAY = """(part) => {
+  const top = document.getElementById(part).getBoundingClientRect().top + scrollY;
+  return Math.abs(scrollY - Math.min(top, document.documentElement.scrollHeight - innerHeight));
+}"""
+# Charts are drawn when they come near the window; pictures of open figures are loaded there.
+FILLED = """() => {
+  const box = document.getElementById("curves").getBoundingClientRect();
+  const near = box.top < innerHeight + 400 && box.bottom > -400;
+  const pictures = [...document.querySelectorAll("#figures details[open] img")];
+  return document.getElementById("maps").dataset.shown && (!near || document.getElementById("charts").dataset.shown)
+    && pictures.every((picture) => picture.complete);
+}"""
+
+
+def after_scrolling(page, act):
+    """Act, and wait for the event at the end of the scroll that follows."""
+    page.evaluate("ended = false; addEventListener('scrollend', () => { ended = true; }, { once: true });")
+    act()
+    page.wait_for_function("ended")
+
+
+def assert_there(page, part):
+    page.wait_for_function(f"(part) => ({AWAY})(part) <= 1", arg=part)
+    page.wait_for_function(FILLED)
+    assert page.evaluate(AWAY, part) <= 1
+    assert page.evaluate("shifts") == []
+
+
+def link(page, part):
+    return page.locator(f'nav a[href="#{part}"]')
+
+
+@pytest.mark.parametrize("width", [1280, 760, 390])
+@pytest.mark.parametrize("part", PARTS)
+def test_a_link_of_the_contents_lands_on_its_part(opened, part, width):
+    page = opened(URL, width=width)
+    assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "smooth"
+    after_scrolling(page, link(page, part).click)
+    assert_there(page, part)
+
+
+def test_the_contents_name_every_part(opened):
+    page = opened(URL)
+    links = page.eval_on_selector_all("nav a", "links => links.map(link => link.hash.slice(1))")
+    assert links == list(PARTS)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("part", PARTS)
+def test_an_address_with_a_part_opens_there(opened, part, width):
+    assert_there(opened(f"{URL}#{part}", width=width), part)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_back_and_forward_return_to_the_parts(opened, width):
+    page = opened(URL, width=width)
+    for part in ("figures", "tables"):
+        page.evaluate("document.activeElement.blur()")
+        after_scrolling(page, lambda part=part: page.evaluate("part => { location.hash = part; }", part))
+        assert_there(page, part)
+    page.go_back()
+    assert_there(page, "figures")
+    page.go_forward()
+    assert_there(page, "tables")
+    page.reload()
+    assert_there(page, "tables")
+
+
+def test_pictures_that_come_late_move_nothing(opened):
+    page = opened(URL, ready="#explorer figure", held="**/*.png")
+    after_scrolling(page, link(page, "figures").click)
+    page.evaluate("for (const figure of [...document.querySelectorAll('details')].slice(-3)) figure.open = true")
+    after_scrolling(page, lambda: page.evaluate("location.hash = 'origin'"))
+    before = page.evaluate("document.documentElement.scrollHeight")
+    page.release()
+    assert_there(page, "origin")
+    assert page.evaluate("document.documentElement.scrollHeight") == before
+
+
+def test_a_plotting_library_that_comes_late_moves_nothing(opened):
+    page = opened(URL, held="**/vega.js")
+    after_scrolling(page, link(page, "curves").click)
+    before = page.evaluate("document.getElementById('charts').offsetHeight")
+    page.release()
+    page.wait_for_selector("#charts[data-shown] svg")
+    assert_there(page, "curves")
+    assert page.evaluate("document.getElementById('charts').offsetHeight") == before
+
+
+def test_every_picture_of_the_page_has_its_own_size(opened):
+    page = opened(URL)
+    page.evaluate("for (const figure of document.querySelectorAll('details')) figure.open = true")
+    page.evaluate("for (const picture of document.images) picture.loading = 'eager'")
+    page.wait_for_function("[...document.images].every((picture) => picture.complete)")
+    sizes = page.eval_on_selector_all(
+        "img", "pictures => pictures.map(p => [p.naturalWidth, p.naturalHeight, +p.getAttribute('width'), "
+        "+p.getAttribute('height')])",
+    )  # fmt: skip
+    assert len(sizes) == len(list((REPORTS / "figures").glob("*.png")))
+    assert all((width, height) == (told, high) for width, height, told, high in sizes)
+
+
+def test_another_choice_of_curves_has_its_space_at_once(opened, tmp_path):
+    page = opened(written(tmp_path).as_uri())
+    page.evaluate("document.getElementById('curves').scrollIntoView()")
+    page.wait_for_selector("#charts[data-shown$=common] svg")
+    # The height right after the choice, and that of the finished charts.
+    height = page.evaluate(
+        "() => { const pairs = document.getElementById('population'); pairs.value = 'own';"
+        "pairs.dispatchEvent(new Event('change')); return document.getElementById('charts').offsetHeight; }"
+    )
+    page.wait_for_selector("#charts[data-shown$=own] svg")
+    assert page.evaluate("document.getElementById('charts').offsetHeight") == height
+    page.select_option("#population", "all")
+    assert page.locator("#charts .missing").inner_text().startswith("No method of this student has such pairs")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_paper_has_every_chart_and_every_row_without_scrolling(opened, scheme):
+    page = opened(URL, scheme=scheme)
+    page.pdf()  # printed from the top: no chart has been near the window
+    page.wait_for_selector("#charts[data-shown] svg")
+    assert len(page.query_selector_all("#charts svg")) == len(page.query_selector_all("#charts figure")) >= 4
+    page.emulate_media(media="print")
+    cut = page.eval_on_selector_all(
+        ".table:not([hidden]) .wide", "boxes => boxes.filter(b => b.scrollHeight > b.clientHeight + 1).length"
+    )
+    assert cut == 0
