@@ -4,12 +4,12 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-import yaml
 
 from attribution_preservation.data.miniature import MINIATURE_WNIDS
 from attribution_preservation.errors import UserError
 from attribution_preservation.models.architectures import ARCHITECTURES
 from attribution_preservation.models.build import build
+from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.batches import check_share
 from attribution_preservation.pipeline.schema.optimization import Optimization
@@ -50,7 +50,7 @@ def test_a_share_is_refused_where_torchs_batch_normalisation_refuses_it(architec
 
 def residual(size=8, **changes):
     """The default with networks whose last maps have one cell, in every stage that trains."""
-    found = yaml.safe_load((PROJECT / "params" / "digits.yaml").read_text())
+    found = read_yaml(PROJECT / "params" / "digits.yaml")
     small = {"architecture": "resnet8", "width_divisor": 1}
     found["input"]["size"] = 32
     found["teacher"]["networks"]["vgg6_bn"] |= {"architecture": "resnet34"}
@@ -109,7 +109,7 @@ def test_a_batch_that_processes_cannot_share_is_refused(stage, devices, nodes):
     ("profile", "images"), [("digits", 6000), ("voc2012", 5717), ("imagenet-smoke", 200 * len(MINIATURE_WNIDS))]
 )
 def test_a_batch_of_more_images_than_the_data_set_has_is_refused(profile, images):
-    found = yaml.safe_load((PROJECT / "params" / f"{profile}.yaml").read_text())
+    found = read_yaml(PROJECT / "params" / f"{profile}.yaml")
     schedule = found["prune_weights"]["optimization"]
     schedule |= {"batch_size": images, "images_per_epoch": None}
     validate(Profile, found)

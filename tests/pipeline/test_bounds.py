@@ -1,5 +1,6 @@
 """A number that the schema takes is one that the code below can use: every numeric field has bounds."""
 
+import copy
 import math
 from typing import Annotated, get_args, get_origin
 
@@ -7,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from attribution_preservation.attribution.rise import random_masks
 from attribution_preservation.compression.distillation import binary_distillation, exclusive_distillation
 from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.profile import Profile
 from tests.conftest import PROJECT
@@ -89,10 +90,10 @@ def leaves(value, path=()):
 
 @pytest.mark.parametrize("profile", ["digits", "imagenet-smoke"])
 def test_every_number_of_a_profile_is_refused_in_one_line_where_it_is_huge(profile):
-    text = (PROJECT / "params" / f"{profile}.yaml").read_text()
-    for path, value in leaves(yaml.safe_load(text)):
+    values = read_yaml(PROJECT / "params" / f"{profile}.yaml")
+    for path, value in leaves(values):
         for huge in HUGE[:3] if isinstance(value, int) else (1e300, 1e30):
-            wrong = yaml.safe_load(text)
+            wrong = copy.deepcopy(values)
             section = wrong
             for part in path[:-1]:
                 section = section[part]
@@ -118,7 +119,7 @@ def test_every_seed_is_one_that_torch_numpy_and_a_column_of_results_take(seed):
 
 def broken(changes, profile="digits"):
     """A profile with some values changed, by dotted key."""
-    found = yaml.safe_load((PROJECT / "params" / f"{profile}.yaml").read_text())
+    found = read_yaml(PROJECT / "params" / f"{profile}.yaml")
     for key, value in changes.items():
         *above, last = key.split(".")
         section = found

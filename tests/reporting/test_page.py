@@ -125,7 +125,8 @@ def test_a_table_on_the_page_has_the_cells_of_its_file():
 def test_rows_that_describe_columns_are_the_foot_of_each_table(footers, body, foot):
     # A row is in the foot by its place, which the table knows; its name says nothing.
     table = "| x | y |\n|:--|:--|\n| a | 1 |\n| n | 2 |\n| seeds | 3 |\n"
-    page = ElementTree.fromstring(f"<page>{page_table('t', f'Words.\n\n{table}\n{table}', footers).html}</page>")
+    text = f"Words.\n\n{table}\n{table}"
+    page = ElementTree.fromstring(f"<page>{page_table('t', text, footers).html}</page>")
     for part, names in (("tbody", body), ("tfoot", foot)):
         found = [["".join(row[0].itertext()) for row in rows] for rows in page.iter(part)]
         assert found == ([names] * 2 if names else [])

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 
 from attribution_preservation.pipeline.run.stage import Stage
+from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.profile import Profile
 from stages.figures import MATCHED, _of_sweeps
@@ -25,12 +25,12 @@ SWEEPS = {
 
 def figures(matchings):
     """The stage as dvc.yaml declares it, for the default with these entries under each compression."""
-    values = yaml.safe_load((PROJECT / "params" / "digits.yaml").read_text())
+    values = read_yaml(PROJECT / "params" / "digits.yaml")
     values["matching"] |= SWEEPS
     for compression in MATCHED:
         values[compression]["matchings"] = ["paper", *matchings.get(compression, [])]
     assert validate(Profile, values)
-    declaration = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]["figures"]
+    declaration = read_yaml(PROJECT / "dvc.yaml")["stages"]["figures"]
     return Stage("figures", {}, declaration, values)
 
 
