@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.run.streams import prepare_streams, tell
 from benchmarks.report import Report
 
 NAMES = (
@@ -21,6 +22,7 @@ ON_DEVICE = ("matching", "training", "loader", "imagenet")
 
 def main() -> None:
     """Run a benchmark; exit with 1 if a target is missed."""
+    prepare_streams()
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--json", type=Path, help="file for the figures")
@@ -32,7 +34,7 @@ def main() -> None:
     report = Report(arguments.name, figures)
     if arguments.name in ON_DEVICE and torch.cuda.is_available():
         report = replace(report, device=torch.cuda.get_device_name())
-    print(report.text())
+    tell(report.text())
     if arguments.json:
         report.write(arguments.json)
     sys.exit(1 if report.missed else 0)

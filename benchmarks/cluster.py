@@ -68,7 +68,12 @@ def _timed(root: Path, *arguments: str) -> float:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=root, env=os.environ | {"PATH": path}, capture_output=True, text=True
+        [sys.executable, *arguments],
+        cwd=root,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
     )
     if done.returncode:
         raise UserError(f"{' '.join(arguments)} failed: {done.stderr.strip().splitlines()[-1]}")

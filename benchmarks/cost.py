@@ -228,7 +228,7 @@ def _sum(stage: str, parts: list[Work]) -> Work:
 
 @cache
 def _text(name: str) -> str:
-    return Path(f"params/{name}.yaml").read_text()
+    return Path(f"params/{name}.yaml").read_text(encoding="utf-8")
 
 
 def hours(works: list[Work], name: str, device: str) -> dict[str, float]:
@@ -347,4 +347,4 @@ def _of_table(work: Work, step: Step, seeds: int) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    OUT.write_text(text())
+    OUT.write_text(text(), encoding="utf-8")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from attribution_preservation.pipeline.run.streams import tell
 from benchmarks.report import Figure
 from tests.conftest import ELSEWHERE, dvc, make_project, run_all
 from tests.faults.harness import VICTIMS, Project, Victim, saves
@@ -159,4 +160,4 @@ def _repeats(root: Path) -> list[Figure]:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    tell(line, sys.stderr)

@@ -61,7 +61,7 @@ def _worst(figures: dict[str, dict[str, Any]]) -> dict[str, str]:
 def _figures(path: Path) -> dict[str, dict[str, Any]]:
     if not path.exists():
         return {}
-    return {figure["name"]: figure for figure in json.loads(path.read_text())["figures"]}
+    return {figure["name"]: figure for figure in json.loads(path.read_text(encoding="utf-8"))["figures"]}
 
 
 def _target(figure: dict[str, Any]) -> str:
@@ -77,7 +77,7 @@ def _value(figure: dict[str, Any] | None) -> str:
 
 def headlines(metrics: Path) -> str:
     """Every student's cosine to the full network's maps over all pairs, and its predictions, by method; Markdown."""
-    told = json.loads(metrics.read_text())
+    told = json.loads(metrics.read_text(encoding="utf-8"))
     students = [
         (compression, student, figures)
         for compression, found in told.items()
@@ -120,8 +120,8 @@ def inserted(text: str, name: str, block: str) -> str:
 def pages() -> dict[Path, str]:
     """Every page as it must be."""
     return {
-        README: inserted(README.read_text(), "headlines", headlines(METRICS)),
-        BENCHMARKS: inserted(BENCHMARKS.read_text(), "benchmarks", table(RESULTS)),
+        README: inserted(README.read_text(encoding="utf-8"), "headlines", headlines(METRICS)),
+        BENCHMARKS: inserted(BENCHMARKS.read_text(encoding="utf-8"), "benchmarks", table(RESULTS)),
     }
 
 

@@ -101,4 +101,4 @@ def text() -> str:
 
 
 if __name__ == "__main__":
-    OUT.write_text(text())
+    OUT.write_text(text(), encoding="utf-8")

@@ -70,4 +70,4 @@ class Report:
             "figures": [asdict(figure) for figure in self.figures],
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=2) + "\n")
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

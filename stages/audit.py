@@ -23,6 +23,7 @@ from attribution_preservation.pipeline.provenance.rows import row_of, sources_of
 from attribution_preservation.pipeline.provenance.text import as_dict, as_text, changes_text
 from attribution_preservation.pipeline.provenance.trace import Keep, Trace, makers_of, trace
 from attribution_preservation.pipeline.run.stage import Stage, every_instance
+from attribution_preservation.pipeline.run.streams import prepare_streams, tell
 
 RESULTS = "reports/results.csv"
 
@@ -31,6 +32,7 @@ def main() -> None:
     """Print what made an artifact; with --check, exit with 1 if anything shown is not what dvc.lock says."""
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` closes the pipe
+    prepare_streams()
     parser = argparse.ArgumentParser(prog="python -m stages.audit", description=__doc__)
     parser.add_argument("artifact", help=f"a table, figure, metric, network or other output, or {RESULTS}:ROW")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a tree")
@@ -46,7 +48,7 @@ def main() -> None:
 
 
 def _refuse(why: str) -> None:
-    print(f"audit: error: {' '.join(why.split())}", file=sys.stderr, flush=True)
+    tell(f"audit: error: {' '.join(why.split())}", sys.stderr)
     sys.exit(2)
 
 
@@ -74,7 +76,7 @@ def _audit(arguments: argparse.Namespace) -> int:
         text += "".join(f"check: {line}\n" for line in wrong or ["all as dvc.lock says"])
     if row:
         text = ", ".join(f"{column} {cell}" for column, cell in row.items() if cell is not None) + "\n\n" + text
-    print(json.dumps(shown, indent=2) if arguments.json else text.rstrip())
+    tell(json.dumps(shown, indent=2) if arguments.json else text.rstrip())
     return 1 if wrong else 0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run.files import write_text
 from attribution_preservation.pipeline.run.stage import Stage, run, strays
+from attribution_preservation.pipeline.run.streams import tell
 from attribution_preservation.pipeline.run.yaml_text import changed_by_dvc, read_yaml
 from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.profile import Profile
@@ -26,7 +27,7 @@ def main(stage: Stage) -> str:
         )
     for stray in strays():
         shutil.rmtree(stray) if stray.is_dir() else stray.unlink()
-        print(f"check: removed {stray}, which this profile does not make (DVC's cache still has what DVC made)")
+        tell(f"check: removed {stray}, which this profile does not make (DVC's cache still has what DVC made)")
     write_text(stage.out, "params.yaml fits the schema\n")
     return f"params.yaml fits the schema (profile {profile.profile}), {stage.out}"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run.stage import instances
+from attribution_preservation.pipeline.run.streams import prepare_streams, tell
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.runtime import Runtime
@@ -19,6 +20,7 @@ from attribution_preservation.pipeline.schema.runtime import Runtime
 
 def main() -> None:
     """Run everything that has something to do."""
+    prepare_streams()
     parser = argparse.ArgumentParser(prog="python -m stages.cluster", description=__doc__)
     parser.add_argument(
         "--address", help="of a running Ray cluster, ray://HOST:10001 or HOST:6379 (default: one on this machine)"
@@ -32,10 +34,10 @@ def main() -> None:
     try:
         _run(arguments.address, arguments.gpus)
     except UserError as error:
-        print(f"cluster: error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        tell(f"cluster: error: {' '.join(str(error).split())}", sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("cluster: interrupted; the same command goes on where it stopped", file=sys.stderr, flush=True)
+        tell("cluster: interrupted; the same command goes on where it stopped", sys.stderr)
         sys.exit(130)
 
 
@@ -60,12 +62,12 @@ def _run(address: str | None, gpus: float | None) -> None:
             gpus = float(runtime.devices) if there or runtime.device == "cuda" else 0.0
         of_computing, of_others = Needs(runtime.cpu_threads * (runtime.jobs or 1), gpus), Needs(1, 0)
 
-        def tell(event: str) -> None:
+        def report(event: str) -> None:
             done = f"{len(schedule.done)}/{schedule.total}"
-            print(f"[{done}] {event}; {len(schedule.running)} under way", flush=True)
+            tell(f"[{done}] {event}; {len(schedule.running)} under way")
 
-        print(f"cluster: {schedule.total - len(unchanged)} of {schedule.total} stages have something to do", flush=True)
-        work_through(schedule, lambda stage: of_computing if computes(stage) else of_others, Path.cwd(), tell)
+        tell(f"cluster: {schedule.total - len(unchanged)} of {schedule.total} stages have something to do")
+        work_through(schedule, lambda stage: of_computing if computes(stage) else of_others, Path.cwd(), report)
     finally:
         ray.shutdown()
         put_in_order(before, list(needed))
@@ -74,7 +76,7 @@ def _run(address: str | None, gpus: float | None) -> None:
         raise UserError(f"failed: {failed}; {left_out} stages that need them were left out; mend that and run it again")
     if not nothing_to_do():
         raise UserError("the last dvc repro found something to do: files were changed while the cluster was at work")
-    print(f"cluster: done in {time.monotonic() - start:.0f} s; dvc repro finds nothing to do", flush=True)
+    tell(f"cluster: done in {time.monotonic() - start:.0f} s; dvc repro finds nothing to do")
 
 
 def _computing(stages: dict[str, list[str]]) -> Callable[[str], bool]:

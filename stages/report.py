@@ -22,6 +22,7 @@ from attribution_preservation.pipeline.run.files import (
     write_text,
 )
 from attribution_preservation.pipeline.run.stage import ENVIRONMENTS, Stage, run
+from attribution_preservation.pipeline.run.streams import tell
 from attribution_preservation.pipeline.schema.reports import Report
 from attribution_preservation.reporting.curves import courses as tracks
 from attribution_preservation.reporting.deformation import deformation_markdown, deformations
@@ -149,7 +150,7 @@ def main(stage: Stage) -> str:
         for name, content in page_files(page).items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
-    print((tables / "compressions_own.md").read_text(encoding="utf-8"))
+    tell((tables / "compressions_own.md").read_text(encoding="utf-8"))
     return f"{len(results)} figures in {csv}, headlines in {metrics}, tables in {tables}, the page in {index}"
 
 

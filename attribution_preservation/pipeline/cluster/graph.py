@@ -63,5 +63,7 @@ def _lock() -> dict[str, Any]:
 
 def nothing_to_do() -> bool:
     """Whether a plain `dvc repro`, which this runs, finds everything as it should be."""
-    done = subprocess.run([sys.executable, "-m", "dvc", "repro"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro"], capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     return done.returncode == 0 and _NOTHING_TO_DO in done.stdout

@@ -81,7 +81,8 @@ def work(root: str, stage: str, version: str, cores: int = 1) -> Ended:
             cwd=root,
             env=os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1", "LOKY_MAX_CPU_COUNT": str(cores)},
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
             preexec_fn=_end_with_worker,
         )

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from attribution_preservation.pipeline.run.streams import tell
+
 _EVERY = 0.5  # seconds between two looks
 
 
@@ -39,7 +41,7 @@ def _watch(name: str, dvc: psutil.Process) -> None:
 
 def _end(name: str) -> None:
     try:
-        print(f"{name}: error: dvc has ended, so this stage stops; run dvc repro to go on", file=sys.stderr, flush=True)
+        tell(f"{name}: error: dvc has ended, so this stage stops; run dvc repro to go on", sys.stderr)
     finally:  # whoever read that may have gone with DVC
         # The main thread may be anywhere, and must not come to the end of a write that DVC no longer knows of.
         os._exit(2)

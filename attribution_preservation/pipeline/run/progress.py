@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from attribution_preservation.pipeline.run.jobs import position
 from attribution_preservation.pipeline.run.lead import leads
+from attribution_preservation.pipeline.run.streams import tell
 
 
 class Progress:
@@ -54,4 +55,4 @@ class Progress:
         of = f"/{self._total}" if self._total else ""
         text = f"{self._label}: {self._done}{of} {self._unit}, {rate:.0f} {self._unit}/s"
         text += f", {remaining:.0f} s left" if self._done < self._total else f", {elapsed:.0f} s"
-        print(text + (f", {figures}" if figures else ""), file=sys.stderr, flush=True)
+        tell(text + (f", {figures}" if figures else ""), sys.stderr)

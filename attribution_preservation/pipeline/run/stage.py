@@ -24,6 +24,7 @@ from attribution_preservation.pipeline.run.files import write_json
 from attribution_preservation.pipeline.run.lead import leads, number
 from attribution_preservation.pipeline.run.lock import STATE, held
 from attribution_preservation.pipeline.run.parent import end_with_dvc
+from attribution_preservation.pipeline.run.streams import prepare_streams, tell
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema.base import validate
 
@@ -219,6 +220,7 @@ def run(name: str, main: Callable[[Stage], str]) -> None:
     process with one line and exit code 2 (docs/errors.md); `--debug` shows where it came from. So does the end of the
     DVC process that started the stage.
     """
+    prepare_streams()
     parser = argparse.ArgumentParser(prog=f"python -m stages.{name}", description=sys.modules["__main__"].__doc__)
     parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
     debug = "--debug" in sys.argv
@@ -236,9 +238,9 @@ def run(name: str, main: Callable[[Stage], str]) -> None:
                 made = main(stage)
                 if stage.environment:
                     write_json(stage.environment, environment())
-                print(f"{name}: {made}", flush=True)
+                tell(f"{name}: {made}")
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; the same command goes on where it stopped", file=sys.stderr, flush=True)
+        tell(f"{name}: interrupted; the same command goes on where it stopped", sys.stderr)
         # 128 + SIGINT, as a shell reports it. os._exit: worker threads must not delay the end.
         os._exit(130)
     except Exception as error:
@@ -248,7 +250,7 @@ def run(name: str, main: Callable[[Stage], str]) -> None:
         if debug:
             traceback.print_exc()
         who = f"{name} ({number()})" if number() else name
-        print(f"{who}: error: {_in_one_line(told)}", file=sys.stderr, flush=True)
+        tell(f"{who}: error: {_in_one_line(told)}", sys.stderr)
         # Where several processes train together, the others' end must not wait for this one's threads, nor theirs.
         sys.exit(2) if leads() else os._exit(2)
 
