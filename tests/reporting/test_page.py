@@ -125,14 +125,13 @@ def test_a_table_on_the_page_has_the_cells_of_its_file():
 def test_rows_that_describe_columns_are_the_foot_of_each_table(footers, body, foot):
     # A row is in the foot by its place, which the table knows; its name says nothing.
     table = "| x | y |\n|:--|:--|\n| a | 1 |\n| n | 2 |\n| seeds | 3 |\n"
-    text = f"Words.\n\n{table}\n{table}"
-    page = ElementTree.fromstring(f"<page>{page_table('t', text, footers).html}</page>")
+    html = page_table("t", f"Words.\n\n{table}\n{table}", footers).html
+    page = ElementTree.fromstring(f"<page>{html}</page>")
     for part, names in (("tbody", body), ("tfoot", foot)):
         found = [["".join(row[0].itertext()) for row in rows] for rows in page.iter(part)]
         assert found == ([names] * 2 if names else [])
-    assert [cell.get("scope") for row in page.iter("tfoot") for line in row for cell in line] == ["row", None] * len(
-        foot * 2
-    )
+    scopes = [cell.get("scope") for rows in page.iter("tfoot") for row in rows for cell in row]
+    assert scopes == ["row", None] * 2 * len(foot)
 
 
 def test_the_foot_of_a_transfer_matrix_is_what_it_counts():
