@@ -1,0 +1,151 @@
+"""Lists that are kept by hand name what exists: a new method, loss, network or stage fails where a list lacks it."""
+
+import inspect
+import re
+from typing import get_args
+
+import pytest
+import torch
+import yaml
+
+from attribution_preservation.attribution import methods
+from attribution_preservation.compression.objective import CompressionObjective
+from attribution_preservation.matching.rectifier import RECTIFIERS, RectifierName
+from attribution_preservation.models import pretrained
+from attribution_preservation.models.architectures import ARCHITECTURES, Architecture, narrowed
+from attribution_preservation.pipeline.schema import attribute, matching, profile, teacher
+from attribution_preservation.pipeline.schema.data import Data
+from attribution_preservation.reporting import deformation, results, sweeps, transfer
+from benchmarks.__main__ import NAMES as BENCHMARKS
+from stages.figures import POPULATIONS
+from tests.attribution import test_methods, test_relevance
+from tests.compression.test_objective import EVERY_MAP
+from tests.conftest import MAKERS, ORDER, PROJECT, make_network
+from tests.models import test_files
+from tests.stages.test_audit import TRAINING
+from tests.training import joint_gradients
+
+ATTRIBUTIONS = {*methods._FUNCTIONS, *methods._RELEVANCE}
+MATCHINGS = set(get_args(matching.Maps))
+STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+PROFILES = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((PROJECT / "params").glob("*.yaml"))]
+PARAMETERS = (PROJECT / "docs" / "parameters.md").read_text(encoding="utf-8")
+
+
+def documented(row):
+    """The words of the first or second row of docs/parameters.md that begins with `maps`."""
+    return set(re.findall(r"`(\w+)`", re.findall(r"^\| `maps` \| (.*) \|$", PARAMETERS, re.M)[row]))
+
+
+def looking_at_probabilities():
+    return {name for name, function in methods._FUNCTIONS.items() if ".sigmoid()" in inspect.getsource(function)}
+
+
+def starting_with_the_logit():
+    network, images, classes = make_network(0), torch.randn(2, 3, 8, 8, dtype=torch.float64), torch.tensor([0, 1])
+    logits = network(images).gather(1, classes[:, None])[:, 0]
+    walks = methods._RELEVANCE.items()
+    return {name for name, walk in walks if torch.allclose(walk(network, images, classes).start, logits)}
+
+
+KEPT_BY_HAND = {
+    "attribution: schema": (set(attribute._KIND_OF), ATTRIBUTIONS),
+    "attribution: contract tests": ({entry["maps"] for entry in test_methods.SETTINGS.values()}, ATTRIBUTIONS),
+    "attribution: conservation tests": (set(test_relevance.METHODS), set(methods._RELEVANCE)),
+    "attribution: of probabilities": (set(profile._OF_PROBABILITIES), looking_at_probabilities()),
+    "attribution: from the logit": (set(transfer._FROM_THE_LOGIT), starting_with_the_logit()),
+    "attribution: from the last activation": (
+        set(methods._FROM_ACTIVATION),
+        {name for name, f in methods._FUNCTIONS.items() if "activation" in inspect.signature(f).parameters},
+    ),
+    "attribution: reserved names": (set(attribute._TAKEN), {"logits", "asked", *results.BASELINES}),
+    "matching: options": (set(matching._OPTIONS), MATCHINGS),
+    "matching: tests of the loss": ({"none", *EVERY_MAP}, MATCHINGS),
+    "matching: tests of joint gradients": ({entry.maps for entry in joint_gradients.METHODS.values()}, MATCHINGS),
+    "matching: rectifiers": (set(RECTIFIERS), set(get_args(RectifierName))),
+    "matching: rectifiers in the schema": (
+        set(get_args(matching.Matching.model_fields["rectifier"].annotation)),
+        set(RECTIFIERS),
+    ),
+    "matching: axes of sweeps": (
+        set(sweeps._X_LABELS),
+        set(get_args(matching.MatchingSweep.model_fields["sweep"].annotation)),
+    ),
+    "networks: published weights": (set(teacher._PUBLISHED), set(pretrained._WEIGHTS)),
+    "networks: contract tests": (
+        {type(narrowed(entry["architecture"], 1)) for entry in test_methods.FAMILIES.values()},
+        set(Architecture.__subclasses__()),
+    ),
+    "networks: toys": (
+        {type(make(0)) for make in MAKERS.values()},
+        {type(make()) for make in test_files.NETWORKS.values()},
+    ),
+    "stages: order": (set(ORDER), set(STAGES)),
+    "stages: training": (
+        set(TRAINING),
+        {name for name, stage in STAGES.items() if any("models/" in str(out) for out in stage["outs"])},
+    ),
+    "stages: compressions": ({"teacher", *profile.COMPRESSIONS}, set(TRAINING)),
+    "populations: several classes": (set(results._SEVERAL), set(POPULATIONS)),
+    "populations: one class": (set(results._EXCLUSIVE), set(POPULATIONS)),
+    "benchmarks": (
+        set(BENCHMARKS),
+        {
+            path.stem
+            for path in (PROJECT / "benchmarks").glob("*.py")
+            if "\ndef measure(" in path.read_text(encoding="utf-8")
+        },
+    ),
+}
+# These may hold more than what they have to name.
+INCLUDED = {
+    "names of attribution methods": (ATTRIBUTIONS, results.NAMES),
+    "names of compressions": (TRAINING, results.NAMES),
+    "names of the profiles' attribution methods": (
+        {name for values in PROFILES for name in values["attribute"]["methods"]},
+        results.NAMES,
+    ),
+    "attribution methods of the tables": (deformation.ATTRIBUTIONS, ATTRIBUTIONS),
+    "attribution methods in pixels": (test_methods.PIXELS, test_methods.SETTINGS),
+    "documented matching": (MATCHINGS, documented(0)),
+    "documented attribution": (ATTRIBUTIONS, documented(1)),
+    "documented networks": (ARCHITECTURES, set(re.findall(r"`(\w+)`", PARAMETERS))),
+    "documented rectifiers": (RECTIFIERS, set(re.findall(r"`(\w+)`", PARAMETERS))),
+    "documented stages": (STAGES, set(re.findall(r"^\| (\w+) \|", (PROJECT / "README.md").read_text("utf-8"), re.M))),
+    "hidden layers of joint gradients": (joint_gradients.HIDDEN, joint_gradients.METHODS),
+    "sources with a profile": (
+        set(get_args(Data.model_fields["source"].annotation)),
+        {values["data"]["source"] for values in PROFILES},
+    ),
+}
+
+
+@pytest.mark.parametrize("kept", KEPT_BY_HAND)
+def test_a_list_that_is_kept_by_hand_names_what_exists(kept):
+    by_hand, existing = KEPT_BY_HAND[kept]
+    assert by_hand == existing
+
+
+@pytest.mark.parametrize("kept", INCLUDED)
+def test_a_list_leaves_nothing_out(kept):
+    needed, by_hand = INCLUDED[kept]
+    assert set(needed) - set(by_hand) == set()
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_every_architecture_has_a_file(name, tmp_path):
+    shape = narrowed(name, 16)
+    built = test_files.build(name, 16, classes=3, input_size=64, dropout=0.0).eval()
+    test_files.save_network(built, tmp_path / "network", {})
+    loaded, _ = test_files.load_network(tmp_path / "network")
+    assert loaded.structure() == built.structure()
+    assert type(shape) in Architecture.__subclasses__()
+
+
+@pytest.mark.parametrize("maps", sorted(MATCHINGS))
+def test_every_word_of_matching_has_a_loss(maps):
+    settings = matching.Matching(maps=maps, **({} if maps == "none" else {"strength": 1.0}))
+    objective = CompressionObjective(make_network(1), make_network(2), settings)
+    objective.start_epoch(0)
+    parts = objective(torch.randn(2, 3, 8, 8, dtype=torch.float64), torch.ones(2, 3, dtype=torch.float64))
+    assert ("matching" in parts) == (maps != "none")
