@@ -6,13 +6,13 @@ from typing import get_args
 
 import pytest
 import torch
-import yaml
 
 from attribution_preservation.attribution import methods
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.matching.rectifier import RECTIFIERS, RectifierName
 from attribution_preservation.models import pretrained
 from attribution_preservation.models.architectures import ARCHITECTURES, Architecture, narrowed
+from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema import attribute, matching, profile, teacher
 from attribution_preservation.pipeline.schema.data import Data
 from attribution_preservation.reporting import deformation, results, sweeps, transfer
@@ -27,8 +27,8 @@ from tests.training import joint_gradients
 
 ATTRIBUTIONS = {*methods._FUNCTIONS, *methods._RELEVANCE}
 MATCHINGS = set(get_args(matching.Maps))
-STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-PROFILES = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((PROJECT / "params").glob("*.yaml"))]
+STAGES = read_yaml(PROJECT / "dvc.yaml")["stages"]
+PROFILES = [read_yaml(path) for path in sorted((PROJECT / "params").glob("*.yaml"))]
 PARAMETERS = (PROJECT / "docs" / "parameters.md").read_text(encoding="utf-8")
 
 
