@@ -8,6 +8,7 @@ import torch
 from pydantic import TypeAdapter
 
 from attribution_preservation.attribution.methods import Attribution
+from attribution_preservation.compression.weight_pruning import WeightMasks
 from attribution_preservation.errors import UserError
 from attribution_preservation.models.build import build
 from attribution_preservation.pipeline.schema.attribute import Method
@@ -176,6 +177,20 @@ def test_maps_do_not_depend_on_the_callers_default_type(family, name):
     finally:
         torch.set_default_dtype(torch.float32)
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(("family", "name"), ASKED)
+@pytest.mark.parametrize("layers", ["convolutions", "all"])
+def test_maps_are_finite_when_every_weight_is_pruned(family, name, layers):
+    explained = network(family, torch.float32)
+    linears = {} if layers == "convolutions" else dict(enumerate(explained.head.linears))
+    masks = WeightMasks(explained.convolutions() | {str(number): linear for number, linear in linears.items()})
+    masks.grow(1.0)
+    assert masks.sparsity == 1
+    maps = method(name, explained, torch.float32)(explained, images(3, torch.float32), CLASSES, ROWS)
+    assert maps.isfinite().all()
+    # Nothing depends on the image any more: what follows its gradient is 0.
+    assert name not in ("gradient_input", "integrated_gradients") or maps.eq(0).all()
 
 
 @pytest.mark.parametrize(("family", "name"), ASKED)
