@@ -91,6 +91,17 @@ def test_every_requirement_is_a_lower_bound_that_the_tested_version_keeps():
         assert tested[canonicalize_name(requirement.name)] in requirement.specifier, line
 
 
+@pytest.mark.parametrize(
+    ("python", "zennit"), [("3.11.0", "0.5.1"), ("3.11.10", "0.5.1"), ("3.11.11", "1.0.0"), ("3.12.1", "1.0.0")]
+)
+def test_every_python_has_one_pin_of_each_package(python, zennit):
+    lines = "".join((PROJECT / f"requirements{end}.txt").read_text() for end in ("", "-cluster", "-dev")).splitlines()
+    pinned = [Requirement(line) for line in lines if "==" in line]
+    here = [pin for pin in pinned if not pin.marker or pin.marker.evaluate({"python_full_version": python})]
+    assert sorted({pin.name for pin in pinned}) == sorted(pin.name for pin in here)
+    assert [str(pin.specifier) for pin in here if pin.name == "zennit"] == [f"=={zennit}"]
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """The wheel, made by the backend itself: nothing is fetched."""
