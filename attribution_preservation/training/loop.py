@@ -40,6 +40,7 @@ class Trainer:
         save: called after every epoch with the state that resumes there.
     """
 
+    @torch.inference_mode(False)  # else the student's weights, moved here, could not be trained
     def __init__(
         self,
         objective: nn.Module,

@@ -129,6 +129,17 @@ def test_a_run_that_resumes_ends_bit_identical_to_one_that_was_never_stopped(sto
     assert [(entry["phase"], entry["epoch"]) for entry in log] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_caller_without_gradients_trains_the_same_network(store, tmp_path, mode):
+    expected, student = network(), network()
+    log = train(store, expected, tmp_path / "state").log
+    with mode():
+        assert train(store, student, tmp_path / "state").log == log
+        assert not torch.is_grad_enabled()
+    for name, tensor in expected.state_dict().items():
+        assert torch.equal(tensor, student.state_dict()[name]), name
+
+
 def test_the_number_of_workers_changes_nothing(store):
     alone, helped = (Batches(store, Framing(size=8), schedule(), workers) for workers in (0, 2))
     for (a, la), (b, lb) in zip(alone.epoch(0, "t", 1), helped.epoch(0, "t", 1), strict=True):
