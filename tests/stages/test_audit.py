@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 
-from attribution_preservation.pipeline.provenance import check
+from attribution_preservation.pipeline.provenance import check, fingerprint
 from attribution_preservation.pipeline.provenance.check import differences
 from attribution_preservation.pipeline.provenance.record import read_record
 from attribution_preservation.pipeline.provenance.trace import trace
 from attribution_preservation.pipeline.run.stage import every_instance
+from attribution_preservation.pipeline.run.yaml_text import format_yaml, read_yaml
 from tests.conftest import BY_TWOS, PROJECT, dvc, run_stage, write_parameters
 
 TABLE = "reports/tables/compressions_all.md"
@@ -49,7 +49,7 @@ def root(finished_by_dvc, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lock(root):
-    return yaml.safe_load((root / "dvc.lock").read_text())["stages"]
+    return read_yaml(root / "dvc.lock")["stages"]
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +95,8 @@ def test_every_instance_is_told_as_dvc_lock_has_it(whole, lock):
 
 
 def test_every_parameter_that_dvc_yaml_declares_is_told_with_its_value(root, whole):
-    graph = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
-    params = yaml.safe_load((root / "params.yaml").read_text())
+    graph = read_yaml(root / "dvc.yaml")["stages"]
+    params = read_yaml(root / "params.yaml")
     assert whole["instances"]["check"]["parameters"] == params
     for name in whole["instances"].keys() - {"check"}:
         stage, _, values = name.partition("@")
@@ -281,6 +281,77 @@ def test_whatever_is_not_as_recorded_is_named(root, file, old, new, named):
     assert audit(root, TABLE, "--check").returncode == 0
 
 
+@pytest.fixture
+def contradictions(root, monkeypatch):
+    """What `--check` finds of the table, in this process; nothing but params.yaml, dvc.yaml and dvc.lock may change."""
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(check, "dvc_md5", functools.cache(check.dvc_md5))
+    read = functools.cache(read_record)
+
+    def found() -> list[str]:
+        stages = every_instance()
+        return list(differences(trace(read(Path("dvc.lock").read_text()), stages, TABLE), stages))
+
+    return found
+
+
+# In the record the number stands as `5e-05`, which is a word by the rules of YAML 1.1.
+def test_a_small_number_is_the_one_that_trained_however_it_is_written(root, lock, contradictions):
+    name, key = "teacher@vgg6_bn-all", "teacher.optimization"
+    assert lock[name]["params"]["params.yaml"][key]["weight_decay"] == 0.00005
+    for text in ("0.00005", "5e-5", "5E-05", "+5.0e-5", ".5e-4"):
+        with changed(root / "params.yaml", "weight_decay: 5e-05", f"weight_decay: {text}"):
+            found = contradictions()
+        assert found == [], text
+    with changed(root / "params.yaml", "weight_decay: 5e-05", "weight_decay: 0.00005"):
+        done = audit(root, NETWORK, "--check")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "check: all as dvc.lock says")
+    assert "weight_decay: 5e-05" in done.stdout
+    with changed(root / "params.yaml", "weight_decay: 5e-05", "weight_decay: 6e-5"):
+        found = contradictions()
+    assert found == [
+        f"{who}: {key}.weight_decay is 6e-05 in params.yaml, 5e-05 by its record" for who in (name, "check")
+    ]
+
+
+def test_every_instance_that_ran_had_the_fingerprint_of_its_record(root, monkeypatch):
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(fingerprint, "dvc_md5", functools.cache(fingerprint.dvc_md5))
+    record, stages = read_record((root / "dvc.lock").read_text()), every_instance()
+    of_stages = {name: fingerprint.fingerprint_of(stage) for name, stage in stages.items() if name != "check"}
+    assert len(of_stages) > 20
+    assert of_stages == {name: record[name].fingerprint for name in of_stages}
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "dvc.yaml", "dvc.lock"])
+@pytest.mark.parametrize("start", ["", "\ufeff"], ids=["line ends", "line ends and byte order mark"])
+def test_line_ends_of_windows_and_a_byte_order_mark_change_nothing(root, contradictions, name, start):
+    text = (root / name).read_text()
+    with changed(root / name, text, start + text.replace("\n", "\r\n")):
+        found = contradictions()
+    assert found == []
+
+
+def test_outputs_that_are_links_into_the_cache_are_what_they_link_to(finished_by_dvc, tmp_path):
+    copy = tmp_path / "project"
+    shutil.copytree(finished_by_dvc, copy, ignore=shutil.ignore_patterns(".resume"))
+    for arguments in (("config", "cache.type", "symlink"), ("checkout", "--relink")):
+        done = dvc(copy, *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+    network = copy / NETWORK
+    assert network.is_symlink()
+    assert (copy / "analysis/significance.csv").is_symlink()  # an output that is one file
+    shown = told(copy, ".", "--check")
+    assert (shown["differences"], shown["not_here"]) == ([], [])
+    assert told(copy, str(network))["instances"].keys() == {"teacher@vgg6_bn-all", "dataset", "check"}
+    # A link to other bytes is another output.
+    network.unlink()
+    network.symlink_to(copy / "params.yaml")
+    done = audit(copy, NETWORK, "--check")
+    assert done.returncode == 1
+    assert "check: models/all/teacher/vgg6_bn is " in done.stdout
+
+
 def test_a_hash_of_the_record_cannot_be_changed_unseen(root, monkeypatch):
     monkeypatch.chdir(root)
     monkeypatch.setattr(check, "dvc_md5", functools.cache(check.dvc_md5))
@@ -297,7 +368,7 @@ def test_a_hash_of_the_record_cannot_be_changed_unseen(root, monkeypatch):
 
 def test_a_stage_that_the_record_lacks_is_named(root, lock):
     text = (root / "dvc.lock").read_text()
-    without = yaml.safe_dump({"schema": "2.0", "stages": {k: v for k, v in lock.items() if k != "roar@all"}})
+    without = format_yaml({"schema": "2.0", "stages": {k: v for k, v in lock.items() if k != "roar@all"}})
     with changed(root / "dvc.lock", text, without):
         done = audit(root, TABLE, "--check")
     assert done.returncode == 1
@@ -463,9 +534,9 @@ def test_a_commit_between_a_new_graph_and_its_run_is_refused(history):
     branch = git(history, "rev-parse", "--abbrev-ref", "HEAD").strip()
     git(history, "checkout", "-q", "-b", "between")
     try:
-        lock = yaml.safe_load((history / "dvc.lock").read_text())
+        lock = read_yaml(history / "dvc.lock")
         lock["stages"]["tables"] = lock["stages"].pop("report")  # as a stage that has got another name since
-        (history / "dvc.lock").write_text(yaml.safe_dump(lock))
+        (history / "dvc.lock").write_text(format_yaml(lock))
         git(history, "commit", "-q", "-am", "between")
     finally:
         git(history, "checkout", "-q", branch)

@@ -1,17 +1,20 @@
 """What people who use DVC do by habit works here, and shows what docs/dvc.md says that it does."""
 
+import io
 import json
 import shutil
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
-import yaml
 
+from attribution_preservation.pipeline.provenance.record import read_record
+from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from tests.conftest import BY_TWOS, dvc, hashes, run_stage, write_parameters
 
 RATE = "scratch.optimization.learning_rate"  # of the networks that least depends on
-BEFORE, AFTER = 0.03, 0.3
+BEFORE, AFTER = 0.03, 0.00001  # which DVC writes into params.yaml as 1e-05
 CHANGE = {RATE: {"old": BEFORE, "new": AFTER, "diff": pytest.approx(AFTER - BEFORE)}}
 METRIC = "scratch.half.mean_ap.mean"
 
@@ -53,14 +56,14 @@ def base(finished_by_dvc, tmp_path_factory):
 @pytest.fixture(scope="module")
 def tried(base):
     """The same with an experiment that trains one network otherwise; what it printed."""
-    return base, ran(base, "exp", "run", "--name", "higher-rate", "--set-param", f"{RATE}={AFTER}")
+    return base, ran(base, "exp", "run", "--name", "lower-rate", "--set-param", f"{RATE}=0.00001")
 
 
 @pytest.fixture
 def root(tried):
     """An experiment whose results lie in the working tree."""
     restored(tried[0])
-    ran(tried[0], "exp", "apply", "higher-rate")
+    ran(tried[0], "exp", "apply", "lower-rate")
     return tried[0]
 
 
@@ -104,7 +107,7 @@ def test_curves_are_drawn_beside_those_of_a_commit(root):
     page = Path(ran(root, "plots", "diff", "HEAD").strip().removeprefix("file://"))
     assert page == root / "dvc_plots" / "index.html"
     text = page.read_text()
-    plots = yaml.safe_load((root / "dvc.yaml").read_text())["plots"]
+    plots = read_yaml(root / "dvc.yaml")["plots"]
     named = [title for plot in plots if isinstance(plot, dict) for title in plot]
     assert [title for title in named if title not in text] == []
     # The folder of live logs is a plot for each of its files.
@@ -117,7 +120,7 @@ def test_curves_are_drawn_beside_those_of_a_commit(root):
 def test_experiments_stand_in_a_table(root):
     (_, at_head) = json.loads(ran(root, "exp", "show", "--json"))
     (experiment,) = at_head["experiments"]
-    assert experiment["name"] == "higher-rate"
+    assert experiment["name"] == "lower-rate"
     shown = experiment["revs"][0]["data"]
     assert shown["params"]["params.yaml"]["data"]["scratch"]["optimization"]["learning_rate"] == AFTER
     told = json.loads((root / "reports/metrics.json").read_text())
@@ -135,8 +138,27 @@ def test_the_audit_tells_what_an_experiment_changed(root):
     assert any(c["what"].endswith(": mean_ap_mean") for c in moved)
 
 
+def test_an_experiment_in_a_folder_of_its_own_leaves_this_one_as_it_is(base):
+    restored(base)
+    before = hashes(base, "models", "reports", "environments")
+    printed = ran(base, "exp", "run", "--temp", "--name", "rows", "--set-param", "report.iterations=[2]")
+    stages = {line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")}
+    assert stages == {"check", "report"}
+    assert hashes(base, "models", "reports", "environments") == before
+    assert git(base, "status", "--porcelain") == ""
+    ran(base, "exp", "branch", "rows", "rows")
+    found = json.loads(ran(base, "params", "diff", "main", "rows", "--json"))
+    assert found == {"params.yaml": {"report.iterations": {"old": "[1, 3]", "new": "[2]"}}}
+    for revision, iterations in (("main", {1, 3}), ("rows", {2, 3})):  # the last one is always there
+        table = pd.read_csv(io.StringIO(git(base, "show", f"{revision}:reports/tables/prune_weights_all.csv")))
+        assert set(table[table["student"] == "iterative"]["iteration"]) == iterations
+    made_by = read_record(git(base, "show", "rows:dvc.lock"))["report"].fingerprint
+    assert f"fingerprint {made_by}" in git(base, "show", "rows:reports/tables/prune_weights_all.md")
+    ran(base, "exp", "remove", "rows")
+
+
 def test_an_experiment_becomes_a_branch(root):
-    ran(root, "exp", "branch", "higher-rate", "tried")
+    ran(root, "exp", "branch", "lower-rate", "tried")
     restored(root)
     assert json.loads(ran(root, "params", "diff", "--json")) == {}
     found = json.loads(ran(root, "metrics", "diff", "main", "tried", "--json"))["reports/metrics.json"]
@@ -150,7 +172,7 @@ def test_an_experiment_becomes_a_branch(root):
 
 
 def test_results_of_another_profile_live_on_a_branch(root):
-    ran(root, "exp", "branch", "higher-rate", "other")
+    ran(root, "exp", "branch", "lower-rate", "other")
     restored(root)
     git(root, "checkout", "-q", "other")
     ran(root, "checkout", "-q")
