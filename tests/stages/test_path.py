@@ -3,8 +3,10 @@
 import hashlib
 import html
 import json
+import os
 import shutil
 import subprocess
+import sys
 import tarfile
 
 import numpy as np
@@ -31,6 +33,18 @@ def test_every_stage_runs_without_dvc_and_says_what_it_made(finished):
     for name in ORDER:
         assert output[name].splitlines()[-1].startswith(f"{name}: ")
     assert "| Teacher" in output["report"]  # the table itself
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp437"])
+def test_the_table_of_the_report_is_printed_in_any_encoding(finished, encoding):
+    root, output = finished
+    notebook = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "PYTHONIOENCODING": encoding}
+    before = hashes(root, "reports")
+    command = [sys.executable, "-m", "stages.report"]
+    done = subprocess.run(command, cwd=root, env=os.environ | notebook, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == output["report"].encode(encoding, "backslashreplace")
+    assert hashes(root, "reports") == before
 
 
 def test_results_cover_every_network_metric_and_population(finished):
