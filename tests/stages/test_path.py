@@ -4,7 +4,6 @@ import hashlib
 import html
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -413,7 +412,7 @@ def test_a_loss_that_is_not_finite_names_what_to_lower(project):
         assert run_stage(project, name).returncode == 0
     failed = run_stage(project, "teacher")
     assert failed.returncode == 2
-    assert re.search(r"teacher: error: .* not finite", failed.stderr.splitlines()[-1])
+    assert "infinite or NaN; lower optimization.learning_rate" in failed.stderr.splitlines()[-1]
     assert not (project / "models").exists()
 
 
