@@ -32,7 +32,7 @@ def differences(trace: Trace, stages: Mapping[str, Stage], root: Path = Path("."
     yield from _of_parameters(trace.entries, stages)
     recorded: dict[str, dict[str, list[str]]] = {}
     for name, entry in trace.entries.items():
-        for path, md5 in {**entry.deps, **entry.outs}.items():
+        for path, md5 in (*entry.deps.items(), *entry.outs.items(), *entry.others):
             recorded.setdefault(path, {}).setdefault(md5, []).append(name)
     ignored, lacking = ignored_names(root), set(absent(trace, stages, root))
     here = [path for path in recorded if path not in lacking]

@@ -21,6 +21,8 @@ class Entry:
         command: that was run.
         parameters: by dotted key, as dvc.yaml declares them.
         deps, outs: MD5 by path; a folder's ends in `.dir`.
+        others: paths that the record lists twice, with the MD5 of the first listing where the two differ. A stage may
+            name one path by two parameters.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Entry:
     parameters: dict[str, Any] = field(default_factory=dict)
     deps: dict[str, str] = field(default_factory=dict)
     outs: dict[str, str] = field(default_factory=dict)
+    others: tuple[tuple[str, str], ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -69,8 +72,11 @@ def _entry(name: str, told: Mapping[str, Any]) -> Entry:
     parameters: dict[str, Any] = {}
     for of_file in told.get("params", {}).values():
         parameters |= of_file
-    deps, outs = ({found["path"]: found["md5"] for found in told.get(kind, [])} for kind in ("deps", "outs"))
-    return Entry(name, told["cmd"], parameters, deps, outs)
+    listed = {kind: [(file["path"], file["md5"]) for file in told.get(kind, [])] for kind in ("deps", "outs")}
+    deps, outs = (dict(files) for files in listed.values())
+    last = deps | outs
+    others = tuple((path, md5) for files in listed.values() for path, md5 in files if last[path] != md5)
+    return Entry(name, told["cmd"], parameters, deps, outs, others)
 
 
 def within(path: str, folder: str) -> bool:
