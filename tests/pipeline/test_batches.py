@@ -84,13 +84,11 @@ def test_a_batch_of_one_image_and_one_cell_is_refused_in_every_stage_that_trains
 
 
 def test_one_image_is_enough_where_its_maps_have_several_cells_or_nothing_is_trained():
-    profile = residual(size=9)
-    profile["roar"]["optimization"]["batch_size"] = 1
-    validate(Profile, profile)
-    profile = residual()
-    profile["roar"]["students"] = []
-    profile["roar"]["optimization"]["batch_size"] = 1
-    validate(Profile, profile)
+    several_cells, no_roar = residual(size=9), residual()
+    no_roar["roar"]["students"] = []
+    for profile in (several_cells, no_roar):
+        profile["roar"]["optimization"]["batch_size"] = 1
+        assert validate(Profile, profile).roar.optimization.batch_size == 1
 
 
 @pytest.mark.parametrize("stage", TRAINING)

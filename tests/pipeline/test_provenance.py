@@ -23,7 +23,7 @@ from attribution_preservation.pipeline.provenance.trace import of_row, trace
 from attribution_preservation.pipeline.run.environment import LIBRARIES, environment
 from attribution_preservation.pipeline.run.files import write_json
 from attribution_preservation.pipeline.run.stage import Stage
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
+from attribution_preservation.pipeline.run.yaml_text import format_yaml, read_yaml
 from tests.conftest import PROJECT
 
 HERE = {"python": "3.11.7", "libraries": {"torch": "2.1"}, "device": "x86_64 CPU, AVX2", "cuda": None}
@@ -107,6 +107,15 @@ def test_a_fingerprint_is_of_command_parameters_and_inputs_in_any_order():
 def test_a_damaged_record_is_refused(text):
     with pytest.raises(UserError, match=r"dvc\.lock is damaged; restore it"):
         read_record(text)
+
+
+def test_a_path_that_is_listed_twice_keeps_both_hashes():
+    files = [{"path": "maps/all/teacher", "md5": "1"}, {"path": "scores", "md5": "3"}, {"path": "maps/all/teacher"}]
+    for second, others in (("1", ()), ("2", (("maps/all/teacher", "1"),))):
+        files[2]["md5"] = second
+        entry = read_record(format_yaml({"stages": {"a": {"cmd": "a", "deps": files}}}))["a"]
+        assert entry.deps == {"maps/all/teacher": second, "scores": "3"}
+        assert entry.others == others
 
 
 def test_a_trace_goes_through_folders_and_keeps_to_the_graph():
