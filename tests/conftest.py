@@ -3,12 +3,14 @@
 import copy
 import hashlib
 import io
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory
@@ -336,22 +339,42 @@ def hashes(root: Path, *folders: str) -> dict[str, str]:
     }
 
 
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that whichever test process needs it first makes for all of them; not to be changed."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "made").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            (folder / "made").touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A project in which every stage ran, in one process, without DVC; what each accessed is in `accesses/NAME`."""
-    root = make_project(tmp_path_factory.mktemp("finished") / "project")
-    accesses = root.parent / "accesses"
-    accesses.mkdir()
-    variables = {"FAULT_STAGE": "*", "FAULT_LOG": str(accesses), "LOKY_MAX_CPU_COUNT": "1"}
-    return root, run_all(root, PYTHONPATH=str(SITE), **variables)
+
+    def make(folder: Path) -> None:
+        root, accesses = make_project(folder / "project"), folder / "accesses"
+        accesses.mkdir()
+        variables = {"FAULT_STAGE": "*", "FAULT_LOG": str(accesses), "LOKY_MAX_CPU_COUNT": "1"}
+        (folder / "output.json").write_text(json.dumps(run_all(root, PYTHONPATH=str(SITE), **variables)))
+
+    folder = made_once(tmp_path_factory, "finished", make)
+    return folder / "project", json.loads((folder / "output.json").read_text())
 
 
 @pytest.fixture(scope="session")
 def finished_by_dvc(tmp_path_factory):
     """The same by `dvc repro`, in another order, on what looks like another machine, networks by twos."""
-    root = make_project(tmp_path_factory.mktemp("finished_by_dvc") / "project")
-    write_parameters(root, BY_TWOS)
-    for arguments in (("init", "-q", "--no-scm"), ("repro",)):
-        done = dvc(root, *arguments, **ELSEWHERE)
-        assert done.returncode == 0, done.stdout + done.stderr
-    return root
+
+    def make(folder: Path) -> None:
+        root = make_project(folder / "project")
+        write_parameters(root, BY_TWOS)
+        for arguments in (("init", "-q", "--no-scm"), ("repro",)):
+            done = dvc(root, *arguments, **ELSEWHERE)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+    return made_once(tmp_path_factory, "finished_by_dvc", make) / "project"

@@ -2,13 +2,15 @@
 
 import pytest
 
+from tests.conftest import made_once
 from tests.faults.harness import Project
 
 
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory):
     """The project after one undisturbed `dvc repro`; not to be changed."""
-    return Project.made(tmp_path_factory.mktemp("reference") / "project")
+    folder = made_once(tmp_path_factory, "reference", lambda folder: Project.made(folder / "project"))
+    return Project(folder / "project")
 
 
 @pytest.fixture
