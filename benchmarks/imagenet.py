@@ -122,10 +122,10 @@ def decode_rate(profile: Profile) -> float:
             _noisy(canvas.picture, number).save(path, quality=90)
             places.append(Place(path.name, path.stat().st_size))
         manifest = Manifest.of(name, None, (wnid,), {"train": {wnid: places}, "val": {}})
-        originals = Originals(manifest, range(len(sizes)), profile.input, augmentation, ("decode",))
+        originals = Originals(manifest, range(len(sizes)), profile.input, augmentation)
         start = time.perf_counter()
         for first in range(0, len(sizes), 16):
-            collate([originals[row] for row in range(first, first + 16)])
+            collate([originals[("decode",), row] for row in range(first, first + 16)])
         return len(sizes) / (time.perf_counter() - start)
 
 

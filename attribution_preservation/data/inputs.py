@@ -182,8 +182,15 @@ class Normalize:
     def __init__(self, mean: list[float], std: list[float]) -> None:
         self._mean = torch.tensor(mean).view(3, 1, 1) * 255
         self._scale = 1 / (torch.tensor(std).view(3, 1, 1) * 255)
+        self._on: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}  # copied once, not in every step
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised images, in channels-last memory order, which convolutions on a CPU prefer."""
-        normalized = images.float().sub_(self._mean.to(images.device)).mul_(self._scale.to(images.device))
+        device = images.device
+        if device not in self._on:
+            # Not under the caller's inference mode: later callers may differentiate.
+            with torch.inference_mode(False):
+                self._on[device] = self._mean.to(device), self._scale.to(device)
+        mean, scale = self._on[device]
+        normalized = images.float().sub_(mean).mul_(scale)
         return normalized.contiguous(memory_format=torch.channels_last)

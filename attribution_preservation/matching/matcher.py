@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from attribution_preservation.data.device import sent
 from attribution_preservation.errors import UserError
 from attribution_preservation.matching.distance import map_distance
 from attribution_preservation.matching.ewa import ewa_map
@@ -121,6 +122,8 @@ class Matcher:
         if settings.maps == "ewa":
             return ewa_map(feature_map)
         drawn = target.draw(feature_map.shape[1]) if target.draw and settings.dropped_share else None
+        if drawn is not None:
+            drawn = sent(drawn, feature_map.device)
         if settings.maps == "random_weights":
             return random_map(feature_map, drawn)
         gradient = feature_gradient(view, layer, target.classes, settings.centred)

@@ -1,10 +1,12 @@
 """Training images: a random subset in random order, each changed at random, all of it from derived seeds."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from attribution_preservation.data.device import sent
 from attribution_preservation.data.inputs import frame_image
 from attribution_preservation.data.store import Images
 from attribution_preservation.errors import UserError
@@ -17,6 +19,8 @@ _KEPT = 4 * 2**30  # bytes of resized images that a run keeps, so that no epoch 
 # Pixels of a crop's side, beyond which it is resized where it is read: its whole batch is padded to the largest crop,
 # and ImageNet has photographs of several thousand. VOC's have 500 at most; a batch of 180 crops takes 142 MB at most.
 _LONGEST = 512
+
+Place: TypeAlias = tuple[tuple[int | str, ...], int]  # key of an epoch, and row of an image
 
 
 class Batches:
@@ -47,6 +51,8 @@ class Batches:
         if not changed and len(self._positions) * 3 * framing.size**2 <= _KEPT:
             self._resized = _Resized(store, self._positions, framing)
         everything = len(self._positions)
+        self._loader: DataLoader[Any] | None = None  # made with the first epoch
+        self._order: list[list[Place]] = []  # the batches of the epoch that it reads
         self._per_epoch = min(optimization.images_per_epoch or everything, everything)
         if self._per_epoch < self._batch_size:
             raise UserError(
@@ -82,23 +88,28 @@ class Batches:
         rows = [part[self._rank :: self._processes] for part in order.split(self._batch_size)]
         if self._resized is not None:
             for part in rows:
-                yield self._resized(part).to(device), self._labels[part].to(device)
+                yield sent(self._resized(part), device), sent(self._labels[part], device)
             return
-        loader = DataLoader(
-            Originals(self._store, self._positions, self._framing, self._augmentation, key),
-            batch_sampler=[part.tolist() for part in rows],
-            collate_fn=collate,
-            num_workers=self._workers,
-            pin_memory=device.type == "cuda",
-            generator=generator,  # else the loader would draw from the global one
-        )
-        for crops, numbers in loader:
-            if isinstance(crops, UserError):
-                raise crops
-            labels = self._labels[numbers]
-            if device.type == "cuda":
-                labels = labels.pin_memory()
-            yield crops.to(device).resized(self._framing.size), labels.to(device, non_blocking=True)
+        self._order[:] = [[(key, row) for row in part.tolist()] for part in rows]
+        if self._loader is None:
+            self._loader = DataLoader(
+                Originals(self._store, self._positions, self._framing, self._augmentation),
+                batch_sampler=self._order,
+                collate_fn=collate,
+                num_workers=self._workers,
+                pin_memory=device.type == "cuda",
+                persistent_workers=self._workers > 0,  # of the whole run: to start them anew takes 0.3 s an epoch
+                generator=torch.Generator(),  # else the loader would draw from the global one
+            )
+        try:
+            for crops, numbers in self._loader:
+                if isinstance(crops, UserError):
+                    raise crops
+                yield crops.to(device).resized(self._framing.size), sent(self._labels[numbers], device)
+        except RuntimeError as error:
+            if "Bus error" not in str(error):  # so the kernel ends a worker that writes where there is no memory
+                raise
+            raise _no_shared_memory(self._workers) from None
 
 
 class _Resized:
@@ -116,8 +127,17 @@ class _Resized:
         return self._images[rows]
 
 
+def _no_shared_memory(workers: int) -> UserError:
+    return UserError(
+        f"runtime.workers: {workers} processes find too little shared memory (/dev/shm) for their batches; lower it, "
+        "set it to 0, or give more (docker run --shm-size)"
+    )
+
+
 class Originals(Dataset):
-    """What of each training image is shown in one epoch, in its original size; `key` and its position seed the draw.
+    """What of each training image is shown in one epoch, in its original size.
+
+    It is asked for by the epoch's key and the image's row; key and position seed the draw.
 
     Without random crops the square is cut here where there is one to cut: `Crops.resized` squeezes what it is given.
     """
@@ -128,9 +148,8 @@ class Originals(Dataset):
         positions: Sequence[int],
         framing: Framing,
         augmentation: Augmentation,
-        key: tuple[int | str, ...],
     ) -> None:
-        self._store, self._positions, self._key = store, positions, key
+        self._store, self._positions = store, positions
         self._cut = framing if framing.resize and not augmentation.crop_scale else None
         self._squeezed = Framing(size=framing.size)
         self._augmenter = Augmenter(augmentation)
@@ -138,7 +157,8 @@ class Originals(Dataset):
     def __len__(self) -> int:
         return len(self._positions)
 
-    def __getitem__(self, row: int) -> tuple[Crop | UserError, int]:
+    def __getitem__(self, place: Place) -> tuple[Crop | UserError, int]:
+        key, row = place
         position = self._positions[row]
         try:
             image = self._store.image(position)
@@ -147,7 +167,7 @@ class Originals(Dataset):
             return error, row
         if self._cut is not None:
             image = frame_image(image, self._cut).permute(1, 2, 0).numpy()
-        crop = self._augmenter(image, derived_seed(*self._key, position))
+        crop = self._augmenter(image, derived_seed(*key, position))
         if max(crop.image.shape[:2]) > _LONGEST:
             small = frame_image(crop.image, self._squeezed).permute(1, 2, 0).numpy()
             crop = Crop(small, crop.flipped)
@@ -159,4 +179,12 @@ def collate(samples: list[tuple[Crop | UserError, int]]) -> tuple[Crops | UserEr
     rows = torch.tensor([row for _, row in samples])
     if errors := [crop for crop, _ in samples if isinstance(crop, UserError)]:
         return errors[0], rows
-    return Crops.of([crop for crop, _ in samples]), rows
+    crops = Crops.of([crop for crop, _ in samples])
+    if worker := get_worker_info():
+        try:
+            for tensor in (crops.images, crops.sizes, crops.flipped, rows):
+                # Here, because torch does it in a thread whose failure nobody is told of: all would wait for ever.
+                tensor.share_memory_()
+        except RuntimeError:
+            return _no_shared_memory(worker.num_workers), torch.tensor([])
+    return crops, rows

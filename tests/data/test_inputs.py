@@ -115,7 +115,7 @@ def test_no_shape_of_a_training_image_makes_a_tensor_beyond_a_bound(shape):
         (Augmentation(flip=0.5, crop_scale=None), Augmentation(flip=0.5, crop_scale=[0.5, 1.0])), FRAMINGS[::2]
     ):
         with LargestTensor() as largest:
-            batch, _ = collate([Originals(OneImage(), [0], framing, augmentation, ("seed",))[0]])
+            batch, _ = collate([Originals(OneImage(), [0], framing, augmentation)[("seed",), 0]])
             shown = batch.resized(framing.size)
         assert shown.shape == (1, 3, framing.size, framing.size)
         assert largest.elements <= BOUND
