@@ -259,6 +259,7 @@ TINY = {
     "roar.optimization.epochs": 1,
     "roar.optimization.milestones": [],
     "runtime.jobs": 1,
+    "runtime.checkpoint_seconds": 0,  # a state after every epoch
     "report.iterations": [1, 3],
     "figures.heatmap_rows": 2,
 }  # fmt: skip

@@ -113,7 +113,8 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = rate
             shown = f"{note}epoch {epoch + 1}/{optimization.epochs}"
-            found = self._epoch(objective, wrapped, (*self._key, phase, epoch), shown, after_step)
+            with self._processes.arithmetic():
+                found = self._epoch(objective, wrapped, (*self._key, phase, epoch), shown, after_step)
             self._check_weights()
             self.log.append({"phase": phase, "epoch": epoch + 1, "learning_rate": rate, **found})
             after_epoch(epoch + 1)
@@ -194,9 +195,11 @@ class Trainer:
 
     def _check_weights(self) -> None:
         # The last step of an epoch has no loss after it that would show what it did.
-        for name, tensor in self.student.state_dict().items():
-            if not torch.isfinite(tensor).all():
-                raise UserError(f"training has made {name} infinite or NaN; lower optimization.learning_rate")
+        finite = {name: torch.isfinite(tensor).all() for name, tensor in self.student.state_dict().items()}
+        if torch.stack(list(finite.values())).all():  # one wait for the device, instead of one for each weight
+            return
+        name = next(name for name, whole in finite.items() if not whole)
+        raise UserError(f"training has made {name} infinite or NaN; lower optimization.learning_rate")
 
 
 def compile_trunks(objective: nn.Module) -> None:

@@ -4,6 +4,8 @@ Every process runs the whole stage on its share of each batch. The first one lea
 and tells people. The others read what it has written, so the project's folder is one that all machines share.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +14,7 @@ from torch import nn
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run.lead import leads, number
 from attribution_preservation.pipeline.schema.runtime import Runtime
+from attribution_preservation.training.arithmetic import allow_tf32
 
 if TYPE_CHECKING:
     from lightning_fabric.strategies import Strategy
@@ -31,7 +34,7 @@ class Processes:
     """
 
     def __init__(self, runtime: Runtime, device: torch.device) -> None:
-        self.count = runtime.devices * runtime.nodes
+        self.count, self._tf32 = runtime.devices * runtime.nodes, runtime.precision == "tf32"
         if self.count == 1 and not leads():
             raise UserError(
                 f"{number()} in the environment says that this process helps another, but runtime.devices and "
@@ -50,7 +53,7 @@ class Processes:
                 devices=runtime.devices,
                 num_nodes=runtime.nodes,
                 strategy=strategy,
-                precision=runtime.precision,
+                precision="32-true" if self._tf32 else runtime.precision,
             )
             if self.count > 1:
                 self.fabric.launch()
@@ -61,6 +64,15 @@ class Processes:
             ) from None
         self.device = self.fabric.device
         self.rank = self.fabric.global_rank
+
+    @contextmanager
+    def arithmetic(self) -> Iterator[None]:
+        """The arithmetic of a training step. What comes before and after it on a GPU keeps the whole of float32."""
+        allow_tf32(self._tf32)
+        try:
+            yield
+        finally:
+            allow_tf32(False)
 
     @property
     def share(self) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import torch
@@ -66,7 +67,7 @@ class Workplace:
     mean_ap: Score
 
     def __post_init__(self) -> None:
-        self.start = load_checkpoint(self.folder.state)
+        self.start, self._saved = load_checkpoint(self.folder.state), monotonic()
         self._show(self.start.log if self.start else [])
         self.shown = self.stage.section("input", Input)
         self.store = Store(self.stage.dep(Path("data/dataset")))
@@ -135,8 +136,10 @@ class Workplace:
         return self.processes.leads
 
     def _save(self, checkpoint: Checkpoint) -> None:
-        if self.writes:
+        # A state takes half a second of a large network's training, and a GPU's epoch may take no longer.
+        if self.writes and monotonic() - self._saved >= self.runtime.checkpoint_seconds:
             save_checkpoint(checkpoint, self.folder.state)
+            self._saved = monotonic()
         self._show(checkpoint.log)
 
     def _show(self, log: list[dict[str, Any]]) -> None:

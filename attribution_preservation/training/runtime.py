@@ -2,15 +2,18 @@
 
 import importlib.metadata
 import os
+import re
 from dataclasses import dataclass
 
 import torch
 from joblib import cpu_count
 
 from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.run.environment import fabric_version
 from attribution_preservation.pipeline.schema.runtime import Runtime
+from attribution_preservation.training.arithmetic import allow_tf32
 
-_LIBRARIES = ("torch", "torchvision", "numpy", "lightning-fabric")
+_LIBRARIES = ("torch", "torchvision", "numpy")
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ def set_up(runtime: Runtime) -> Device:
     if name == "auto":
         name = "cuda" if available["cuda"] else "cpu"
     if not available[name]:
-        raise UserError(f"runtime.device: {name} was asked for, but torch sees none here; use auto or cpu")
+        why = f" ({_why_no_gpu()})" if name == "cuda" else ""
+        raise UserError(f"runtime.device: {name} was asked for, but torch sees none here{why}; use auto or cpu")
     torch.set_num_threads(runtime.cpu_threads)
     if name == "cuda":
         # cuBLAS is only deterministic with a fixed workspace, which it reads from here.
@@ -49,12 +53,19 @@ def set_up(runtime: Runtime) -> Device:
     # a training step here.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = not runtime.deterministic
-    # 32-true means it: by default a GPU's convolutions round their inputs to ten bits (TF32).
-    torch.backends.cudnn.conv.fp32_precision = "ieee"
-    torch.backends.cuda.matmul.fp32_precision = "ieee"
+    allow_tf32(False)  # by default a GPU's convolutions round their inputs to ten bits
     kind = torch.cuda.get_device_name() if name == "cuda" else name
-    libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES} | {"lightning-fabric": fabric_version()}
     # More than one, only where `each` may copy this process.
     copied = name == "cpu" and runtime.cpu_threads == 1 and runtime.devices * runtime.nodes == 1
     jobs = (runtime.jobs or cpu_count()) if copied else 1
     return Device(torch.device(name), {**libraries, "device": kind}, jobs)
+
+
+def _why_no_gpu() -> str:
+    """The first sentence of what torch says: that there is no driver, or that it is too old, and for what."""
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return re.split(r"\.\s", str(error).strip(), maxsplit=1)[0].rstrip(".")
+    return "it counts no GPU; see CUDA_VISIBLE_DEVICES"

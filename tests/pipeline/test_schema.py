@@ -169,6 +169,7 @@ MISTAKES = {
             "workers": 0,
             "devices": 1,
             "nodes": 1,
+            "checkpoint_seconds": 30,
             "compile": False,
             "deterministic": True,
         },

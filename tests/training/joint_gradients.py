@@ -40,7 +40,7 @@ def main() -> None:
     """Compare every method."""
     runtime = Runtime(
         device="cpu", precision="32-true", cpu_threads=1, jobs=1, workers=0, devices=2, nodes=1, compile=False,
-        deterministic=True,
+        checkpoint_seconds=0.0, deterministic=True,
     )  # fmt: skip
     processes = Processes(runtime, torch.device("cpu"))
     found = {}

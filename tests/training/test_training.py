@@ -1,11 +1,14 @@
 """Training: the same bits whatever interrupts it, whoever prepares its images."""
 
 import math
+import os
 
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, average_precision_score
 from torch import nn
+from torch.utils.data import DataLoader
 
 from attribution_preservation.compression.weight_pruning import WeightMasks
 from attribution_preservation.data.inputs import Normalize, evaluation_images
@@ -39,6 +42,7 @@ RUNTIME = Runtime(
     workers=0,
     devices=1,
     nodes=1,
+    checkpoint_seconds=0.0,
     compile=False,
     deterministic=True,
 )
@@ -145,6 +149,54 @@ def test_the_number_of_workers_changes_nothing(store):
     for (a, la), (b, lb) in zip(alone.epoch(0, "t", 1), helped.epoch(0, "t", 1), strict=True):
         assert torch.equal(a, b)
         assert torch.equal(la, lb)
+
+
+def test_workers_live_as_long_as_the_run(store):
+    class Told:
+        """Its images tell which process has read them."""
+
+        def __getattr__(self, name):
+            return getattr(store, name)
+
+        def image(self, position):
+            return np.full((4, 4, 3), os.getpid() % 251, dtype=np.uint8)
+
+    batches = Batches(Told(), Framing(size=8), schedule(), workers=2)
+    first, second = (
+        {image.unique().item() for images, _ in batches.epoch(0, epoch) for image in images} for epoch in (1, 2)
+    )
+    assert first == second
+    assert len(first) == 2
+    assert os.getpid() % 251 not in first
+    # One that was left in the middle does not disturb the next.
+    next(batches.epoch(0, 3))
+    alone = Batches(Told(), Framing(size=8), schedule(), workers=0)
+    expected = [labels for _, labels in alone.epoch(0, 4)]
+    assert all(torch.equal(ours, labels) for (_, ours), labels in zip(batches.epoch(0, 4), expected, strict=True))
+
+
+LITTLE = r"^runtime\.workers: 2 processes find too little shared memory \(/dev/shm\)"
+
+
+def test_too_little_shared_memory_for_the_workers_is_one_line(store, monkeypatch):
+    full = "unable to allocate shared memory(shm) for file </torch_7_1>: No space left on device (28)"
+    monkeypatch.setattr(torch.Tensor, "share_memory_", lambda tensor: raised(RuntimeError(full)))  # in the workers
+    with pytest.raises(UserError, match=LITTLE):
+        list(Batches(store, Framing(size=8), schedule(), workers=2).epoch("k"))
+
+
+def test_a_worker_that_the_kernel_ends_for_its_shared_memory_is_one_line(store, monkeypatch):
+    ended = "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's workers are"
+    monkeypatch.setattr(DataLoader, "__iter__", lambda loader: raised(RuntimeError(ended)))
+    with pytest.raises(UserError, match=LITTLE):
+        list(Batches(store, Framing(size=8), schedule(), workers=2).epoch("k"))
+    monkeypatch.setattr(DataLoader, "__iter__", lambda loader: raised(RuntimeError("something else")))
+    with pytest.raises(RuntimeError, match="something else"):
+        list(Batches(store, Framing(size=8), schedule(), workers=2).epoch("k"))
+
+
+def raised(error):
+    raise error
 
 
 def test_an_epoch_is_a_function_of_its_key(store):
@@ -309,8 +361,18 @@ def test_the_log_is_a_table():
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match=r"runtime\.device: cuda was asked for"):
-        set_up(RUNTIME.model_copy(update={"device": "cuda"}))
+    for torchs, told in (
+        (
+            "The NVIDIA driver on your system is too old (found version 11040). Please update",
+            "too old (found version 11040)",
+        ),
+        ("Found no NVIDIA driver on your system. Please check", "Found no NVIDIA driver on your system"),
+    ):
+        monkeypatch.setattr(torch.cuda, "init", lambda torchs=torchs: raised(RuntimeError(torchs)))
+        with pytest.raises(UserError) as caught:
+            set_up(RUNTIME.model_copy(update={"device": "cuda"}))
+        assert str(caught.value).startswith("runtime.device: cuda was asked for, but torch sees none here (")
+        assert str(caught.value).endswith(f"{told}); use auto or cpu")
 
 
 def test_weights_that_the_last_step_breaks_are_not_kept(store):

@@ -1,5 +1,6 @@
 """With what a stage computed: what numbers depend on beside parameters, code and data, and neither time nor host."""
 
+import contextlib
 import importlib.metadata
 import platform
 import sys
@@ -9,7 +10,6 @@ from typing import Any
 LIBRARIES = {
     "torch": "torch",
     "torchvision": "torchvision",
-    "lightning_fabric": "lightning-fabric",
     "numpy": "numpy",
     "scipy": "scipy",
     "sklearn": "scikit-learn",
@@ -23,6 +23,24 @@ LIBRARIES = {
 }
 
 
+def fabric_version() -> str:
+    """Version of Lightning Fabric, which is a distribution of its own, or comes with the whole of Lightning.
+
+    Raises:
+        PackageNotFoundError: it is not installed.
+    """
+    for name in ("lightning-fabric", "pytorch-lightning"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(name)
+    return importlib.metadata.version("lightning")
+
+
+def _libraries() -> dict[str, str]:
+    """Versions by distribution, of what has been imported."""
+    found = {name: importlib.metadata.version(name) for key, name in LIBRARIES.items() if key in sys.modules}
+    return found | ({"lightning-fabric": fabric_version()} if "lightning_fabric" in sys.modules else {})
+
+
 def environment() -> dict[str, Any]:
     """Python, the libraries that this process has imported, the device that it computed on, and its CUDA.
 
@@ -30,7 +48,7 @@ def environment() -> dict[str, Any]:
     """
     found: dict[str, Any] = {
         "python": platform.python_version(),
-        "libraries": {name: importlib.metadata.version(name) for key, name in LIBRARIES.items() if key in sys.modules},
+        "libraries": _libraries(),
         "device": f"{platform.machine()} CPU",
         "cuda": None,
     }

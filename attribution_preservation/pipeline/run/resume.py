@@ -21,6 +21,8 @@ from attribution_preservation.pipeline.run.lead import leads
 from attribution_preservation.pipeline.run.lock import STATE, held
 from attribution_preservation.pipeline.run.stage import Stage
 
+_CHANGES_NOTHING = ("workers", "jobs", "checkpoint_seconds")
+
 
 def fingerprint(
     stage: Stage,
@@ -33,7 +35,7 @@ def fingerprint(
 
     Args:
         stage: the instance; its declared parameters and dependencies enter, except `seed_groups`, so that a new seed
-            beside this one leaves this run as it is, `folders`, `runtime.workers` and `runtime.jobs`.
+            beside this one leaves this run as it is, `folders`, and of `runtime` what changes no result.
         seed: the run's own seed.
         settings: what concerns this run of a section that is declared for several runs; stands for that section.
         inputs: for a dependency that holds files of several runs, the files of it that this run reads.
@@ -53,8 +55,9 @@ def fingerprint(
     others = {"seed_groups", "folders", *settings}
     parameters = {key: value for key, value in stage.declared_values().items() if key.split(".")[0] not in others}
     # Worker processes prepare the same images in the same order, however many there are; a job is a run, or several.
+    # Every state leads to the same end.
     runtime = parameters.get("runtime", {})
-    parameters["runtime"] = {key: value for key, value in runtime.items() if key not in ("workers", "jobs")}
+    parameters["runtime"] = {key: value for key, value in runtime.items() if key not in _CHANGES_NOTHING}
     content = {
         "stage": stage.name,
         "student": stage.axes.get("student"),
