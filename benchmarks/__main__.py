@@ -23,6 +23,8 @@ ON_DEVICE = ("matching", "training", "loader", "imagenet")
 def main() -> None:
     """Run a benchmark; exit with 1 if a target is missed."""
     prepare_streams()
+    if sys.argv[1:2] == ["gpu"]:
+        importlib.import_module("benchmarks.gpu.command").main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--json", type=Path, help="file for the figures")

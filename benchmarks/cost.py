@@ -243,6 +243,21 @@ def hours(works: list[Work], name: str, device: str) -> dict[str, float]:
     return found | {"all": sum(found.values())} if found else {}
 
 
+def floors(works: list[Work], precision: str, device: str) -> dict[str, float]:
+    """Hours that no training can go below: all operations at the rate of a device's large matrix products.
+
+    Args:
+        works: stages.
+        precision: as the profile trains; products of its arithmetic were measured.
+        device: cpu or gpu.
+    """
+    rate = figures("training", device).get(f"{precision}_matrix_rate")
+    if rate is None:
+        return {}
+    found = {work.stage: work.operations / (rate * 1e12) / _HOUR for work in works}
+    return found | {"all": sum(found.values())}
+
+
 def figures(benchmark: str, device: str) -> dict[str, float]:
     """What a benchmark measured, by name; nothing where it did not run."""
     path = RESULTS / f"{benchmark}-{device}.json"
@@ -259,7 +274,9 @@ def text() -> str:
         f"step takes {STUDENT} forward passes' worth of the student and {TEACHER} of the teacher (where it runs), and",
         f"{TWICE} and {TEACHER_TWICE} where the loss differentiates the trunk twice. Hours are **derived**: operations",
         "by the rate at which `python -m benchmarks training` saw the machine train that stage's network, as the",
-        "profile says, in as many processes. Training alone: attribution, scores and probes come on top.",
+        "profile says, in as many processes. Training alone: attribution, scores and probes come on top. The **floor**",
+        "is what stays if nothing but matrix products took time: the same operations at the rate of the device's large",
+        "products in the arithmetic of the profile (`runtime.precision`), measured by the same command.",
         "",
         "- CPU: two cores. " + (f"All stages of digits took {whole:.0f} minutes there, measured." if whole else ""),
         "- GPU: " + ("one." if figures("training", "gpu") else "not measured."),
@@ -270,17 +287,19 @@ def text() -> str:
             "",
             f"## {name}",
             "",
-            "| stage | networks trained | images through training | PFLOP | CPU-hours, derived | GPU-hours, derived "
-            "| files kept | GB |",
-            "|---|---|---|---|---|---|---|---|",
+            "| stage | networks trained | images through training | PFLOP | CPU-hours, derived | CPU floor, hours "
+            "| GPU-hours, derived | GPU floor, hours | files kept | GB |",
+            "|---|---|---|---|---|---|---|---|---|---|",
         ]
         found = list(works(profile, name))
-        taken = [hours(found, name, device) for device in ("cpu", "gpu")]
+        taken = []
+        for device in ("cpu", "gpu"):
+            taken += [hours(found, name, device), floors(found, profile.runtime.precision, device)]
         for work in [*found, _sum("all", found)]:
-            cells = [f"{of_device[work.stage]:.3g}" if of_device else "not measured" for of_device in taken]
+            cells = [f"{of_device[work.stage]:.3g}" if of_device else _NOT_MEASURED for of_device in taken]
             lines.append(
-                f"| {work.stage} | {work.runs:,} | {work.images:,} | {work.operations / 1e15:.3g} | {cells[0]} "
-                f"| {cells[1]} | {work.kept:,} | {work.size / 1e9:.3g} |"
+                f"| {work.stage} | {work.runs:,} | {work.images:,} | {work.operations / 1e15:.3g} "
+                f"| {' | '.join(cells)} | {work.kept:,} | {work.size / 1e9:.3g} |"
             )
         if name == "imagenet":
             lines += by_table(profile)

@@ -5,7 +5,8 @@ formulation, written here from its description (the teacher's map by a backward 
 student's by one with `create_graph`, then the backward pass of the total loss), is the other end.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -18,16 +19,40 @@ from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.task import task_loss
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
+from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.matching import Matching, methods_of, read_entry
+from attribution_preservation.pipeline.schema.runtime import Runtime
+from attribution_preservation.training.processes import Processes
+from attribution_preservation.training.runtime import set_up
 from benchmarks.report import Figure
 from benchmarks.rounds import ratio, time_rounds
 
 METHODS = ("ewa", "swa", "sswa")
 TARGETS = {"cpu": 1.05, "cuda": 1.10}
-# Network, its input and batch: the default profile's, and the published one at a size that a CPU bears.
-SETTINGS = {"vgg6_bn": ("vgg6_bn", 10, 56, 32), "vgg16_bn": ("vgg16_bn", 20, 96, 16)}
-_ROUNDS = {"cpu": {"vgg6_bn": 100, "vgg16_bn": 10}, "cuda": {"vgg6_bn": 200, "vgg16_bn": 200}}
-_THREADS = 1  # as the default profile has each of its processes
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is measured of one network.
+
+    Attributes:
+        profile: whose `runtime` says how it is computed.
+        classes, size, batch: of the network, its square input and a step.
+        rounds: how often.
+    """
+
+    profile: str
+    classes: int
+    size: int
+    batch: int
+    rounds: int
+
+
+# The default profile's network, and the published one: at a size that a CPU bears, and on a GPU as voc2012 trains it.
+SETTINGS = {
+    "cpu": {"vgg6_bn": Setting("digits", 10, 56, 32, 100), "vgg16_bn": Setting("digits", 20, 96, 16, 10)},
+    "cuda": {"vgg16_bn": Setting("voc2012", 20, 227, 64, 100), "vgg6_bn": Setting("digits", 10, 56, 32, 200)},
+}
 
 
 def matchings_of_paper() -> dict[str, Matching]:
@@ -38,37 +63,44 @@ def matchings_of_paper() -> dict[str, Matching]:
 
 def measure() -> list[Figure]:
     """Ratios within one run: in every round each variant does one step, and the round's ratio is taken."""
-    torch.set_num_threads(_THREADS)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    return [figure for name, setting in SETTINGS[device].items() for figure in ratios(name, setting, device)]
+
+
+def ratios(architecture: str, setting: Setting, device: str) -> Iterator[Figure]:
+    """A network's ratios, computed as its profile says: precision, threads, deterministic kernels."""
     matchings = matchings_of_paper()
-    figures = []
-    for name, (architecture, classes, size, batch) in SETTINGS.items():
-        images = torch.randn(batch, 3, size, size, device=device).to(memory_format=torch.channels_last)
-        labels = torch.rand(batch, classes, device=device).round()
+    section = read_yaml(Path(f"params/{setting.profile}.yaml"))["runtime"]
+    runtime = validate(Runtime, section | {"device": device})
+    processes = Processes(runtime, set_up(runtime).torch)
+    images = torch.randn(setting.batch, 3, setting.size, setting.size, device=device)
+    images = images.to(memory_format=torch.channels_last)
+    labels = torch.rand(setting.batch, setting.classes, device=device).round()
 
-        def network(architecture: str = architecture, classes: int = classes, size: int = size) -> Network:
-            found = build(architecture, 1, classes=classes, input_size=size, dropout=0.5)
-            return found.to(device, memory_format=torch.channels_last)
+    def network() -> Network:
+        found = build(architecture, 1, classes=setting.classes, input_size=setting.size, dropout=0.5)
+        return found.to(device, memory_format=torch.channels_last)
 
-        steps = {"naive": _step(CompressionObjective(network(), network(), Matching(maps="none")), images, labels)}
-        for method in METHODS:
-            matching = matchings[method]
-            steps[method] = _step(CompressionObjective(network(), network(), matching), images, labels)
-            steps[f"{method}_released"] = _step(Released(network(), network(), matching), images, labels)
-        teacher = network().eval()
+    def step(objective: torch.nn.Module) -> Callable[[], None]:
+        return training_step(objective, images, labels, processes)
 
-        def forward(teacher: Network = teacher, images: torch.Tensor = images) -> None:
-            with torch.no_grad():
-                teacher(images)
+    steps = {"naive": step(CompressionObjective(network(), network(), Matching(maps="none")))}
+    for method in METHODS:
+        steps[method] = step(CompressionObjective(network(), network(), matchings[method]))
+        steps[f"{method}_released"] = step(Released(network(), network(), matchings[method]))
+    teacher = network().eval()
 
-        rounds = time_rounds({**steps, "teacher": forward}, _ROUNDS[device][name], device)
-        for method in METHODS:
-            floor = [r[method] / (r["naive"] + r["teacher"]) for r in rounds]
-            released = [r[f"{method}_released"] / r[method] for r in rounds]
-            target = TARGETS[device] if method == "swa" else None
-            figures.append(ratio(f"{name}_{method}_step_over_floor", floor, "lower", target))
-            figures.append(ratio(f"{name}_{method}_released_over_step", released, "higher", None))
-    return figures
+    def forward() -> None:
+        with torch.no_grad(), processes.arithmetic(), processes.fabric.autocast():
+            teacher(images)
+
+    rounds = time_rounds({**steps, "teacher": forward}, setting.rounds, device)
+    for method in METHODS:
+        floor = [r[method] / (r["naive"] + r["teacher"]) for r in rounds]
+        released = [r[f"{method}_released"] / r[method] for r in rounds]
+        target = TARGETS[device] if method == "swa" else None
+        yield ratio(f"{architecture}_{method}_step_over_floor", floor, "lower", target)
+        yield ratio(f"{architecture}_{method}_released_over_step", released, "higher", None)
 
 
 class Released(torch.nn.Module):
@@ -111,15 +143,23 @@ def _whole_backward(
     return torch.autograd.grad(chosen, [features, *network.parameters()], create_graph=create_graph)[0]
 
 
-def _step(objective: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Callable[[], None]:
-    optimizer = torch.optim.SGD(objective.student.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
+def training_step(
+    objective: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, processes: Processes
+) -> Callable[[], None]:
+    """What does one optimiser step on a batch each time that it is called, in the arithmetic of a training."""
+    optimizer = torch.optim.SGD(
+        objective.student.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4, fused=images.is_cuda
+    )
     objective.to(images.device).train()
     if isinstance(objective, Released):
         objective.student.train()
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        objective(images, labels)["loss"].backward()
-        optimizer.step()
+        with processes.arithmetic():
+            with processes.fabric.autocast():
+                loss = objective(images, labels)["loss"]
+            loss.backward()
+            optimizer.step()
 
     return step

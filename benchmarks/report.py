@@ -1,5 +1,6 @@
 """The form in which every benchmark reports, on screen and as JSON."""
 
+import contextlib
 import datetime
 import importlib.metadata
 import json
@@ -64,10 +65,16 @@ class Report:
         content = {
             "benchmark": self.benchmark,
             "device": self.device,
-            "versions": {"python": platform.python_version()}
-            | {name: importlib.metadata.version(name) for name in _PACKAGES},
+            "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
             "date": datetime.date.today().isoformat(),
             "figures": [asdict(figure) for figure in self.figures],
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _version(package: str) -> str | None:
+    """None where it is not installed: what a benchmark does not use may be missing."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(package)
+    return None

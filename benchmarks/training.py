@@ -32,6 +32,7 @@ from attribution_preservation.pipeline.schema.matching import Matching
 from attribution_preservation.pipeline.schema.optimization import Optimization
 from attribution_preservation.pipeline.schema.profile import Profile
 from attribution_preservation.pipeline.schema.runtime import Runtime
+from attribution_preservation.training.arithmetic import allow_tf32
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.loop import Trainer
 from attribution_preservation.training.objective import TaskObjective
@@ -92,8 +93,8 @@ def measure() -> list[Figure]:
                 pair = network(setting.size), network(setting.size)
                 objective = CompressionObjective(*pair, Matching(maps="swa", strength=50.0))
                 asked, images = schedule(batch, setting.images), Photographs(setting.images)
-                (first, *epochs), memory = _epochs(objective, images, setting.size, asked, chosen)
-                speeds = [setting.images // batch * batch / seconds for seconds in epochs]
+                (first, *others), memory = epochs(objective, images, setting.size, asked, chosen)
+                speeds = [setting.images // batch * batch / seconds for seconds in others]
                 speed = statistics.median(speeds)
                 spread = (min(speeds), max(speeds))
                 figures.append(Figure(f"{name}_images_per_second", speed, "img/s", "higher", None, spread))
@@ -102,7 +103,7 @@ def measure() -> list[Figure]:
                 if memory is not None:
                     figures.append(Figure(f"{name}_memory", memory / 2**30, "GiB", "lower"))
                 if compiled:
-                    figures.append(Figure(f"{name}_warm_up", first - min(epochs), "s", "lower"))
+                    figures.append(Figure(f"{name}_warm_up", first - min(others), "s", "lower"))
                 fastest[precision] = max(fastest.get(precision, 0.0), speed)
     if device == "cpu":  # a process's peak is that of all that it has done
         unit = 1 if sys.platform == "darwin" else 1024
@@ -110,8 +111,20 @@ def measure() -> list[Figure]:
         figures.append(Figure("peak_memory", peak / 2**30, "GiB", "lower"))
     figures.append(Figure("bf16_over_float32", fastest["bf16-mixed"] / fastest["32-true"], "ratio", "higher"))
     if device == "cuda":
-        figures.append(Figure("voc_epoch", EPOCH / max(fastest.values()), "s", "lower", TARGET))
+        figures.append(voc_epoch())
     return figures
+
+
+def voc_epoch() -> Figure:
+    """Seconds of an SWA epoch of VGG16 over VOC's training images, as the profile voc2012 trains it on a GPU."""
+    section = read_yaml(Path("params/voc2012.yaml"))
+    size, runtime = section["input"]["size"], validate(Runtime, section["runtime"] | {"device": "cuda"})
+    torch.manual_seed(0)
+    objective = CompressionObjective(network(size), network(size), Matching(maps="swa", strength=50.0))
+    asked = schedule(section["prune_weights"]["optimization"]["batch_size"], None)
+    # The second one: the first starts the workers and chooses kernels.
+    (_, seconds), _ = epochs(objective, Photographs(EPOCH), size, asked, runtime, repeats=1)
+    return Figure("voc_epoch", seconds, "s", "lower", TARGET)
 
 
 def rates(device: str, name: str) -> list[Figure]:
@@ -135,18 +148,18 @@ def _speed(profile: Profile, name: str, step: Step, device: str) -> float:
     )
     images = Photographs(asked.images_per_epoch, *side, classes=SETS[name][2])
     objective = TaskObjective(step.network())
-    seconds, _ = _epochs(objective, images, step.size, asked, profile.runtime.model_copy(update={"device": device}))
+    seconds, _ = epochs(objective, images, step.size, asked, profile.runtime.model_copy(update={"device": device}))
     return asked.images_per_epoch / statistics.median(seconds[1:])
 
 
-def network(size: int) -> Network:
-    """VGG16 as for VOC, at another input size."""
-    return build("vgg16_bn", 1, classes=CLASSES, input_size=size, dropout=0.5)
+def network(size: int, divisor: int = 1) -> Network:
+    """VGG16 as for VOC, at another input size and width."""
+    return build("vgg16_bn", divisor, classes=CLASSES, input_size=size, dropout=0.5)
 
 
-def flop_per_image(size: int) -> float:
+def flop_per_image(size: int, divisor: int = 1) -> float:
     """Of one image's SWA step: the student forward and twice backward, the teacher forward."""
-    return 4 * 2 * multiply_accumulates(network(size), torch.zeros(1, 3, size, size))
+    return 4 * 2 * multiply_accumulates(network(size, divisor), torch.zeros(1, 3, size, size))
 
 
 def matrix_rate(device: str, precision: str, side: int) -> float:
@@ -154,12 +167,14 @@ def matrix_rate(device: str, precision: str, side: int) -> float:
     kind = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
     left, right = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
     found = []
+    allow_tf32(precision == "tf32")
     for _ in range(_REPEATS + 2):
         _wait(device)
         start = time.perf_counter()
         left @ right
         _wait(device)
         found.append(2 * side**3 / (time.perf_counter() - start))
+    allow_tf32(False)
     return statistics.median(found[2:])
 
 
@@ -178,10 +193,22 @@ def runtime(device: str, precision: str = "32-true", compiled: bool = False, wor
     return Runtime(**(section | changed | {"deterministic": device == "cpu"}))
 
 
-def _epochs(
-    objective: CompressionObjective | TaskObjective, images: Images, size: int, asked: Optimization, chosen: Runtime
+def epochs(
+    objective: CompressionObjective | TaskObjective,
+    images: Images,
+    size: int,
+    asked: Optimization,
+    chosen: Runtime,
+    repeats: int = _REPEATS,
 ) -> tuple[list[float], int | None]:
-    """Seconds of every epoch, of which the first one warms up; and bytes of the GPU's memory at the most."""
+    """Seconds of every epoch, of which the first one warms up; and bytes of the GPU's memory at the most.
+
+    Args:
+        objective, images, asked: what is trained, on what and how.
+        size: side of the network's input.
+        chosen: device, precision and workers.
+        repeats: epochs after the first one.
+    """
     device = chosen.device
     trainer = Trainer(
         objective,
@@ -197,7 +224,7 @@ def _epochs(
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     seconds = []
-    for phase in range(_REPEATS + 1):
+    for phase in range(repeats + 1):
         _wait(device)
         start = time.perf_counter()
         trainer.fit(asked, phase=phase)

@@ -166,6 +166,18 @@ def test_hours_are_operations_by_the_rate_of_their_stage(tmp_path, monkeypatch):
     assert cost.hours(works, "toy", "cpu") == {}
 
 
+def test_the_floor_is_the_operations_by_the_rate_of_matrix_products(tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "RESULTS", tmp_path)
+    rates = [
+        Figure("bf16-mixed_matrix_rate", 2.0, "TFLOP/s", "higher"),
+        Figure("tf32_matrix_rate", 1.0, "TFLOP/s", "higher"),
+    ]
+    Report("training", rates).write(tmp_path / "training-gpu.json")
+    works = [cost.Work("teacher", 1, 10, 3600 * 4e12, 1, 1), cost.Work("roar", 1, 10, 3600 * 1e12, 1, 1)]
+    assert cost.floors(works, "bf16-mixed", "gpu") == {"teacher": 2.0, "roar": 0.5, "all": 2.5}
+    assert cost.floors(works, "32-true", "gpu") == cost.floors(works, "bf16-mixed", "cpu") == {}
+
+
 @pytest.mark.parametrize("name", cost.PROFILES)
 def test_every_stage_that_trains_has_a_step_whose_rate_can_be_measured(name, monkeypatch):
     monkeypatch.chdir(PROJECT)

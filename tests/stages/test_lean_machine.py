@@ -26,6 +26,7 @@ def load(*names):
 def test_every_module_behind_a_stage_that_computes_loads_without_what_orchestrates_and_draws():
     files = {path for name in STAGES for path in closure(PROJECT / "stages" / f"{name}.py")}
     names = sorted(".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in files)
+    names.append("benchmarks.gpu.command")
     assert {"attribution_preservation.training.loop", "attribution_preservation.attribution.rise"} <= set(names)
     done = load(*names)
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,101 @@
+"""`python -m benchmarks gpu --out FOLDER [--minutes 9] [--voc FILE]`: each step's JSON as soon as it is there."""
+
+import argparse
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.run.streams import tell
+from benchmarks.gpu import correctness, real, speed
+from benchmarks.gpu.machine import Machine, TimeIsUp, at_most, check_torch, why_no_gpu
+from benchmarks.report import Figure, Report
+
+
+@dataclass(frozen=True)
+class Step:
+    """One part of the command.
+
+    Attributes:
+        seconds: that it needs before it says anything; with less left it is not begun.
+        figures: measures, one figure after the other.
+    """
+
+    seconds: float
+    figures: Callable[[Machine], Iterator[Figure]]
+
+
+# The most valuable first. Their files are named as those of the benchmarks whose figures they hold.
+STEPS = {
+    "correctness": Step(20, correctness.figures),
+    "matching": Step(20, speed.matching),
+    "training": Step(20, speed.training),
+    "loader": Step(20, speed.loader),
+    "real": Step(30, real.figures),
+}
+
+
+def main(words: list[str]) -> None:
+    """Do what is not done yet, as far as the time goes; exit with 1 where a target is missed or a step failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks gpu", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results; what is there is done")
+    parser.add_argument("--minutes", type=float, default=9.0, help="when to have ended (default: 9)")
+    parser.add_argument("--voc", type=Path, help="a VOC folder or archive, for an epoch on real photographs")
+    asked = parser.parse_args(words)
+    try:
+        check_torch()
+        if not 0 < asked.minutes <= 24 * 60:
+            raise UserError(f"--minutes: {asked.minutes:g} is no time; from 0 to {24 * 60}")
+        if asked.voc is not None and not asked.voc.exists():
+            raise UserError(f"--voc: {asked.voc} is missing")
+        asked.out.mkdir(parents=True, exist_ok=True)
+    except (UserError, OSError) as error:
+        raise SystemExit(f"benchmarks gpu: {error}") from None
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)  # it tells every precision
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        tell(f"benchmarks gpu: torch sees no GPU here ({why_no_gpu()}); everything runs on the CPU at toy size")
+    machine = Machine(device, time.monotonic() + 60 * asked.minutes, asked.voc)
+    well = [do(name, machine, asked.out) for name in STEPS]
+    sys.exit(0 if all(well) else 1)
+
+
+def do(name: str, machine: Machine, out: Path) -> bool:
+    """One step, unless its file is there; whether it is done and reached its targets."""
+    kind = "cpu" if machine.toy else "gpu"
+    whole, part, failure = (out / f"{name}-{kind}{end}" for end in (".json", ".part.json", ".error.txt"))
+    if whole.exists():
+        tell(f"{name}: done before, see {whole}")
+        return True
+    if machine.left < STEPS[name].seconds:
+        tell(f"{name}: not begun, {max(machine.left, 0):.0f} s are left; the same command goes on here")
+        return False
+    figures: list[Figure] = []
+    try:
+        with at_most(machine.left):
+            for figure in STEPS[name].figures(machine):
+                figures.append(figure)
+                Report(name, figures, machine.name).write(part)
+                tell(f"{name}: {Report(name, [figure]).text()}")
+    except TimeIsUp:
+        tell(f"{name}: time is up after {len(figures)} figures, which are in {part}; the same command begins it anew")
+        return False
+    except UserError as error:
+        tell(f"{name}: {error}")
+        return False
+    except Exception as error:  # whatever a driver, a kernel or a library has to say: the next step may do
+        failure.write_text(traceback.format_exc(), encoding="utf-8")
+        words = str(error).strip().splitlines() or [type(error).__name__]
+        tell(f"{name}: failed ({type(error).__name__}: {words[0]}); see {failure}")
+        return False
+    if not figures:
+        tell(f"{name}: nothing to measure here")
+        return True
+    part.replace(whole)
+    return not Report(name, figures).missed

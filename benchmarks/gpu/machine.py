@@ -1,0 +1,92 @@
+"""Where the steps run: the GPU, or a CPU at toy size, and for how long."""
+
+import contextlib
+import re
+import signal
+import time
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from attribution_preservation.errors import UserError
+
+
+class TimeIsUp(Exception):
+    """The minutes that were given are over."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the steps share.
+
+    Attributes:
+        device: cuda, or cpu where torch sees no GPU; there everything is of toy size.
+        ends: when, by `time.monotonic`.
+        voc: a VOC folder or archive with real photographs; None where there is none.
+    """
+
+    device: str
+    ends: float
+    voc: Path | None = None
+
+    @property
+    def toy(self) -> bool:
+        """Whether sizes are such as a CPU bears."""
+        return self.device == "cpu"
+
+    @property
+    def name(self) -> str:
+        """As results name it."""
+        return "CPU, toy size" if self.toy else torch.cuda.get_device_name()
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return self.ends - time.monotonic()
+
+
+def check_torch() -> None:
+    """Refuse a torch that this project does not know.
+
+    Raises:
+        UserError: it is older than pyproject.toml asks for.
+    """
+    asked = next(
+        line.partition(">=")[2]
+        for line in tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+        if line.startswith("torch>=")
+    )
+    if _numbers(torch.__version__) < _numbers(asked):
+        raise UserError(f"torch {torch.__version__} is here, and this project needs {asked}; install a newer one")
+
+
+def why_no_gpu() -> str:
+    """The first sentence of what torch says of a GPU that it cannot use."""
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return re.split(r"\.\s", str(error).strip(), maxsplit=1)[0].rstrip(".")
+    return "it counts none"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version.partition("+")[0])[:2])
+
+
+@contextlib.contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Raise `TimeIsUp` within the block when the time is over."""
+
+    def stop(_number: int, _frame: object) -> None:
+        raise TimeIsUp
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
