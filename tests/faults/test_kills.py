@@ -5,7 +5,7 @@ import signal
 import numpy as np
 import pytest
 
-from tests.conftest import write_parameters
+from tests.conftest import hashes, write_parameters
 from tests.faults.harness import FAULTS, TRAINING, VICTIMS, saves
 
 
@@ -25,8 +25,23 @@ def test_a_stage_killed_twice_ends_with_the_same_hashes(reference, project, tmp_
     assert done.code == 0, done.err
     assert project.hashes() == reference.hashes()
     assert not list(project.leftovers())
-    # A state is saved after every epoch; one that was killed over its saving may be trained twice.
+    # This profile saves a state after every epoch; one that was killed over its saving may be trained twice.
     assert not victim.epochs or victim.epochs <= saves(log, victim) <= victim.epochs + killed
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_a_stage_killed_before_its_first_state_begins_anew_with_the_same_bytes(reference, project, name):
+    victim = VICTIMS[name]
+    # As where an epoch takes seconds: a state is half a minute away.
+    write_parameters(project.root, FAULTS | {"runtime.checkpoint_seconds": 3600})
+    project.forget(victim)
+    ended = project.run(victim, f"kill:{reference.changes[name] // 2}")
+    assert ended.code == -signal.SIGKILL, ended.err
+    assert not list((project.root / ".resume").rglob("state.safetensors"))
+    done = project.run(victim)
+    assert done.code == 0, done.err
+    assert hashes(project.root, victim.out) == hashes(reference.root, victim.out)
+    assert not list(project.leftovers())
 
 
 @pytest.mark.parametrize("name", TRAINING)
