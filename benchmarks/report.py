@@ -33,10 +33,10 @@ class Figure:
 
     @property
     def missed(self) -> bool:
-        """Whether there is a target and the value is on its wrong side."""
+        """Whether there is a target and the value is on its wrong side, or is not a number."""
         if self.target is None:
             return False
-        return self.value > self.target if self.better == "lower" else self.value < self.target
+        return not (self.value <= self.target if self.better == "lower" else self.value >= self.target)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ import json
 import subprocess
 import sys
 import time
+from typing import get_args
 
 import pytest
 import torch
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.schema.matching import Matching
+from attribution_preservation.pipeline.schema.matching import Maps, Matching
 from benchmarks.gpu import command, correctness, pack
 from benchmarks.gpu.machine import Machine, TimeIsUp, at_most
 from benchmarks.report import Figure
@@ -46,7 +47,11 @@ def test_at_toy_size_everything_runs_on_a_cpu_and_is_not_done_twice(tmp_path):
         assert told["figures"]
     measured = {f["name"] for f in json.loads(files["correctness-cpu.json"])["figures"]}
     assert {"swa_32-true_gradient_error", "sswa_bf16-mixed_loss_error", "lrp_map_error"} <= measured
-    assert {"untrained_lrp_map_error", "tensors_unlike_in_a_second_run", "second_epoch_on_the_cpu_error"} <= measured
+    assert {
+        "untrained_head_lrp_map_error",
+        "tensors_unlike_in_a_second_run",
+        "second_epoch_on_the_cpu_error",
+    } <= measured
     assert "photographs_epoch" in {f["name"] for f in json.loads(files["real-cpu.json"])["figures"]}
     again = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert again.returncode == 0
@@ -65,6 +70,15 @@ def test_what_was_measured_before_the_time_was_up_is_kept(monkeypatch, tmp_path,
     kept = json.loads((tmp_path / "long-cpu.part.json").read_text())
     assert [f["name"] for f in kept["figures"]] == ["first", "second"]
     assert "long: time is up after 2 figures" in capsys.readouterr().out
+
+    def shorter(machine):
+        yield figure("first", 5.0)
+        raise TimeIsUp
+
+    steps(monkeypatch, long=(0, shorter))
+    assert run(monkeypatch, tmp_path) == 1
+    kept = json.loads((tmp_path / "long-cpu.part.json").read_text())
+    assert {f["name"]: f["value"] for f in kept["figures"]} == {"first": 5.0, "second": 1.0}
     steps(monkeypatch, long=(0, lambda machine: iter([figure("first")])))
     assert run(monkeypatch, tmp_path) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"long-cpu.json", "next-cpu.json"}
@@ -122,6 +136,12 @@ def test_a_missed_target_is_told_and_ends_with_1(monkeypatch, tmp_path, capsys):
     assert run(monkeypatch, tmp_path) == 1
     assert "MISSED" in capsys.readouterr().out
     assert (tmp_path / "late-cpu.json").exists()
+    assert run(monkeypatch, tmp_path) == 1  # also where it was done before
+    assert "1 targets MISSED" in capsys.readouterr().out
+    other = json.loads((tmp_path / "late-cpu.json").read_text()) | {"device": "another card"}
+    (tmp_path / "late-cpu.json").write_text(json.dumps(other))
+    assert run(monkeypatch, tmp_path) == 1
+    assert "is of another device (another card)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -163,10 +183,30 @@ def test_a_gpu_that_computes_something_else_is_found(monkeypatch):
     assert found["swa_32-true_gradient_error"].value == pytest.approx(0.01, rel=0.01)
 
 
+def test_what_is_not_a_number_is_no_success(monkeypatch):
+    nothing = torch.full((3,), float("nan"))
+    assert correctness.error(nothing, torch.ones(3)) == float("inf")
+    assert figure(value=float("inf"), target=1.0).missed
+    assert figure(value=float("nan"), target=1.0).missed
+    assert correctness.error(torch.zeros(3), torch.ones(3)) == 1.0
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_no_tolerance_lets_an_empty_gradient_pass(monkeypatch, device):
+    monkeypatch.chdir(PROJECT)
+    setting = correctness.SETTINGS[device]
+    monkeypatch.setitem(correctness.SETTINGS, "cpu", setting)
+    monkeypatch.setattr(correctness.Setting, "matchings", lambda setting: {"swa": Matching(maps="swa", strength=50.0)})
+    bounds = {f.name: f.target for f in correctness.losses(Machine("cpu", time.monotonic() + 60))}
+    assert bounds["swa_32-true_gradient_error"] < 1e-3
+    assert bounds["swa_bf16-mixed_gradient_error"] < 0.2
+
+
 def test_every_matching_loss_of_the_published_study_is_compared(monkeypatch):
     monkeypatch.chdir(PROJECT)
-    on_gpu, at_toy_size = (set(setting.matchings()) for setting in reversed(correctness.SETTINGS.values()))
-    assert {"ewa", "swa", "sswa", "swa_abs", "neuron", "input_gradient", "loss_gradient_10"} <= on_gpu & at_toy_size
+    words = set(get_args(Maps)) - {"none"}
+    for setting in correctness.SETTINGS.values():
+        assert {matching.maps for matching in setting.matchings().values()} == words
 
 
 def test_what_travels_is_what_the_machine_lacks(monkeypatch):

@@ -1,6 +1,8 @@
 """`python -m benchmarks gpu --out FOLDER [--minutes 9] [--voc FILE]`: each step's JSON as soon as it is there."""
 
 import argparse
+import gc
+import json
 import logging
 import sys
 import time
@@ -61,27 +63,27 @@ def main(words: list[str]) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
         tell(f"benchmarks gpu: torch sees no GPU here ({why_no_gpu()}); everything runs on the CPU at toy size")
-    machine = Machine(device, time.monotonic() + 60 * asked.minutes, asked.voc)
-    well = [do(name, machine, asked.out) for name in STEPS]
+    machine = Machine(device, time.monotonic() + 60 * asked.minutes, asked.out, asked.voc)
+    well = [do(name, machine) for name in STEPS]
     sys.exit(0 if all(well) else 1)
 
 
-def do(name: str, machine: Machine, out: Path) -> bool:
+def do(name: str, machine: Machine) -> bool:
     """One step, unless its file is there; whether it is done and reached its targets."""
-    kind = "cpu" if machine.toy else "gpu"
-    whole, part, failure = (out / f"{name}-{kind}{end}" for end in (".json", ".part.json", ".error.txt"))
+    stem = machine.out / f"{name}-{'cpu' if machine.toy else 'gpu'}"
+    whole, part, failure = (stem.with_name(f"{stem.name}{end}") for end in (".json", ".part.json", ".error.txt"))
     if whole.exists():
-        tell(f"{name}: done before, see {whole}")
-        return True
+        return _done_before(name, machine, whole)
     if machine.left < STEPS[name].seconds:
         tell(f"{name}: not begun, {max(machine.left, 0):.0f} s are left; the same command goes on here")
         return False
-    figures: list[Figure] = []
+    # What an earlier start has measured stays until this one has measured it.
+    figures = {figure.name: figure for figure in _read(part)[1]} if part.exists() else {}
     try:
         with at_most(machine.left):
             for figure in STEPS[name].figures(machine):
-                figures.append(figure)
-                Report(name, figures, machine.name).write(part)
+                figures[figure.name] = figure
+                _write(Report(name, list(figures.values()), machine.name), part)
                 tell(f"{name}: {Report(name, [figure]).text()}")
     except TimeIsUp:
         tell(f"{name}: time is up after {len(figures)} figures, which are in {part}; the same command begins it anew")
@@ -94,8 +96,34 @@ def do(name: str, machine: Machine, out: Path) -> bool:
         words = str(error).strip().splitlines() or [type(error).__name__]
         tell(f"{name}: failed ({type(error).__name__}: {words[0]}); see {failure}")
         return False
-    if not figures:
-        tell(f"{name}: nothing to measure here")
-        return True
-    part.replace(whole)
-    return not Report(name, figures).missed
+    finally:
+        # The next step's processes find the memory free.
+        gc.collect()
+        if not machine.toy:
+            torch.cuda.empty_cache()
+    if part.exists():
+        part.replace(whole)
+    return not any(figure.missed for figure in figures.values())
+
+
+def _done_before(name: str, machine: Machine, whole: Path) -> bool:
+    device, figures = _read(whole)
+    if device != machine.name:
+        tell(f"{name}: {whole} is of another device ({device}); take another folder")
+        return False
+    missed = [figure for figure in figures if figure.missed]
+    tell(f"{name}: done before, see {whole}" + (f"; {len(missed)} targets MISSED" if missed else ""))
+    return not missed
+
+
+def _read(path: Path) -> tuple[str, list[Figure]]:
+    """Device and figures of a report."""
+    told = json.loads(path.read_text(encoding="utf-8"))
+    return told["device"], [Figure(**figure) for figure in told["figures"]]
+
+
+def _write(report: Report, path: Path) -> None:
+    """Whole or not at all: the clock may end this process at any line."""
+    partial = path.with_name(f".{path.name}")
+    report.write(partial)
+    partial.replace(path)

@@ -1,10 +1,13 @@
 """Does the GPU compute what the CPU does: losses, gradients, maps, networks after an epoch, to the last byte twice.
 
 The CPU's float64 is the truth. How far an arithmetic may be from it depends on the loss: some differentiate twice, and
-divide by what is nearly zero. So the CPU computes in the same arithmetic as well, and a GPU may be a few times as far.
+divide by what is nearly zero. So the CPU computes in the same arithmetic as well, and a GPU may be a few times as far,
+up to a cap that an empty gradient exceeds. The network is shallow: with random weights the float32 gradients of VGG16
+have an error of 1% on every device, and a comparison finds nothing.
 """
 
 import copy
+import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +27,7 @@ from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.attribute import Attribute
+from attribution_preservation.pipeline.schema.attribute import Attribute, Method
 from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.matching import Matching, methods_of, read_entry
@@ -43,7 +46,8 @@ CLASSES, BATCH = 5, 8
 # How many times the CPU's own error a GPU may make, by arithmetic; its sums are ordered otherwise.
 TIMES = {"32-true": 10.0, "bf16-mixed": 2.0}
 LEAST = {"32-true": 1e-6, "bf16-mixed": 2.0**-8}  # of one number: below it an error is chance
-MAP, CONTINUED = 1e-3, 1e-3
+MOST = {"32-true": 1e-2, "bf16-mixed": 0.9}
+CONTINUED = 1e-3
 # The smallest settings of the methods that search: their searches part where rounding does.
 _FEW = {"masks": 16, "steps": 2, "samples": 1, "references": 8}
 
@@ -93,7 +97,7 @@ class Setting:
         return {name: matching for name, matching in found.items() if matching.maps != "none"}
 
 
-SETTINGS = {"cpu": Setting("digits", "vgg6_bn", 8, 32), "cuda": Setting("voc2012", "vgg16_bn", 2, 128)}
+SETTINGS = {"cpu": Setting("digits", "vgg6_bn", 8, 32), "cuda": Setting("digits", "vgg6_bn", 1, 56)}
 
 
 def figures(machine: Machine) -> Iterator[Figure]:
@@ -112,8 +116,12 @@ def losses(machine: Machine) -> Iterator[Figure]:
             here = _step(setting, matching, "cpu", torch.float32, precision)
             there = _step(setting, matching, machine.device, torch.float32, precision)
             for what, found, own, expected in zip(("loss", "gradient"), there, here, truth, strict=True):
-                bound = max(times * error(own, expected), LEAST[precision])
+                bound = _bound(precision, times, error(own, expected))
                 yield Figure(f"{name}_{precision}_{what}_error", error(found, expected), "share", "lower", bound)
+
+
+def _bound(precision: str, times: float, own: float) -> float:
+    return min(max(times * own, LEAST[precision]), MOST[precision])
 
 
 def _step(
@@ -134,8 +142,10 @@ def _step(
 
 
 def error(found: torch.Tensor, truth: torch.Tensor) -> float:
-    """|found - truth| / |truth|; 0 where both are zero."""
+    """|found - truth| / |truth|; 0 where both are zero, infinite where one is not finite."""
     off = (found.double() - truth.double()).norm()
+    if not torch.isfinite(off):
+        return math.inf
     return float(off / truth.double().norm()) if off else 0.0
 
 
@@ -146,22 +156,26 @@ def maps(machine: Machine) -> Iterator[Figure]:
     set_up(profile_runtime(machine.device))
     images, classes = setting.batch()[0], torch.arange(BATCH) % CLASSES
     network = setting.networks()[0].eval()
-    there = copy.deepcopy(network).to(machine.device, memory_format=torch.channels_last)
+
+    def of(method: Method, made: Network, device: str, dtype: torch.dtype) -> torch.Tensor:
+        there = copy.deepcopy(made).to(device, dtype, memory_format=torch.channels_last)
+        given = images.to(device, dtype)
+        return Attribution(method, there, given)(there, given, classes.to(device)).double().cpu()
+
+    def figure(name: str, method: Method, made: Network, other: Network) -> Figure:
+        truth = of(method, made, "cpu", torch.float64)
+        own = error(of(method, made, "cpu", torch.float32), truth)
+        found = error(of(method, other, machine.device, torch.float32), truth)
+        bound = _bound("32-true", TIMES["32-true"], own)
+        return Figure(f"{name}_map_error", found, "share", "lower", bound)
+
     for name, settings in methods.items():
         few = {key: value for key, value in _FEW.items() if key in type(settings).model_fields}
         few |= {"cells": 4} if "cells" in type(settings).model_fields else {}
-        method = settings.model_copy(update=few)
-        truth, found = (
-            Attribution(method, on, images.to(device))(on, images.to(device), classes.to(device)).cpu()
-            for on, device in ((network, "cpu"), (there, machine.device))
-        )
-        yield Figure(f"{name}_map_error", error(found, truth), "share", "lower", MAP)
-    worst, lrp = 0.0, methods["lrp"]
-    for (_, here), (_, other) in zip(cascade(network, 0), cascade(there, 0), strict=True):
-        truth = Attribution(lrp, here, images[:0])(here, images, classes)
-        given = images.to(machine.device), classes.to(machine.device)
-        worst = max(worst, error(Attribution(lrp, other, given[0][:0])(other, *given).cpu(), truth))
-    yield Figure("untrained_lrp_map_error", worst, "share", "lower", MAP)
+        yield figure(name, settings.model_copy(update=few), network, network)
+    there = copy.deepcopy(network).to(machine.device)
+    for (layer, here), (_, other) in zip(cascade(network, 0), cascade(there, 0), strict=True):
+        yield figure(f"untrained_{layer}_lrp", methods["lrp"], here, other)
 
 
 def runs(machine: Machine) -> Iterator[Figure]:

@@ -14,8 +14,8 @@ import torch
 from attribution_preservation.errors import UserError
 
 
-class TimeIsUp(Exception):
-    """The minutes that were given are over."""
+class TimeIsUp(BaseException):
+    """The minutes that were given are over. (No `Exception`: libraries turn those into others.)"""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,13 @@ class Machine:
     Attributes:
         device: cuda, or cpu where torch sees no GPU; there everything is of toy size.
         ends: when, by `time.monotonic`.
+        out: the folder of the results.
         voc: a VOC folder or archive with real photographs; None where there is none.
     """
 
     device: str
     ends: float
+    out: Path = Path()
     voc: Path | None = None
 
     @property
@@ -84,7 +86,8 @@ def at_most(seconds: float) -> Iterator[None]:
         raise TimeIsUp
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
+    # Again every other second: an exception within a destructor ends nothing.
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001), 2.0)
     try:
         yield
     finally:

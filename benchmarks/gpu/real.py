@@ -1,4 +1,4 @@
-"""Real training: the smoke profile's stages without DVC, then an epoch of voc2012's pruning on real photographs."""
+"""Real training: an epoch of voc2012's pruning on real photographs, then the smoke profile's stages without DVC."""
 
 import os
 import shutil
@@ -31,7 +31,9 @@ _TOY = {"train_images": 32, "evaluation_images": 16}
 
 
 def figures(machine: Machine) -> Iterator[Figure]:
-    """Seconds of every stage, imports and all; then of the epoch."""
+    """Seconds of the epoch; then of every stage, imports and all."""
+    if machine.voc is not None:
+        yield from _photographs(machine, machine.voc)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "project"
         for name in ("stages", "attribution_preservation", "params"):
@@ -44,16 +46,16 @@ def figures(machine: Machine) -> Iterator[Figure]:
             values["data"]["digits"] |= _TOY
         (root / "params.yaml").write_text(format_yaml(values), encoding="utf-8")
         for name in STAGES[:2] if machine.toy else STAGES:
-            yield Figure(f"smoke_{name}", timed(lambda name=name: _run(root, name)), "s", "lower")
-    if machine.voc is not None:
-        yield from _photographs(machine, machine.voc)
+            yield Figure(f"smoke_{name}", timed(lambda name=name: _run(root, name, machine.out)), "s", "lower")
 
 
-def _run(root: Path, name: str) -> None:
-    command = [sys.executable, "-m", f"stages.{name}"]
+def _run(root: Path, name: str, out: Path) -> None:
+    command = [sys.executable, "-m", f"stages.{name}", "--debug"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, env=os.environ, check=False)
     if done.returncode:
-        raise UserError(f"stage {name} failed: {(done.stderr.splitlines() or ['without a word'])[-1]}")
+        path = out / f"stage-{name}.txt"
+        path.write_text(done.stdout + done.stderr, encoding="utf-8")
+        raise UserError(f"stage {name} failed: {(done.stderr.splitlines() or ['without a word'])[-1]}; see {path}")
 
 
 def _pack(voc: Path, folder: Path) -> None:

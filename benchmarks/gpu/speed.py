@@ -5,19 +5,25 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from joblib import cpu_count
 
+import benchmarks.loader
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.data.device import sent
+from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.run.streams import tell
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.matching import Matching
-from attribution_preservation.pipeline.schema.optimization import Augmentation
 from attribution_preservation.pipeline.schema.runtime import Runtime
 from attribution_preservation.training.augmentation import Crops
 from attribution_preservation.training.batches import Batches
+from attribution_preservation.training.compiler import try_compiler
+from attribution_preservation.training.loop import compile_trunks
 from attribution_preservation.training.processes import Processes
 from attribution_preservation.training.runtime import set_up
 from benchmarks.gpu.machine import Machine
@@ -25,24 +31,27 @@ from benchmarks.matching import SETTINGS, Setting, ratios, training_step
 from benchmarks.photographs import HEIGHT, WIDTH, Photographs
 from benchmarks.report import Figure
 from benchmarks.rounds import ratio, time_rounds
-from benchmarks.training import CLASSES, epochs, flop_per_image, matrix_rate, network, rates, schedule, voc_epoch
+from benchmarks.training import CLASSES, flop_per_image, matrix_rate, network, rates, schedule, voc_epoch
 
-_PLAIN = Augmentation(crop_scale=None, flip=0.0)
-# What differs from the profile's own settings, by name.
-VARIANTS = {
-    "as_voc2012": {},
+# What differs from the profile's own settings, by name; what may be missing on a machine, a compiler, comes last.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "bf16": {},
     "float32": {"precision": "32-true"},
     "tf32": {"precision": "tf32"},
-    "not_deterministic": {"deterministic": False},
-    "compiled": {"compile": True},
+    "bf16_not_deterministic": {"deterministic": False},
+    "bf16_compiled": {"compile": True},
 }
 _SWA = Matching(maps="swa", strength=50.0)
 
 
 def profile_runtime(device: str) -> Runtime:
-    """Section `runtime` of voc2012, on a device; on a CPU with one thread, which waits for no other."""
+    """Section `runtime` of voc2012, on a device.
+
+    The CPU has all of its cores beside a GPU, whose reference it computes; else one, which waits for no other.
+    """
     section = read_yaml(Path("params/voc2012.yaml"))["runtime"] | {"device": device}
-    return validate(Runtime, section | ({"cpu_threads": 1} if device == "cpu" else {}))
+    threads = cpu_count() if torch.cuda.is_available() else 1
+    return validate(Runtime, section | ({"cpu_threads": threads} if device == "cpu" else {}))
 
 
 def matching(machine: Machine) -> Iterator[Figure]:
@@ -56,12 +65,11 @@ def matching(machine: Machine) -> Iterator[Figure]:
 
 
 def training(machine: Machine) -> Iterator[Figure]:
-    """Images per second, share of the device's matrix rate and memory of VGG16 and VGG16/8, by setting.
+    """An epoch of voc2012's pruning and the rates of its stages, as the profile says; then its step by setting.
 
-    Then an epoch of voc2012's pruning and the rates of its stages, both as the profile says, with its loader.
+    Of VGG16 and VGG16/8: images per second, share of the device's matrix rate, memory. A setting that fails is told,
+    and the next one is measured.
     """
-    size, batch, steps = (32, 4, 2) if machine.toy else (227, 64, 20)
-    divisors = (16,) if machine.toy else (1, 8)
     set_up(profile_runtime(machine.device))
     matrix = {
         precision: matrix_rate(machine.device, precision, 256 if machine.toy else 8192)
@@ -69,48 +77,78 @@ def training(machine: Machine) -> Iterator[Figure]:
     }
     for precision, rate in matrix.items():
         yield Figure(f"{precision}_matrix_rate", rate / 1e12, "TFLOP/s", "higher")
-    speeds = {}
-    for divisor in divisors:
-        for name, changes in VARIANTS.items():
-            if machine.toy and "compile" in changes:
+    if not machine.toy:
+        yield voc_epoch()
+        yield from rates(machine.device, "voc2012")
+    speeds: dict[str, float] = {}
+    for name, changes in VARIANTS.items():
+        for divisor in (16,) if machine.toy else (1, 8):
+            chosen = profile_runtime(machine.device).model_copy(update=changes)
+            if machine.toy and chosen.compile:
                 continue
-            chosen = profile_runtime(machine.device).model_copy(update=changes | {"workers": 0})
-            asked = schedule(batch, steps * batch).model_copy(update={"augmentation": _PLAIN})
-            torch.manual_seed(0)
-            made = network(size, divisor), network(size, divisor)
-            # Kept in memory: it is the step that is measured.
-            images = Photographs(steps * batch, size, size)
-            seconds, memory = epochs(CompressionObjective(*made, _SWA), images, size, asked, chosen)
-            speeds[divisor, name] = speed = steps * batch / statistics.median(seconds[1:])
             what = f"vgg16_{divisor}_{name}"
+            try:
+                speed, memory = _speed(machine, chosen, divisor)
+            except (UserError, RuntimeError) as error:  # no compiler, full memory
+                tell(f"training: {what}: {str(error).splitlines()[0]}")
+                continue
+            speeds.setdefault(name, speed)
             yield Figure(f"{what}_images_per_second", speed, "img/s", "higher")
-            share = speed * flop_per_image(size, divisor) / matrix[chosen.precision]
+            share = speed * flop_per_image(_size(machine), divisor) / matrix[chosen.precision]
             yield Figure(f"{what}_share_of_matrix_rate", share, "share", "higher")
             if memory is not None:
                 yield Figure(f"{what}_memory", memory / 2**30, "GiB", "lower")
-            if chosen.compile:
-                yield Figure(f"{what}_warm_up", seconds[0] - min(seconds[1:]), "s", "lower")
-    first = divisors[0]
-    yield Figure("bf16_over_float32", speeds[first, "as_voc2012"] / speeds[first, "float32"], "ratio", "higher")
-    yield _order_in_memory(machine, size, batch)
+    if {"bf16", "float32"} <= speeds.keys():
+        yield Figure("bf16_over_float32", speeds["bf16"] / speeds["float32"], "ratio", "higher")
+    yield _order_in_memory(machine)
     if not machine.toy:
-        yield voc_epoch()
-        for name in ("voc2012", "digits"):
-            yield from rates(machine.device, name)
+        yield from rates(machine.device, "digits")
 
 
-def _order_in_memory(machine: Machine, size: int, batch: int) -> Figure:
+def _size(machine: Machine) -> int:
+    return 32 if machine.toy else 227
+
+
+def _step(
+    machine: Machine, chosen: Runtime, divisor: int, order: torch.memory_format = torch.channels_last
+) -> Callable[[], None]:
+    """An SWA step on a batch that lies on the device."""
+    processes, size, batch = Processes(chosen, set_up(chosen).torch), _size(machine), _batch(machine)
+    torch.manual_seed(0)
+    objective = CompressionObjective(network(size, divisor), network(size, divisor), _SWA)
+    if chosen.compile:
+        try_compiler(processes.device)
+        compile_trunks(objective)
+    objective.to(machine.device, memory_format=order)
+    images = torch.randn(batch, 3, size, size, device=machine.device).contiguous(memory_format=order)
+    labels = torch.rand(batch, CLASSES, device=machine.device).round()
+    return training_step(objective, images, labels, processes)
+
+
+def _batch(machine: Machine) -> int:
+    return 4 if machine.toy else 64
+
+
+def _speed(machine: Machine, chosen: Runtime, divisor: int) -> tuple[float, int | None]:
+    """Images per second, and bytes of the GPU's memory at the most."""
+    step, count = _step(machine, chosen, divisor), 2 if machine.toy else 20
+    if not machine.toy:
+        torch.cuda.reset_peak_memory_stats()
+
+    def steps() -> None:
+        for _ in range(count):
+            step()
+
+    seconds = [r["steps"] for r in time_rounds({"steps": steps}, 3, machine.device)]
+    memory = None if machine.toy else torch.cuda.max_memory_allocated()
+    return count * _batch(machine) / statistics.median(seconds), memory
+
+
+def _order_in_memory(machine: Machine) -> Figure:
     """How much longer a step takes where channels come first in memory."""
-    runtime = profile_runtime(machine.device)
-    processes = Processes(runtime, set_up(runtime).torch)
-    divisor = 16 if machine.toy else 1
-    steps = {}
-    for name, order in (("last", torch.channels_last), ("first", torch.contiguous_format)):
-        objective = CompressionObjective(network(size, divisor), network(size, divisor), _SWA)
-        objective.to(machine.device, memory_format=order)
-        images = torch.randn(batch, 3, size, size, device=machine.device).contiguous(memory_format=order)
-        labels = torch.rand(batch, CLASSES, device=machine.device).round()
-        steps[name] = training_step(objective, images, labels, processes)
+    orders = {"last": torch.channels_last, "first": torch.contiguous_format}
+    runtime, divisor = profile_runtime(machine.device), 16 if machine.toy else 1
+    steps = {name: _step(machine, runtime, divisor, order) for name, order in orders.items()}
     rounds = time_rounds(steps, 4 if machine.toy else 20, machine.device)
     return ratio("channels_first_over_channels_last", [r["first"] / r["last"] for r in rounds], "higher", None)
 
@@ -121,10 +159,13 @@ def loader(machine: Machine) -> Iterator[Figure]:
     On the device the store of photographs lies there whole; only places and sides of the crops travel. The project does
     not do this yet: the ratio says what it would gain.
     """
-    size, batch, count, workers = (32, 4, 16, 0) if machine.toy else (227, 64, 2048, 8)
+    size, batch = _size(machine), _batch(machine)
+    count, workers = (16, 0) if machine.toy else (2048, 8)
+    set_up(profile_runtime(machine.device))
     photographs = Photographs(count)
     on_host = Batches(photographs, Framing(size=size), schedule(batch, None), workers)
-    store = torch.stack([torch.from_numpy(photographs.image(k)) for k in range(min(count, 64))]).to(machine.device)
+    # Larger than the caches of either side.
+    store = torch.randint(0, 256, (count, HEIGHT, WIDTH, 3), dtype=torch.uint8, device=machine.device)
     generator = torch.Generator().manual_seed(0)
 
     def from_device() -> None:
@@ -147,6 +188,8 @@ def loader(machine: Machine) -> Iterator[Figure]:
         rate = statistics.median(images / r[name] for r in rounds)
         yield Figure(f"store_on_{name}_images_per_second", rate, "img/s", "higher")
     yield ratio("store_on_device_over_host", [r["host"] / r["device"] for r in rounds], "higher", None)
+    if not machine.toy:
+        yield from benchmarks.loader.measure()
 
 
 def timed(act: Callable[[], object]) -> float:
