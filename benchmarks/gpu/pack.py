@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.run.streams import prepare_streams, tell
 
 # docs/gpu.md names such a machine. (Fabric comes with pytorch-lightning there.)
 MACHINE = (
@@ -36,6 +37,7 @@ MOST = 64 * 2**20  # bytes that may travel, code and data included
 
 def main() -> None:
     """Download the wheels, and say how large they are."""
+    prepare_streams()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.pack", description=__doc__)
     parser.add_argument("folder", type=Path, help="where the wheels go")
     parser.add_argument("--python", default="3.12", help="the machine's (default: 3.12)")
@@ -47,7 +49,7 @@ def main() -> None:
     if subprocess.run(command, check=False).returncode:
         raise SystemExit("benchmarks.gpu.pack: pip could not download these wheels; its message is above")
     size = sum(path.stat().st_size for path in asked.folder.glob("*.whl"))
-    print(f"{len(pinned)} wheels, {size / 2**20:.1f} MiB in {asked.folder}: {', '.join(pinned)}")
+    tell(f"{len(pinned)} wheels, {size / 2**20:.1f} MiB in {asked.folder}: {', '.join(pinned)}")
     if size > MOST:
         raise SystemExit(f"benchmarks.gpu.pack: more than {MOST / 2**20:.0f} MiB")
 
