@@ -15,8 +15,10 @@ import torch
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run.streams import tell
+from attribution_preservation.training.runtime import set_up
 from benchmarks.gpu import correctness, real, speed
-from benchmarks.gpu.machine import Machine, TimeIsUp, at_most, check_torch, why_no_gpu
+from benchmarks.gpu.machine import Machine, TimeIsUp, at_most, check_torch
+from benchmarks.gpu.speed import profile_runtime
 from benchmarks.report import Figure, Report
 
 
@@ -62,7 +64,10 @@ def main(words: list[str]) -> None:
     logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)  # it tells every precision
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
-        tell(f"benchmarks gpu: torch sees no GPU here ({why_no_gpu()}); everything runs on the CPU at toy size")
+        try:
+            set_up(profile_runtime("cuda"))
+        except UserError as error:  # with torch's reason
+            tell(f"benchmarks gpu: {error}; everything runs on the CPU at toy size")
     machine = Machine(device, time.monotonic() + 60 * asked.minutes, asked.out, asked.voc)
     well = [do(name, machine) for name in STEPS]
     sys.exit(0 if all(well) else 1)

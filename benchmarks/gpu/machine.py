@@ -65,15 +65,6 @@ def check_torch() -> None:
         raise UserError(f"torch {torch.__version__} is here, and this project needs {asked}; install a newer one")
 
 
-def why_no_gpu() -> str:
-    """The first sentence of what torch says of a GPU that it cannot use."""
-    try:
-        torch.cuda.init()
-    except (RuntimeError, AssertionError) as error:
-        return re.split(r"\.\s", str(error).strip(), maxsplit=1)[0].rstrip(".")
-    return "it counts none"
-
-
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version.partition("+")[0])[:2])
 
