@@ -62,13 +62,14 @@ def opened(browser):
     """Open a page; what it complained of and asked for stands in `page.told` and `page.asked`.
 
     `ready` is the element whose presence says that the page is filled; `held` is a pattern of addresses that do not
-    answer before `page.release()`.
+    answer before `page.release()`; `arrived` is how much of the page has come, in Playwright's words.
     """
     contexts = []
 
     def open_page(
-        url, width=1280, height=900, scheme="light", touch=False, scripts=True, ready="#maps[data-shown]", held=None
-    ):
+        url, width=1280, height=900, scheme="light", touch=False, scripts=True, ready="#maps[data-shown]", held=None,
+        arrived="load",
+    ):  # fmt: skip
         view = {"width": width, "height": height}
         context = browser.new_context(
             color_scheme=scheme,
@@ -100,7 +101,7 @@ def opened(browser):
         page.release = release
         if held:
             page.route(held, hold)
-        page.goto(url, wait_until="commit" if held else "load")
+        page.goto(url, wait_until="commit" if held else arrived)
         page.wait_for_selector(ready, state="attached")
         return page
 

@@ -1,5 +1,10 @@
 """A link of the contents lands on its part, with motion as a visitor has it, and nothing moves meanwhile."""
 
+import http.server
+import queue
+import re
+import threading
+
 import pytest
 
 from tests.browser.conftest import written
@@ -95,6 +100,62 @@ def test_a_plotting_library_that_comes_late_moves_nothing(opened):
     page.wait_for_selector("#charts[data-shown] svg")
     assert_there(page, "curves")
     assert page.evaluate("document.getElementById('charts').offsetHeight") == before
+
+
+def pieces_of(html: str) -> list[str]:
+    """The page, cut before every field, link, part and script of its body: a slow line may end anywhere."""
+    head, body = html.split("<body>")
+    cuts = re.split(r'(?=<div class="(?:field|maps|table|charts|scripts)|<li>|<section|</section>|<script>)', body)
+    return [head + "<body>", *cuts]
+
+
+@pytest.fixture
+def slow_line():
+    """A host that sends a page piece by piece: its address, and the queue from which it takes them."""
+    pieces = queue.Queue()
+
+    class Host(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            path = REPORTS / self.path.lstrip("/")
+            kinds = {".js": "text/javascript", ".png": "image/png"}
+            self.send_response(200)
+            self.send_header("Content-Type", kinds.get(path.suffix, "text/html; charset=utf-8"))
+            self.end_headers()
+            if self.path != "/":
+                self.wfile.write(path.read_bytes())
+                return
+            while (piece := pieces.get(timeout=60)) is not None:
+                self.wfile.write(piece.encode())
+                self.wfile.flush()
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Host)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/", pieces
+    pieces.put(None)
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("width", [1280, 760, 390])
+def test_a_page_that_comes_in_pieces_moves_nothing(opened, slow_line, width):
+    address, pieces = slow_line
+    first, *rest, last = pieces_of((REPORTS / "index.html").read_text(encoding="utf-8"))
+    assert len(rest) > 20
+    pieces.put(first)
+    page = opened(address, width=width, ready="body", arrived="commit")
+    for number, piece in enumerate(rest):
+        pieces.put(f"{piece}<!--{number}-->")
+        page.wait_for_function("mark => document.documentElement.innerHTML.includes(mark)", arg=f"<!--{number}-->")
+        # two frames: this piece has been laid out and painted when the next one comes
+        page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    pieces.put(last)
+    pieces.put(None)
+    page.wait_for_load_state()
+    page.wait_for_selector("#maps[data-shown]")
+    assert page.evaluate("shifts") == []
 
 
 def test_every_picture_of_the_page_has_its_own_size(opened):
