@@ -1,6 +1,7 @@
 """Training images: a random subset in random order, each changed at random, all of it from derived seeds."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import torch
@@ -101,11 +102,20 @@ class Batches:
                 persistent_workers=self._workers > 0,  # of the whole run: to start them anew takes 0.3 s an epoch
                 generator=torch.Generator(),  # else the loader would draw from the global one
             )
+        for crops, numbers in self._loader:
+            if isinstance(crops, UserError):
+                raise crops
+            yield crops.to(device).resized(self._framing.size), sent(self._labels[numbers], device)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Around what uses the batches, because torch tells of a worker's end wherever this process then is.
+
+        Raises:
+            UserError: a worker has been ended because there was no shared memory for its batch.
+        """
         try:
-            for crops, numbers in self._loader:
-                if isinstance(crops, UserError):
-                    raise crops
-                yield crops.to(device).resized(self._framing.size), sent(self._labels[numbers], device)
+            yield
         except RuntimeError as error:
             if "Bus error" not in str(error):  # so the kernel ends a worker that writes where there is no memory
                 raise

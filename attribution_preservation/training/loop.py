@@ -113,7 +113,7 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = rate
             shown = f"{note}epoch {epoch + 1}/{optimization.epochs}"
-            with self._processes.arithmetic():
+            with self._batches.watched():
                 found = self._epoch(objective, wrapped, (*self._key, phase, epoch), shown, after_step)
             self._check_weights()
             self.log.append({"phase": phase, "epoch": epoch + 1, "learning_rate": rate, **found})
@@ -140,10 +140,11 @@ class Trainer:
         steps, full = self._batches.steps, False
         for step, (images, labels) in enumerate(self._batches.epoch(*key, device=self._processes.device), start=1):
             try:
-                parts = objective(self._normalize(images), labels)
-                optimizer.zero_grad(set_to_none=True)
-                self._fabric.backward(parts["loss"])
-                optimizer.step()
+                with self._processes.arithmetic():
+                    parts = objective(self._normalize(images), labels)
+                    optimizer.zero_grad(set_to_none=True)
+                    self._fabric.backward(parts["loss"])
+                    optimizer.step()
             except (RuntimeError, MemoryError) as error:
                 if compiler_failed(error) and not memory_is_full(error):
                     raise cannot_compile(error) from None
@@ -182,7 +183,7 @@ class Trainer:
         processes, tried = self._processes.count, len(images)
         while tried := tried // 2:
             try:
-                with self._fabric.autocast():
+                with self._processes.arithmetic(), self._fabric.autocast():
                     loss = self._objective(self._normalize(images[:tried]), labels[:tried])["loss"]
                 loss.backward()
                 break

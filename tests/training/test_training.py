@@ -23,6 +23,7 @@ from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.optimization import Augmentation, Optimization
 from attribution_preservation.pipeline.schema.runtime import Runtime
 from attribution_preservation.training.answers import Answers
+from attribution_preservation.training.augmentation import Crops
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.checkpoint import load_checkpoint, save_checkpoint
 from attribution_preservation.training.log import log_csv
@@ -75,14 +76,14 @@ def network():
     return VGG((4, "M", 4, "M"), classes=20, input_size=8, dropout=0.5)
 
 
-def make_trainer(student, store, optimization, *, key, save=lambda checkpoint: None):
+def make_trainer(student, store, optimization, *, key, save=lambda checkpoint: None, runtime=RUNTIME):
     return Trainer(
         TaskObjective(student),
-        Batches(store, Framing(size=8), optimization, workers=0),
+        Batches(store, Framing(size=8), optimization, workers=runtime.workers),
         Normalize([0.5] * 3, [0.2] * 3),
         key=key,
         mean_ap=mean_ap,
-        processes=Processes(RUNTIME, torch.device("cpu")),
+        processes=Processes(runtime, torch.device("cpu")),
         progress=Progress(0, "test"),
         save=save,
     )
@@ -185,14 +186,34 @@ def test_too_little_shared_memory_for_the_workers_is_one_line(store, monkeypatch
         list(Batches(store, Framing(size=8), schedule(), workers=2).epoch("k"))
 
 
-def test_a_worker_that_the_kernel_ends_for_its_shared_memory_is_one_line(store, monkeypatch):
+# Torch's handler of a child's end raises wherever the process is: where it asks for a batch, or in the midst of a step.
+@pytest.mark.parametrize("where", [(DataLoader, "__iter__"), (torch.optim.SGD, "step")])
+def test_a_worker_that_the_kernel_ends_for_its_shared_memory_is_one_line(store, monkeypatch, where):
     ended = "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's workers are"
-    monkeypatch.setattr(DataLoader, "__iter__", lambda loader: raised(RuntimeError(ended)))
+    helped = RUNTIME.model_copy(update={"workers": 2})
+    monkeypatch.setattr(*where, lambda *_: raised(RuntimeError(ended)))
     with pytest.raises(UserError, match=LITTLE):
-        list(Batches(store, Framing(size=8), schedule(), workers=2).epoch("k"))
-    monkeypatch.setattr(DataLoader, "__iter__", lambda loader: raised(RuntimeError("something else")))
+        make_trainer(network(), store, schedule(), key=("k",), runtime=helped).fit(schedule())
+    monkeypatch.setattr(*where, lambda *_: raised(RuntimeError("something else")))
     with pytest.raises(RuntimeError, match="something else"):
-        list(Batches(store, Framing(size=8), schedule(), workers=2).epoch("k"))
+        make_trainer(network(), store, schedule(), key=("k",), runtime=helped).fit(schedule())
+
+
+def test_with_tf32_images_are_still_resized_in_float32(store, monkeypatch):
+    """A resized image is an integer from 0 to 255; TF32 keeps ten bits of what is multiplied on the way."""
+    rounded = {"resizing": set(), "network": set(), "after": set()}
+
+    def look(where):
+        rounded[where].add(torch.backends.cuda.matmul.allow_tf32)
+
+    resized = Crops.resized
+    monkeypatch.setattr(Crops, "resized", lambda *arguments: (look("resizing"), resized(*arguments))[1])
+    student = network()
+    student.register_forward_hook(lambda *_: look("network"))
+    runtime = RUNTIME.model_copy(update={"precision": "tf32"})
+    trainer = make_trainer(student, store, schedule(), key=("k",), runtime=runtime)
+    trainer.fit(schedule(), after_step=lambda: look("after"))
+    assert rounded == {"resizing": {False}, "network": {True}, "after": {False}}
 
 
 def raised(error):
