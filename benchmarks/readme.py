@@ -18,33 +18,32 @@ ASKED = (
     ("matching", "vgg16_bn_swa_step_over_floor", "at most 1.1 ratio (GPU)"),
     ("training", "voc_epoch", "at most 5 s"),
     ("training", "bf16_over_float32", ""),
-    ("correctness", "beyond_their_tolerance", "at most 0 figures"),
-    ("real", "photographs_epoch", ""),
 )
-# Steps of `python -m benchmarks gpu` that are no benchmark by themselves; of each, what is asked for above.
-_ONLY_GPU = ("correctness", "real")
+# Steps of `python -m benchmarks gpu` that are no benchmarks by themselves: step, figure, target.
+_GPU_STEPS = (("correctness", "beyond_their_tolerance", "at most 0 figures"), ("real", "photographs_epoch", ""))
 _METHODS = ("naive", "ewa", "swa", "sswa")
 _NOT_MEASURED = "not measured"
 _MANY = 5
 
 
 def table(results: Path) -> str:
-    """Every figure that has a target, beside it, by device; Markdown.
+    """Every figure that has a target, with this target, by device; Markdown.
 
     Args:
         results: the folder of `NAME-cpu.json` and `NAME-gpu.json`.
     """
     lines = ["| benchmark | figure | target | CPU | GPU |", "|---|---|---|---|---|"]
-    for name in (*NAMES, *_ONLY_GPU):
+    for name in NAMES:
         cpu, gpu = (_figures(results / f"{name}-{device}.json") for device in ("cpu", "gpu"))
         asked = {figure: target for benchmark, figure, target in ASKED if benchmark == name}
-        both = {} if name in _ONLY_GPU else cpu | gpu
-        with_target = {key: found for key, found in both.items() if found["target"] is not None}
+        with_target = {key: found for key, found in (cpu | gpu).items() if found["target"] is not None}
         for figure, words in (_worst(with_target) | {key: key for key in asked}).items():
             target = asked.get(figure) or (_target(with_target[figure]) if figure in with_target else "")
-            of_cpu = "" if name in _ONLY_GPU else _value(cpu.get(figure))
-            of_gpu = _value(gpu.get(figure)) if name in (*ON_DEVICE, *_ONLY_GPU) else ""
-            lines.append(f"| {name} | {words.replace('_', ' ')} | {target} | {of_cpu} | {of_gpu} |")
+            of_gpu = _value(gpu.get(figure)) if name in ON_DEVICE else ""
+            lines.append(f"| {name} | {words.replace('_', ' ')} | {target} | {_value(cpu.get(figure))} | {of_gpu} |")
+    for name, figure, target in _GPU_STEPS:
+        of_gpu = _value(_figures(results / f"{name}-gpu.json").get(figure))
+        lines.append(f"| {name} | {figure.replace('_', ' ')} | {target} |  | {of_gpu} |")
     return "\n".join(lines) + "\n"
 
 

@@ -20,7 +20,7 @@ class TimeIsUp(BaseException):
 
 @dataclass(frozen=True)
 class Machine:
-    """What the steps share.
+    """The machine, shared by all steps.
 
     Attributes:
         device: cuda, or cpu where torch sees no GPU; there everything is of toy size.

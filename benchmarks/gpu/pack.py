@@ -1,7 +1,7 @@
-"""What a GPU machine without a network lacks, as wheels: `python -m benchmarks.gpu.pack FOLDER [--python 3.12]`.
+"""Download the wheels that a GPU machine without a network lacks: `python -m benchmarks.gpu.pack FOLDER`.
 
-The distributions are found from what the code imports, directly or not, and from what those need in turn. What the
-machine has is a list of names (MACHINE); all that these need is there as well.
+The script follows the imports of the code and the requirements of the distributions that it finds. MACHINE lists the
+distributions of the machine; their own requirements are there as well.
 """
 
 import argparse
