@@ -26,12 +26,12 @@ from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.jobs import each
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.matching import Matching
 from attribution_preservation.pipeline.schema.optimization import Optimization
 from attribution_preservation.pipeline.schema.profile import Profile
 from attribution_preservation.pipeline.schema.runtime import Runtime
+from attribution_preservation.settings import validate
 from attribution_preservation.training.arithmetic import allow_tf32
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.loop import Trainer

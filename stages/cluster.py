@@ -14,8 +14,8 @@ from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run.stage import instances
 from attribution_preservation.pipeline.run.streams import prepare_streams, tell
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.runtime import Runtime
+from attribution_preservation.settings import validate
 
 
 def main() -> None:

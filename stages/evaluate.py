@@ -32,9 +32,9 @@ from attribution_preservation.pipeline.run.layout import Identity, networks_belo
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.run.tensors import read_arrays, write_tensors
-from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.evaluate import Evaluate
+from attribution_preservation.settings import validate
 
 REMEDY = "run the stage attribute first"
 

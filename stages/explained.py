@@ -13,9 +13,9 @@ from attribution_preservation.metrics.pairs import scored_truth
 from attribution_preservation.pipeline.run.layout import Identity, networks_below
 from attribution_preservation.pipeline.run.stage import Stage
 from attribution_preservation.pipeline.run.tensors import read_arrays
-from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.reporting.results import Level
+from attribution_preservation.settings import validate
 
 REMEDY = "run the stage attribute first"
 

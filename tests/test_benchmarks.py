@@ -11,10 +11,10 @@ from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.models.files import save_network
 from attribution_preservation.pipeline.run.layout import Identity
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.matching import Matching
 from attribution_preservation.pipeline.schema.profile import Profile
+from attribution_preservation.settings import validate
 from attribution_preservation.training.batches import Batches
 from benchmarks import cost, readme, replicates
 from benchmarks.deploy import one_of_every_kind

@@ -28,9 +28,9 @@ from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema.attribute import Attribute, Method
-from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.matching import Matching, methods_of, read_entry
+from attribution_preservation.settings import validate
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from attribution_preservation.training.loop import Trainer

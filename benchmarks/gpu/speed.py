@@ -16,10 +16,10 @@ from attribution_preservation.data.device import sent
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run.streams import tell
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.matching import Matching
 from attribution_preservation.pipeline.schema.runtime import Runtime
+from attribution_preservation.settings import validate
 from attribution_preservation.training.augmentation import Crops
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.compiler import try_compiler

@@ -12,7 +12,7 @@ from attribution_preservation.compression.weight_pruning import WeightMasks
 from attribution_preservation.errors import UserError
 from attribution_preservation.models.build import build
 from attribution_preservation.pipeline.schema.attribute import Method
-from attribution_preservation.pipeline.schema.base import validate
+from attribution_preservation.settings import validate
 from tests.models import test_gradient_mode as gradient_mode
 
 SIZE = 32

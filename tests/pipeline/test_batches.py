@@ -10,10 +10,10 @@ from attribution_preservation.errors import UserError
 from attribution_preservation.models.architectures import ARCHITECTURES
 from attribution_preservation.models.build import build
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.batches import check_share
 from attribution_preservation.pipeline.schema.optimization import Optimization
 from attribution_preservation.pipeline.schema.profile import Profile
+from attribution_preservation.settings import validate
 from tests.conftest import PROJECT
 
 SCHEDULE = {

@@ -16,8 +16,8 @@ from attribution_preservation.attribution.rise import random_masks
 from attribution_preservation.compression.distillation import binary_distillation, exclusive_distillation
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.profile import Profile
+from attribution_preservation.settings import validate
 from tests.conftest import PROJECT
 
 HUGE = (2**63, 2**64, 10**30, -(2**63) - 1)

@@ -24,8 +24,8 @@ from attribution_preservation.pipeline.run.yaml_text import (
     parse_yaml,
     read_yaml,
 )
-from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.profile import Profile
+from attribution_preservation.settings import validate
 from tests.conftest import PROJECT, TINY, dvc, run_stage, write_parameters
 
 # What the text of a scalar means by YAML 1.2, https://yaml.org/spec/1.2.2, chapter 10.3, and the types that DVC adds.

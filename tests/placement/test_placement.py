@@ -24,9 +24,9 @@ from attribution_preservation.models.vgg import VGG
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import instances
 from attribution_preservation.pipeline.schema.attribute import Method
-from attribution_preservation.pipeline.schema.base import validate
 from attribution_preservation.pipeline.schema.compression import Logits
 from attribution_preservation.pipeline.schema.data import Framing
+from attribution_preservation.settings import validate
 from attribution_preservation.training import loop
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.checkpoint import load_checkpoint, save_checkpoint

@@ -26,7 +26,7 @@ from attribution_preservation.pipeline.run.lock import STATE, held
 from attribution_preservation.pipeline.run.parent import end_with_dvc
 from attribution_preservation.pipeline.run.streams import prepare_streams, tell
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.base import validate
+from attribution_preservation.settings import validate
 
 Section = TypeVar("Section", bound=BaseModel)
 Value = TypeVar("Value")

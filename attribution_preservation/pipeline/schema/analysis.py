@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from attribution_preservation.pipeline.schema.base import Section, Seed
+from attribution_preservation.settings import Section, Seed
 
 
 class Analysis(Section):

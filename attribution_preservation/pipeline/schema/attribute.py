@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from attribution_preservation.pipeline.schema.base import Count, Repeats, Section, Seed, Side, Steps, between, distinct
+from attribution_preservation.settings import Count, Repeats, Section, Seed, Side, Steps, between, distinct
 
 # As other names are; not imported from where those are defined, whose changes are none of this stage's.
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from attribution_preservation.pipeline.schema.base import Section, Seed, Side, between
+from attribution_preservation.settings import Section, Seed, Side, between
 
 Channel = Annotated[float, Field(ge=0, le=1)]
 # Images are divided by it: a quarter of a step of the 8-bit scale is the least that real ones could have.

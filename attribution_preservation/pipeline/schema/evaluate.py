@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from attribution_preservation.pipeline.schema.base import Section, Seed, distinct
+from attribution_preservation.settings import Section, Seed, distinct
 
 
 class Evaluate(Section):

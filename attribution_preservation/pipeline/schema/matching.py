@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, TypeAdapter, model_validator
 
-from attribution_preservation.pipeline.schema.base import Count, Repeats, Section, between, distinct, validate
+from attribution_preservation.settings import Count, Repeats, Section, between, distinct, validate
 
 LayerName = Annotated[str, Field(pattern=r"^[a-z]+[0-9]+$")]
 # The widest layer has 512 channels, of which this leaves one.

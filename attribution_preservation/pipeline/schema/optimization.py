@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from attribution_preservation.pipeline.schema.base import Count, CountOrZero, Section, between
+from attribution_preservation.settings import Count, CountOrZero, Section, between
 
 Share = Annotated[float, Field(ge=0, le=1)]
 # Of the smallest image a hundredth is a square of 3 pixels; where a crop has none, torchvision shows the whole image.

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from attribution_preservation.pipeline.schema.base import Count, Repeats, Section, Seed, between, distinct
+from attribution_preservation.settings import Count, Repeats, Section, Seed, between, distinct
 
 Percent = Annotated[int, Field(ge=1, le=99)]
 

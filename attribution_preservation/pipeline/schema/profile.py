@@ -9,7 +9,6 @@ from attribution_preservation.errors import UserError
 from attribution_preservation.models.architectures import ARCHITECTURES, Architecture, VGGShape, narrowed
 from attribution_preservation.pipeline.schema.analysis import Analysis
 from attribution_preservation.pipeline.schema.attribute import Attribute
-from attribution_preservation.pipeline.schema.base import Section, Seed
 from attribution_preservation.pipeline.schema.batches import check_epoch, check_share, training_images
 from attribution_preservation.pipeline.schema.compression import (
     Distill,
@@ -28,6 +27,7 @@ from attribution_preservation.pipeline.schema.reports import Figures, Report
 from attribution_preservation.pipeline.schema.roar import Roar
 from attribution_preservation.pipeline.schema.runtime import Runtime
 from attribution_preservation.pipeline.schema.teacher import Teacher
+from attribution_preservation.settings import Section, Seed
 
 Folder = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)?$")]
 COMPRESSIONS = ("prune_weights", "prune_channels", "distill", "scratch")

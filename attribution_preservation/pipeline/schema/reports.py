@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from attribution_preservation.pipeline.schema.base import Count, CountOrZero, Section
+from attribution_preservation.settings import Count, CountOrZero, Section
 
 
 class Report(Section):

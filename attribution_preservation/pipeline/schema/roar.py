@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from attribution_preservation.pipeline.schema.base import Dropout, Repeats, Section, Side, distinct
 from attribution_preservation.pipeline.schema.optimization import Optimization
+from attribution_preservation.settings import Dropout, Repeats, Section, Side, distinct
 
 Percent = Annotated[int, Field(ge=1, le=100)]
 

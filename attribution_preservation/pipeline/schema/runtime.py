@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from attribution_preservation.pipeline.schema.base import Section, between
+from attribution_preservation.settings import Section, between
 
 _MOST = 4096
 

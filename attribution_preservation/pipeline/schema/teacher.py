@@ -4,8 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 
-from attribution_preservation.pipeline.schema.base import Dropout, Section
 from attribution_preservation.pipeline.schema.optimization import Optimization
+from attribution_preservation.settings import Dropout, Section
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 # torchvision's VGG has 4096; the first one is multiplied by every cell of the trunk's last map.
