@@ -31,6 +31,8 @@ Repeats = Annotated[int, Field(gt=0, le=1000)]
 Steps = Annotated[int, Field(gt=0, le=10_000)]
 # A side in pixels, or in cells of a grid over those.
 Side = Annotated[int, Field(gt=0, le=1024)]
+# RISE divides by its share, and a smaller area than a thousandth has no pixel of the smallest image.
+Share = Annotated[float, Field(gt=0, lt=1), between(0.001, 0.999)]
 # Above, 1 / (1 - p) leaves no more of a layer than noise, and in float32 it soon leaves nothing at all.
 Dropout = Annotated[float, Field(ge=0, lt=1), between(0, 0.99)]
 

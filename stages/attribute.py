@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from attribution_preservation.attribution.methods import Attribution
+from attribution_preservation.attribution.extraction import Attribute, Compared
+from attribution_preservation.attribution.method import Attribution
 from attribution_preservation.attribution.pairs import spread
 from attribution_preservation.data.inputs import Normalize, Pairs, evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
@@ -28,7 +29,6 @@ from attribution_preservation.pipeline.run.layout import Identity, networks_belo
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.run.tensors import write_tensors
-from attribution_preservation.pipeline.schema.attribute import Attribute, Compared
 from attribution_preservation.pipeline.schema.data import Input
 from attribution_preservation.pipeline.schema.runtime import Runtime
 from attribution_preservation.training.runtime import set_up

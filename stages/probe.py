@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from attribution_preservation.attribution.extraction import Attribute, Compared
 from attribution_preservation.attribution.grad_cam import grad_cam
-from attribution_preservation.attribution.methods import Attribution
+from attribution_preservation.attribution.method import Attribution
 from attribution_preservation.attribution.randomization import cascade
 from attribution_preservation.data.inputs import Normalize, evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
@@ -32,7 +33,6 @@ from attribution_preservation.pipeline.run.layout import Identity, networks_belo
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
 from attribution_preservation.pipeline.run.tensors import write_tensors
-from attribution_preservation.pipeline.schema.attribute import Attribute, Compared
 from attribution_preservation.pipeline.schema.data import Input
 from attribution_preservation.pipeline.schema.probe import Probe
 from attribution_preservation.pipeline.schema.runtime import Runtime

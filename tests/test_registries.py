@@ -7,13 +7,15 @@ from typing import get_args
 import pytest
 import torch
 
-from attribution_preservation.attribution import methods
+from attribution_preservation.attribution import extraction
+from attribution_preservation.attribution.methods import METHODS
+from attribution_preservation.attribution.relevance import Relevance
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.matching.rectifier import RECTIFIERS, RectifierName
 from attribution_preservation.models import pretrained
 from attribution_preservation.models.architectures import ARCHITECTURES, Architecture, narrowed
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema import attribute, matching, profile, teacher
+from attribution_preservation.pipeline.schema import matching, profile, teacher
 from attribution_preservation.pipeline.schema.data import Data
 from attribution_preservation.reporting import deformation, results, sweeps, transfer
 from benchmarks.__main__ import NAMES as BENCHMARKS
@@ -25,7 +27,6 @@ from tests.models import test_files
 from tests.stages.test_audit import TRAINING
 from tests.training import joint_gradients
 
-ATTRIBUTIONS = {*methods._FUNCTIONS, *methods._RELEVANCE}
 MATCHINGS = set(get_args(matching.Maps))
 STAGES = read_yaml(PROJECT / "dvc.yaml")["stages"]
 PROFILES = [read_yaml(path) for path in sorted((PROJECT / "params").glob("*.yaml"))]
@@ -38,27 +39,29 @@ def documented(row):
 
 
 def looking_at_probabilities():
-    return {name for name, function in methods._FUNCTIONS.items() if ".sigmoid()" in inspect.getsource(function)}
+    return {name for name, method in METHODS.items() if ".sigmoid()" in inspect.getsource(method.explain)}
+
+
+def handing_down_relevance():
+    return {name for name, method in METHODS.items() if method.needs == "relevance rules"}
 
 
 def starting_with_the_logit():
     network, images, classes = make_network(0), torch.randn(2, 3, 8, 8, dtype=torch.float64), torch.tensor([0, 1])
     logits = network(images).gather(1, classes[:, None])[:, 0]
-    walks = methods._RELEVANCE.items()
-    return {name for name, walk in walks if torch.allclose(walk(network, images, classes).start, logits)}
+    walks = {name: METHODS[name].explain(network, images, classes) for name in handing_down_relevance()}
+    assert all(isinstance(walk, Relevance) for walk in walks.values())
+    return {name for name, walk in walks.items() if torch.allclose(walk.start, logits)}
 
 
 KEPT_BY_HAND = {
-    "attribution: schema": (set(attribute._KIND_OF), ATTRIBUTIONS),
-    "attribution: contract tests": ({entry["maps"] for entry in test_methods.SETTINGS.values()}, ATTRIBUTIONS),
-    "attribution: conservation tests": (set(test_relevance.METHODS), set(methods._RELEVANCE)),
-    "attribution: of probabilities": (set(profile._OF_PROBABILITIES), looking_at_probabilities()),
-    "attribution: from the logit": (set(transfer._FROM_THE_LOGIT), starting_with_the_logit()),
-    "attribution: from the last activation": (
-        set(methods._FROM_ACTIVATION),
-        {name for name, f in methods._FUNCTIONS.items() if "activation" in inspect.signature(f).parameters},
+    "attribution: conservation tests": (set(test_relevance.METHODS), handing_down_relevance()),
+    "attribution: of probabilities": (
+        {name for name, method in METHODS.items() if method.of_probability},
+        looking_at_probabilities(),
     ),
-    "attribution: reserved names": (set(attribute._TAKEN), {"logits", "asked", *results.BASELINES}),
+    "attribution: from the logit": (set(transfer._FROM_THE_LOGIT), starting_with_the_logit()),
+    "attribution: reserved names": (set(extraction._TAKEN), {"logits", "asked", *results.BASELINES}),
     "matching: options": (set(matching._OPTIONS), MATCHINGS),
     "matching: tests of the loss": ({"none", *EVERY_MAP}, MATCHINGS),
     "matching: tests of joint gradients": ({entry.maps for entry in joint_gradients.METHODS.values()}, MATCHINGS),
@@ -99,16 +102,15 @@ KEPT_BY_HAND = {
 }
 # These may hold more than what they have to name.
 INCLUDED = {
-    "names of attribution methods": (ATTRIBUTIONS, results.NAMES),
+    "names of attribution methods": (METHODS, results.NAMES),
     "names of compressions": (TRAINING, results.NAMES),
     "names of the profiles' attribution methods": (
         {name for values in PROFILES for name in values["attribute"]["methods"]},
         results.NAMES,
     ),
-    "attribution methods of the tables": (deformation.ATTRIBUTIONS, ATTRIBUTIONS),
-    "attribution methods in pixels": (test_methods.PIXELS, test_methods.SETTINGS),
+    "attribution methods of the tables": (deformation.ATTRIBUTIONS, METHODS),
     "documented matching": (MATCHINGS, documented(0)),
-    "documented attribution": (ATTRIBUTIONS, documented(1)),
+    "documented attribution": (METHODS, documented(1)),
     "documented networks": (ARCHITECTURES, set(re.findall(r"`(\w+)`", PARAMETERS))),
     "documented rectifiers": (RECTIFIERS, set(re.findall(r"`(\w+)`", PARAMETERS))),
     "documented stages": (STAGES, set(re.findall(r"^\| (\w+) \|", (PROJECT / "README.md").read_text("utf-8"), re.M))),

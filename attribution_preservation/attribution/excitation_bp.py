@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from attribution_preservation.attribution.method import AttributionMethod
 from attribution_preservation.attribution.pairs import rows_of
 from attribution_preservation.attribution.relevance import (
     Relevance,
@@ -52,3 +53,8 @@ def excitation_bp_relevance(
     Source: Zhang et al. 2016, "Top-down neural attention by excitation backprop".
     """
     return propagate(network, images, classes, rows_of(network, images, classes, image_of_pair), _RULES)
+
+
+EXCITATION_BP = AttributionMethod(
+    "excitation_bp", "Excitation BP", excitation_bp_relevance, resolution="layer", needs="relevance rules"
+)

@@ -1,11 +1,24 @@
-"""Grad-CAM (Selvaraju et al. 2017) at the last ReLU before the last max-pool, and its sibling without averaging."""
+"""Grad-CAM (Selvaraju et al. 2017) at the last ReLU before the last max-pool."""
 
 import torch
 import torch.nn.functional as F
 
+from attribution_preservation.attribution.method import AttributionMethod, MethodSettings
 from attribution_preservation.attribution.pairs import of_pairs, rows_of
 from attribution_preservation.models.gradient_mode import explains
 from attribution_preservation.models.network import Network
+
+
+class GradCamSettings(MethodSettings):
+    """Grad-CAM.
+
+    Attributes:
+        centred: explain logits that sum to 0 over the classes.
+        positive_weights: only channels whose weight is positive.
+    """
+
+    centred: bool = False
+    positive_weights: bool = False
 
 
 @explains
@@ -40,31 +53,12 @@ def grad_cam(
     Raises:
         ValueError: as `rows_of`.
     """
-    activation, gradient = _last_activation(network, images, classes, image_of_pair, activation, centred)
+    activation, gradient = activation_and_gradient(network, images, classes, image_of_pair, activation, centred)
     alpha = gradient.sum((2, 3))
     return F.relu(torch.einsum("pk,pkhw->phw", F.relu(alpha) if positive_weights else alpha, activation))
 
 
-@explains
-def activation_gradient(
-    network: Network,
-    images: torch.Tensor,
-    classes: torch.Tensor,
-    image_of_pair: torch.Tensor | None = None,
-    *,
-    activation: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """M = ReLU(sum_k a_k * d y_c / d a_k): every unit with its own gradient, not its channel's.
-
-    Arguments, returns and errors as `grad_cam`.
-
-    Source: Review 1 of Park et al. 2020 asks for it; Draelos and Carin 2020 call it HiResCAM.
-    """
-    activation, gradient = _last_activation(network, images, classes, image_of_pair, activation, centred=False)
-    return F.relu((activation * gradient).sum(1))
-
-
-def _last_activation(
+def activation_and_gradient(
     network: Network,
     images: torch.Tensor,
     classes: torch.Tensor,
@@ -84,3 +78,6 @@ def _last_activation(
             chosen = chosen - logits.mean(1).sum()
         (gradient,) = torch.autograd.grad(chosen, activation)
     return activation.detach(), gradient
+
+
+GRAD_CAM = AttributionMethod("grad_cam", "Grad-CAM", grad_cam, GradCamSettings, resolution="layer", needs="layer")

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from attribution_preservation.attribution.method import AttributionMethod
 from attribution_preservation.attribution.pairs import rows_of
 from attribution_preservation.attribution.relevance import (
     Relevance,
@@ -62,3 +63,6 @@ def lrp_relevance(
     Source: Bach et al. 2015; Montavon et al. 2018, "Methods for interpreting and understanding deep neural networks".
     """
     return propagate(network, images, classes, rows_of(network, images, classes, image_of_pair), _RULES)
+
+
+LRP = AttributionMethod("lrp", "LRP", lrp_relevance, needs="relevance rules")

@@ -1,9 +1,12 @@
 """Relative attributing propagation: units are ranked by how much they matter, whether for or against the class."""
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from attribution_preservation.attribution.method import AttributionMethod
 from attribution_preservation.attribution.pairs import of_pairs, rows_of
 from attribution_preservation.attribution.relevance import (
     Back,
@@ -116,3 +119,13 @@ _RULES = Rules(
     head=_head,
     by_size=True,
 )
+
+
+def _cut_off(
+    network: Network, images: torch.Tensor, classes: torch.Tensor, image_of_pair: torch.Tensor | None = None
+) -> Relevance:
+    found = rap_relevance(network, images, classes, image_of_pair)
+    return replace(found, maps=F.relu(found.maps))
+
+
+RAP = AttributionMethod("rap", "RAP", _cut_off, needs="relevance rules")

@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.grad import conv2d_input
-from torchvision.models.resnet import BasicBlock
 
 from attribution_preservation.attribution.pairs import of_pairs
 from attribution_preservation.models.gradient_mode import explains
@@ -65,6 +64,13 @@ Rule = Callable[[nn.Module, torch.Tensor], tuple[torch.Tensor, Back]]
 HeadRule = Callable[[Head, torch.Tensor, torch.Tensor, torch.Tensor | None], tuple[torch.Tensor, Flow]]
 
 
+def _is_residual(layer: nn.Module) -> bool:
+    # Imported here: torchvision takes two seconds, for which the check of a profile need not wait.
+    from torchvision.models.resnet import BasicBlock
+
+    return isinstance(layer, BasicBlock)
+
+
 @dataclass(frozen=True)
 class Rules:
     """One method.
@@ -95,7 +101,7 @@ class Rules:
                 flowing, back = self.image(layer, flowing)
             elif isinstance(layer, nn.Sequential):
                 flowing, back = self.walk(layer, flowing)
-            elif isinstance(layer, BasicBlock):
+            elif _is_residual(layer):
                 flowing, back = self._residual(layer, flowing)
             elif rule := self.of.get(type(layer)):
                 flowing, back = rule(layer, flowing)
@@ -110,7 +116,7 @@ class Rules:
 
         return flowing, back_through_all
 
-    def _residual(self, block: BasicBlock, flowing: torch.Tensor) -> tuple[torch.Tensor, Back]:
+    def _residual(self, block: nn.Module, flowing: torch.Tensor) -> tuple[torch.Tensor, Back]:
         branch, back_branch = self.walk([block.conv1, block.bn1, block.relu, block.conv2, block.bn2], flowing)
         skip, back_skip = self.walk([block.downsample] if block.downsample else [], flowing)
         terms = (branch.abs(), skip.abs()) if self.by_size else (branch, skip)

@@ -1,13 +1,34 @@
 """RISE: what does the class's probability owe to each pixel, asked by hiding random regions."""
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 
+from attribution_preservation.attribution.method import AttributionMethod, MethodSettings
 from attribution_preservation.attribution.pairs import of_pairs, rows_of
 from attribution_preservation.models.gradient_mode import explains
 from attribution_preservation.models.network import Network
+from attribution_preservation.settings import Seed, Share, Side
 
 _PIXELS_PER_PASS = 512 * 56 * 56  # of masked images in a forward pass
+
+
+class RiseSettings(MethodSettings):
+    """RISE.
+
+    Attributes:
+        masks: how many.
+        cells: of a mask's grid, per side.
+        kept: probability that a cell shows the image.
+        seed: of the masks.
+    """
+
+    masks: Annotated[int, Field(gt=0, le=100_000)]  # in memory at once, each of the image's size
+    cells: Side
+    kept: Share
+    seed: Seed
 
 
 @explains
@@ -68,3 +89,14 @@ def random_masks(count: int, cells: int, kept: float, size: int, seed: int) -> t
     large = F.interpolate(grids, size=(cells + 1) * cell, mode="bilinear", align_corners=False)[:, 0]
     down, right = torch.randint(0, cell, (2, count), generator=generator).tolist()
     return torch.stack([one[i : i + size, j : j + size] for one, i, j in zip(large, down, right, strict=True)])
+
+
+RISE = AttributionMethod(
+    "rise",
+    "RISE",
+    rise,
+    RiseSettings,
+    needs="forward",
+    example={"masks": 9, "cells": 4, "kept": 0.5, "seed": 0},
+    of_probability=True,
+)

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from attribution_preservation.attribution.methods import Attribution
+from attribution_preservation.attribution.extraction import Attribute
+from attribution_preservation.attribution.method import Attribution, Method
 from attribution_preservation.attribution.randomization import cascade
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.compression.weight_pruning import WeightMasks
@@ -27,7 +28,6 @@ from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.attribute import Attribute, Method
 from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.pipeline.schema.matching import Matching, methods_of, read_entry
 from attribution_preservation.settings import validate

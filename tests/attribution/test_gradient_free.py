@@ -5,8 +5,9 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch.distributions import Normal, kl_divergence
 
-from attribution_preservation.attribution.bottleneck import describe_units, information_bottleneck
-from attribution_preservation.attribution.perturbation import extremal_perturbation, meaningful_perturbation
+from attribution_preservation.attribution.extremal_perturbation import extremal_perturbation
+from attribution_preservation.attribution.information_bottleneck import describe_units, information_bottleneck
+from attribution_preservation.attribution.meaningful_perturbation import meaningful_perturbation
 from attribution_preservation.attribution.rise import random_masks, rise
 from attribution_preservation.models.vgg import VGG
 

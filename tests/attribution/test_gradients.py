@@ -5,8 +5,11 @@ import torch
 from captum.attr import InputXGradient, LayerGradCam, LayerGradientXActivation
 from torch import nn
 
-from attribution_preservation.attribution.grad_cam import activation_gradient, grad_cam
-from attribution_preservation.attribution.gradients import deep_lift, gradient_input, integrated_gradients
+from attribution_preservation.attribution.activation_gradient import activation_gradient
+from attribution_preservation.attribution.deep_lift import deep_lift
+from attribution_preservation.attribution.grad_cam import grad_cam
+from attribution_preservation.attribution.gradient_input import gradient_input
+from attribution_preservation.attribution.integrated_gradients import integrated_gradients
 from attribution_preservation.models.build import build
 from tests.conftest import MAKERS
 

@@ -7,37 +7,24 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from attribution_preservation.attribution.methods import Attribution
+from attribution_preservation.attribution.method import Attribution, Method
+from attribution_preservation.attribution.methods import METHODS
 from attribution_preservation.compression.weight_pruning import WeightMasks
 from attribution_preservation.errors import UserError
 from attribution_preservation.models.build import build
-from attribution_preservation.pipeline.schema.attribute import Method
 from attribution_preservation.settings import validate
 from tests.models import test_gradient_mode as gradient_mode
 
 SIZE = 32
 MODES = gradient_mode.MODES | {"autocast": lambda: torch.autocast("cpu", torch.bfloat16)}
+# Of every method its example, and what else can be asked of one.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "grad_cam": {"maps": "grad_cam"},
+    **{name: {"maps": name, **method.example} for name, method in METHODS.items()},
     "grad_cam_centred": {"maps": "grad_cam", "centred": True},
     "grad_cam_positive": {"maps": "grad_cam", "positive_weights": True},
-    "excitation_bp": {"maps": "excitation_bp"},
-    "lrp": {"maps": "lrp"},
-    "rap": {"maps": "rap"},
-    "activation_gradient": {"maps": "activation_gradient"},
-    "gradient_input": {"maps": "gradient_input"},
-    "deep_lift": {"maps": "deep_lift"},
-    "integrated_gradients": {"maps": "integrated_gradients", "steps": 4},
-    "rise": {"maps": "rise", "masks": 9, "cells": 4, "kept": 0.5, "seed": 0},
-    "meaningful_perturbation": {"maps": "meaningful_perturbation", "steps": 3, "cells": 8, "seed": 0},
-    "extremal_perturbation": {"maps": "extremal_perturbation", "steps": 3, "cells": 8, "areas": [0.1, 0.3]},
-    "information_bottleneck": {
+    "information_bottleneck_below": {
         "maps": "information_bottleneck", "layer": "conv3", "steps": 3, "samples": 2, "references": 6, "seed": 0,
     },
-}  # fmt: skip
-PIXELS = {
-    "lrp", "rap", "gradient_input", "deep_lift", "integrated_gradients", "rise", "meaningful_perturbation",
-    "extremal_perturbation",
 }  # fmt: skip
 
 
@@ -84,7 +71,8 @@ def method(name: str, explained, dtype: torch.dtype = torch.float64):
 def test_a_map_has_the_resolution_of_its_method(family, name):
     explained = network(family)
     maps = method(name, explained)(explained, images(), CLASSES, ROWS)
-    side = SIZE if name in PIXELS else explained.last_activation(images()).shape[-1]
+    in_pixels = METHODS[SETTINGS[name]["maps"]].resolution == "pixels"
+    side = SIZE if in_pixels else explained.last_activation(images()).shape[-1]
     assert maps.shape == (4, side, side)
     assert maps.isfinite().all()
     assert maps.flatten(1).std(1).max() > 0

@@ -13,7 +13,7 @@ import torch
 from pydantic import TypeAdapter
 from safetensors.torch import load_file
 
-from attribution_preservation.attribution.methods import Attribution
+from attribution_preservation.attribution.method import Attribution, Method
 from attribution_preservation.attribution.randomization import cascade
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.compression.weight_pruning import WeightMasks
@@ -23,7 +23,6 @@ from attribution_preservation.metrics.prediction import mean_ap
 from attribution_preservation.models.vgg import VGG
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import instances
-from attribution_preservation.pipeline.schema.attribute import Method
 from attribution_preservation.pipeline.schema.compression import Logits
 from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.settings import validate

@@ -5,10 +5,11 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from attribution_preservation.attribution.extraction import Attribute
+from attribution_preservation.attribution.methods import METHODS
 from attribution_preservation.errors import UserError
 from attribution_preservation.models.architectures import ARCHITECTURES, Architecture, VGGShape, narrowed
 from attribution_preservation.pipeline.schema.analysis import Analysis
-from attribution_preservation.pipeline.schema.attribute import Attribute
 from attribution_preservation.pipeline.schema.batches import check_epoch, check_share, training_images
 from attribution_preservation.pipeline.schema.compression import (
     Distill,
@@ -31,10 +32,7 @@ from attribution_preservation.settings import Section, Seed
 
 Folder = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)?$")]
 COMPRESSIONS = ("prune_weights", "prune_channels", "distill", "scratch")
-_LEAST_BLURRED = 3  # cells of the information bottleneck's map, per side
 _HIDDEN = [4096, 4096]  # of torchvision's VGG
-# Attribution methods that look at sigmoid probabilities, or at losses of them, and not at logits alone.
-_OF_PROBABILITIES = ("rise", "meaningful_perturbation", "information_bottleneck")
 
 
 class Folders(Section):
@@ -85,6 +83,7 @@ class Profile(Section):
         if len(seeds) != len(set(seeds)):
             raise ValueError("seed_groups: a seed stands there twice; every seed is one run")
         self._check_folders()
+        self._check_listed()
         self._check_exclusive()
         self._check_matchings()
         for key, schedule in self._schedules():
@@ -121,6 +120,12 @@ class Profile(Section):
         if set(self.batches) != holding or len(self.batches) != len(holding):
             raise ValueError(f"batches: these folders hold networks: {', '.join(sorted(holding))}")
 
+    def _check_listed(self) -> None:
+        """What a stage finds by its name is also among those that are tested."""
+        for name, method in self.attribute.methods.items():
+            if method.maps not in METHODS:
+                raise ValueError(f"attribute.methods.{name}.maps: {method.maps} is missing in attribution/methods.py")
+
     def _check_exclusive(self) -> None:
         """What is defined for classes that do not exclude each other, and so not for ImageNet's; and the reverse."""
         if self.data.source != "imagenet":
@@ -132,7 +137,7 @@ class Profile(Section):
         if self.data.checksum is not None:
             raise ValueError("data.checksum: ImageNet is a folder, only an archive has a checksum; set it to null")
         for name, method in self.attribute.methods.items():
-            if method.maps in _OF_PROBABILITIES:
+            if METHODS[method.maps].of_probability:
                 raise ValueError(
                     f"attribute.methods.{name}: explains a probability of its own, which no class here has"
                 )
@@ -288,7 +293,7 @@ class Profile(Section):
         for name in self.probe.randomization.methods:
             if name not in self.attribute.methods:
                 raise ValueError(f"probe.randomization.methods: attribute.methods has no {name}")
-            if self.attribute.methods[name].maps == "information_bottleneck":
+            if METHODS[self.attribute.methods[name].maps].knows_training:
                 raise ValueError(f"probe.randomization.methods: {name} rests on statistics of the trained network")
 
     def _check_roar(self) -> None:
@@ -325,10 +330,8 @@ class Profile(Section):
             raise ValueError(f"attribute.compared.methods: {unknown[0]} is no method that a compression trains")
         for name, method in self.attribute.methods.items():
             explained = everyone if name in self.attribute.every else few
-            if method.maps == "deep_lift" and not all(isinstance(found, VGGShape) for found in explained):
-                raise ValueError(f"attribute.methods.{name}: DeepLIFT cannot follow residual blocks; leave it out")
-            if method.maps == "information_bottleneck":
-                _check_blurred(f"attribute.methods.{name}", method.layer, explained, self.input.size)
+            if reason := METHODS[method.maps].refuses(method, explained, self.input.size):
+                raise ValueError(f"attribute.methods.{name}{reason}")
             if not (layer := getattr(method, "layer", None)):
                 continue
             if any(layer not in found.layer_names for found in explained):
@@ -340,17 +343,6 @@ class Profile(Section):
                     f"attribute.methods.{name}.layer: at {layer} some networks have a side of {sides[0]}, others of "
                     f"{sides[1]}; their maps could not be compared"
                 )
-
-
-def _check_blurred(where: str, layer: str | None, networks: list[Architecture], size: int) -> None:
-    """The bottleneck's mask is blurred by a kernel of five cells, whose half must fit into the map at its edges."""
-    for found in networks:
-        side = found.map_sizes(size).get(layer or found.explained_layer, _LEAST_BLURRED)
-        if side < _LEAST_BLURRED:
-            raise ValueError(
-                f"{where}.layer: its map has a side of {side}; a mask of less than {_LEAST_BLURRED} cells cannot be "
-                "blurred, choose an earlier layer or a larger input.size"
-            )
 
 
 def _layers(key: str, shape: Shape) -> Architecture:

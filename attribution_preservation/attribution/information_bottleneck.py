@@ -1,18 +1,41 @@
 """Information bottleneck attribution: how many bits of each feature does the class need?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torchvision.transforms.v2.functional import gaussian_blur
 
+from attribution_preservation.attribution.method import AttributionMethod, MethodSettings
 from attribution_preservation.attribution.pairs import of_pairs, rows_of
+from attribution_preservation.models.architectures import Architecture
 from attribution_preservation.models.gradient_mode import explains
 from attribution_preservation.models.network import Network
+from attribution_preservation.settings import Count, Repeats, Seed, Steps
 
 _START = 5.0  # of alpha: sigmoid(5) = 0.993, almost everything passes
 _LEAST_DEVIATION, _LEAST_ACTIVE = 0.01, 0.01
 _PER_PASS = 50  # references per forward pass
+_LEAST_SIDE = 3  # cells of the map: the blur's kernel has five, half of which must fit at its edges
+
+
+class InformationBottleneckSettings(MethodSettings):
+    """Schulz et al.'s per-sample bottleneck.
+
+    Attributes:
+        layer: name of the layer where noise enters; null for the one that Grad-CAM looks at.
+        steps: of the optimiser.
+        samples: draws of noise per step.
+        references: number of training images, the first ones, that tell how units are distributed.
+        seed: of the noise.
+    """
+
+    layer: str | None = None
+    steps: Steps
+    samples: Repeats
+    references: Count
+    seed: Seed
 
 
 @dataclass(frozen=True)
@@ -129,6 +152,9 @@ class _Blur:
     """
 
     def __init__(self, like: torch.Tensor) -> None:
+        # Imported here: torchvision takes two seconds, for which the check of a profile need not wait.
+        from torchvision.transforms.v2.functional import gaussian_blur
+
         def along(side: int) -> torch.Tensor:
             unit = torch.eye(side, dtype=like.dtype, device=like.device)
             return gaussian_blur(unit[None], [5, 1], [1.0, 1.0])[0]
@@ -145,3 +171,37 @@ def _information(passing: torch.Tensor, standard: torch.Tensor) -> torch.Tensor:
     """KL(N(lambda r, (1 - lambda)^2) || N(0, 1)) of each unit in nats, r in standard units."""
     spread = (1 - passing).clamp(min=1e-6).square()
     return 0.5 * ((passing * standard).square() + spread - spread.log() - 1)
+
+
+def _keywords(
+    settings: InformationBottleneckSettings, network: Network, training_images: torch.Tensor
+) -> dict[str, Any]:
+    layer = settings.layer or network.explained_layer
+    units = describe_units(network, layer, training_images[: settings.references])
+    return {"units": units, "steps": settings.steps, "samples": settings.samples, "seed": settings.seed}
+
+
+def _refuses(settings: InformationBottleneckSettings, networks: Sequence[Architecture], size: int) -> str | None:
+    for network in networks:
+        side = network.map_sizes(size).get(settings.layer or network.explained_layer, _LEAST_SIDE)
+        if side < _LEAST_SIDE:
+            return (
+                f".layer: its map has a side of {side}; a mask of less than {_LEAST_SIDE} cells cannot be blurred, "
+                "choose an earlier layer or a larger input.size"
+            )
+    return None
+
+
+INFORMATION_BOTTLENECK = AttributionMethod(
+    "information_bottleneck",
+    "Information bottleneck",
+    information_bottleneck,
+    InformationBottleneckSettings,
+    resolution="layer",
+    needs="layer",
+    example={"steps": 3, "samples": 2, "references": 6, "seed": 0},
+    refuses=_refuses,
+    keywords=_keywords,
+    of_probability=True,
+    knows_training=True,
+)

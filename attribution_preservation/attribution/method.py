@@ -1,0 +1,160 @@
+"""What an attribution method is: a function from (network, images, classes) to maps, and what must be known of it."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import PlainValidator, SerializeAsAny
+from pydantic_core import PydanticCustomError
+
+from attribution_preservation.attribution.relevance import Relevance, quotient
+from attribution_preservation.entries import load
+from attribution_preservation.models.architectures import Architecture
+from attribution_preservation.models.network import Network
+from attribution_preservation.settings import Count, Section
+
+_PACKAGE = "attribution_preservation.attribution"
+
+
+class MethodSettings(Section):
+    """What every method has.
+
+    Attributes:
+        maps: name of the method.
+        pairs: number of (image, class) pairs that it explains, evenly spaced over all; null for all of them.
+    """
+
+    maps: str
+    pairs: Count | None = None
+
+
+def nothing_refused(settings: Any, networks: Sequence[Architecture], size: int) -> str | None:
+    """None: the method explains every network."""
+    return None
+
+
+def options(settings: MethodSettings, network: Network, training_images: torch.Tensor) -> dict[str, Any]:
+    """A method's own settings, as keywords of its function."""
+    return settings.model_dump(exclude={"maps", "pairs"})
+
+
+@dataclass(frozen=True)
+class AttributionMethod:
+    """One attribution method.
+
+    Attributes:
+        name: its word in params.yaml and results.csv.
+        title: its name in tables, in figures and on the page.
+        explain: maps [P, h, w] = explain(network, images, classes, image_of_pair, **settings), or `Relevance` with such
+            maps. One with an argument `activation` is also given the network's last activation of the images.
+        settings: a subclass of `MethodSettings`. Its other fields are the function's keywords.
+        resolution: of a map: that of a layer, or that of the images in pixels.
+        needs: what a network must offer: a forward pass, the gradient of its logits with respect to the input, a layer
+            from which its head can be run, or layers that all have a relevance rule.
+        example: the smallest settings, without `maps`; the contract tests run them.
+        refuses: from the settings, the networks that are explained and the side of their input in pixels to what is
+            wrong, as it follows the name of the method in a message; None where nothing is.
+        keywords: from the settings, the network and normalised training images [N, 3, S, S] to the function's keywords.
+        of_probability: whether it explains a class's sigmoid probability; where classes exclude each other no network
+            has such a probability.
+        knows_training: whether it uses statistics of the trained network, which one with random weights has not.
+    """
+
+    name: str
+    title: str
+    explain: Callable[..., torch.Tensor | Relevance]
+    settings: type[MethodSettings] = MethodSettings
+    resolution: Literal["layer", "pixels"] = "pixels"
+    needs: Literal["forward", "gradient", "layer", "relevance rules"] = "gradient"
+    example: Mapping[str, Any] = field(default_factory=dict)
+    refuses: Callable[[Any, Sequence[Architecture], int], str | None] = nothing_refused
+    keywords: Callable[[Any, Network, torch.Tensor], dict[str, Any]] = options
+    of_probability: bool = False
+    knows_training: bool = False
+
+    @property
+    def takes_activation(self) -> bool:
+        """Whether the function is given the network's last activation."""
+        return "activation" in inspect.signature(self.explain).parameters
+
+
+def method_of(settings: MethodSettings) -> AttributionMethod:
+    """The entry that some settings are of.
+
+    Raises:
+        ValueError: there is no such method.
+    """
+    method = load(_PACKAGE, settings.maps, AttributionMethod)
+    if method is None:
+        raise ValueError(f"there is no attribution method {settings.maps}")
+    return method
+
+
+def _read(value: Any) -> MethodSettings:
+    name = value.get("maps") if isinstance(value, dict) else getattr(value, "maps", None)
+    method = load(_PACKAGE, name, AttributionMethod)
+    if method is None:
+        listed = importlib.import_module(f"{_PACKAGE}.methods").METHODS  # by its name: nobody depends on the list
+        raise PydanticCustomError("unknown_maps", "maps must be one of {names}", {"names": ", ".join(listed)})
+    return method.settings.model_validate(value)
+
+
+Method = Annotated[SerializeAsAny[MethodSettings], PlainValidator(_read)]
+
+
+class Attribution:
+    """One method with its parameters: `maps = method(network, images, classes, image_of_pair)`.
+
+    It explains `classes` [P] of `images` [B, 3, S, S]; `image_of_pair` [P] says which image each class belongs to, and
+    is left out where there is one class per image. Maps are [P, h, w], in the resolution that the method has. The
+    network is left as it was, and a pair's map does not depend on what else is asked.
+
+    Args:
+        settings: its parameters.
+        network: that will be explained, in eval mode.
+        training_images: normalised, [N, 3, S, S], for the method that has to know how units are distributed.
+
+    Raises:
+        ValueError: there is no method of the name in the settings.
+    """
+
+    def __init__(self, settings: MethodSettings, network: Network, training_images: torch.Tensor) -> None:
+        self._method = method_of(settings)
+        self._keywords = self._method.keywords(settings, network, training_images)
+
+    def __call__(
+        self,
+        network: Network,
+        images: torch.Tensor,
+        classes: torch.Tensor,
+        image_of_pair: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Maps [P, h, w].
+
+        Raises:
+            ValueError: see `attribution_preservation.attribution.pairs.rows_of`.
+            TypeError: the method has no rule for one of the network's layers.
+        """
+        return self.explain(network, images, classes, image_of_pair)[0]
+
+    def explain(
+        self,
+        network: Network,
+        images: torch.Tensor,
+        classes: torch.Tensor,
+        image_of_pair: torch.Tensor | None = None,
+        activation: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Maps, and of a method that hands down relevance the share in percent that did not arrive, [P].
+
+        Args:
+            activation: the network's last activation of the images, [B, K, h, w], for a method that starts there.
+        """
+        known = {"activation": activation} if self._method.takes_activation else {}
+        answer = self._method.explain(network, images, classes, image_of_pair, **known, **self._keywords)
+        if isinstance(answer, Relevance):
+            return answer.maps, quotient(100 * answer.absorbed, answer.start)
+        return answer, None
