@@ -19,6 +19,8 @@ def between(least: float, most: float) -> AfterValidator:
     return AfterValidator(check)
 
 
+# Of whatever a user names: it becomes a part of a path, of a DVC stage's name and of a column.
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 # torch takes 64 bits, NumPy nothing negative, and a column of results.csv is int64. What is derived from a seed by
 # addition stays within torch's 64 bits.
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]

@@ -15,12 +15,13 @@ from typing import Any
 
 import torch
 
+from attribution_preservation.matching.loss import MatchingSettings, loss_of
+from attribution_preservation.matching.variants import methods_of, read_entry, seeds_of
 from attribution_preservation.metrics.size import multiply_accumulates, parameters
 from attribution_preservation.models.architectures import narrowed
 from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.yaml_text import parse_yaml
-from attribution_preservation.pipeline.schema.matching import Matching, methods_of, read_entry, seeds_of
 from attribution_preservation.pipeline.schema.optimization import Optimization
 from attribution_preservation.pipeline.schema.profile import Profile
 from attribution_preservation.pipeline.schema.teacher import FullNetwork
@@ -213,9 +214,9 @@ def works(profile: Profile, name: str) -> Iterator[Work]:
         yield Work("roar", runs, shown, float(STUDENT * smaller * shown), 0, 0)
 
 
-def _step(method: Matching, student: int, teacher: int, teaches: bool) -> int:
-    twice = method.maps in ("input_gradient", "integrated_gradients", "loss_gradient")
-    steps = method.steps if method.maps == "integrated_gradients" else 1
+def _step(method: MatchingSettings, student: int, teacher: int, teaches: bool) -> int:
+    twice = loss_of(method).of == "input"
+    steps = getattr(method, "steps", 1)
     if twice:
         return steps * (TWICE * student + TEACHER_TWICE * teacher)
     return STUDENT * student + TEACHER * teacher * (method.maps != "none" or teaches)

@@ -23,8 +23,8 @@ from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.data.manifest import Manifest, Place
 from attribution_preservation.data.scenes import Canvas
+from attribution_preservation.matching.loss import settings_of
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.matching import Matching
 from attribution_preservation.pipeline.schema.profile import Profile
 from attribution_preservation.pipeline.schema.runtime import Runtime
 from attribution_preservation.settings import validate
@@ -72,7 +72,7 @@ def _run(step: Step, batch: int, device: str, runtime: Runtime) -> dict[str, flo
     set_up(runtime.model_copy(update={"device": device}))
     torch.manual_seed(0)
     student, teacher = step.network(), replace(step, rates={}).network()
-    objective = CompressionObjective(student, teacher, Matching(maps="swa", strength=50.0))
+    objective = CompressionObjective(student, teacher, settings_of("swa", strength=50.0))
     objective = objective.to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(student.parameters(), lr=1e-3, momentum=0.9)
     images = torch.randint(0, 256, (batch, 3, step.size, step.size), dtype=torch.uint8, device=device)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import torch
 
 from attribution_preservation.compression.objective import CompressionObjective
+from attribution_preservation.matching.loss import settings_of
 from attribution_preservation.models.build import build
 from attribution_preservation.pipeline.schema.data import Framing
-from attribution_preservation.pipeline.schema.matching import Matching
 from attribution_preservation.pipeline.schema.optimization import Augmentation
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.runtime import set_up
@@ -71,7 +71,7 @@ class _Loads:
 def _steps(architecture: str, size: int, batch: int, device: str) -> Callable[[], None]:
     torch.manual_seed(0)
     student, teacher = (build(architecture, 1, classes=CLASSES, input_size=size, dropout=0.5) for _ in range(2))
-    objective = CompressionObjective(student, teacher, Matching(maps="swa", strength=50.0))
+    objective = CompressionObjective(student, teacher, settings_of("swa", strength=50.0))
     objective.to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(student.parameters(), lr=1e-4, momentum=0.9, fused=device == "cuda")
     images = torch.randn(batch, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)

@@ -14,12 +14,13 @@ import torch
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.matching.distance import map_distance
 from attribution_preservation.matching.ewa import ewa_map
+from attribution_preservation.matching.loss import MatchingSettings, settings_of
 from attribution_preservation.matching.swa import swa_map
+from attribution_preservation.matching.variants import methods_of, read_entry
 from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.task import task_loss
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.matching import Matching, methods_of, read_entry
 from attribution_preservation.pipeline.schema.runtime import Runtime
 from attribution_preservation.settings import validate
 from attribution_preservation.training.processes import Processes
@@ -55,7 +56,7 @@ SETTINGS = {
 }
 
 
-def matchings_of_paper() -> dict[str, Matching]:
+def matchings_of_paper() -> dict[str, MatchingSettings]:
     """The paper's methods with the default profile's values, by name."""
     section = read_yaml(Path("params/digits.yaml"))["matching"]
     return methods_of("paper", read_entry("paper", section["paper"]))
@@ -84,7 +85,7 @@ def ratios(architecture: str, setting: Setting, device: str) -> Iterator[Figure]
     def step(objective: torch.nn.Module) -> Callable[[], None]:
         return training_step(objective, images, labels, processes)
 
-    steps = {"naive": step(CompressionObjective(network(), network(), Matching(maps="none")))}
+    steps = {"naive": step(CompressionObjective(network(), network(), settings_of("none")))}
     for method in METHODS:
         steps[method] = step(CompressionObjective(network(), network(), matchings[method]))
         steps[f"{method}_released"] = step(Released(network(), network(), matchings[method]))
@@ -106,7 +107,7 @@ def ratios(architecture: str, setting: Setting, device: str) -> Iterator[Figure]
 class Released(torch.nn.Module):
     """The released formulation: whole backward passes where only the head's gradient is needed."""
 
-    def __init__(self, student: Network, teacher: Network, matching: Matching) -> None:
+    def __init__(self, student: Network, teacher: Network, matching: MatchingSettings) -> None:
         super().__init__()
         self.student, self._teacher, self._matching = student, [teacher.eval()], matching
 

@@ -19,6 +19,7 @@ from joblib import cpu_count
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.data.store import Images
+from attribution_preservation.matching.loss import settings_of
 from attribution_preservation.metrics.prediction import mean_ap
 from attribution_preservation.metrics.size import multiply_accumulates
 from attribution_preservation.models.build import build
@@ -27,7 +28,6 @@ from attribution_preservation.pipeline.run.jobs import each
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema.data import Framing
-from attribution_preservation.pipeline.schema.matching import Matching
 from attribution_preservation.pipeline.schema.optimization import Optimization
 from attribution_preservation.pipeline.schema.profile import Profile
 from attribution_preservation.pipeline.schema.runtime import Runtime
@@ -91,7 +91,7 @@ def measure() -> list[Figure]:
                 chosen = runtime(device, precision, compiled, workers=8 if device == "cuda" else 0)
                 torch.manual_seed(0)
                 pair = network(setting.size), network(setting.size)
-                objective = CompressionObjective(*pair, Matching(maps="swa", strength=50.0))
+                objective = CompressionObjective(*pair, settings_of("swa", strength=50.0))
                 asked, images = schedule(batch, setting.images), Photographs(setting.images)
                 (first, *others), memory = epochs(objective, images, setting.size, asked, chosen)
                 speeds = [setting.images // batch * batch / seconds for seconds in others]
@@ -120,7 +120,7 @@ def voc_epoch() -> Figure:
     section = read_yaml(Path("params/voc2012.yaml"))
     size, runtime = section["input"]["size"], validate(Runtime, section["runtime"] | {"device": "cuda"})
     torch.manual_seed(0)
-    objective = CompressionObjective(network(size), network(size), Matching(maps="swa", strength=50.0))
+    objective = CompressionObjective(network(size), network(size), settings_of("swa", strength=50.0))
     asked = schedule(section["prune_weights"]["optimization"]["batch_size"], None)
     # The second one: the first starts the workers and chooses kernels.
     (_, seconds), _ = epochs(objective, Photographs(EPOCH), size, asked, runtime, repeats=1)

@@ -23,6 +23,7 @@ autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_numpy_docstring = False
 autodoc_preserve_defaults = True
+napoleon_attr_annotations = False  # a setting's bounds and patterns stand in its class's signature
 napoleon_use_ivar = True  # else each attribute of a dataclass would be described twice
 
 

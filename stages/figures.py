@@ -9,10 +9,10 @@ import pandas as pd
 from joblib import Parallel, cpu_count, delayed
 
 from attribution_preservation.csv_text import csv_text
+from attribution_preservation.matching.variants import read_entry, sweeps_of
 from attribution_preservation.pipeline.run.files import atomic_directory, write_text
 from attribution_preservation.pipeline.run.layout import seed_folder
 from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.schema.matching import read_entry
 from attribution_preservation.pipeline.schema.reports import Figures
 from attribution_preservation.reporting.comparison import draw_comparison
 from attribution_preservation.reporting.curves import (
@@ -49,7 +49,7 @@ from attribution_preservation.reporting.results import (
 )
 from attribution_preservation.reporting.roar import draw_roar, roars
 from attribution_preservation.reporting.significance import ALPHA, MARK, PairedTests, read_tests
-from attribution_preservation.reporting.sweeps import draw_sweeps, find_sweeps
+from attribution_preservation.reporting.sweeps import Sweep, draw_sweeps
 from attribution_preservation.reporting.training import LOGGED, STEPS, training_curves
 from attribution_preservation.reporting.transfer import DRAWN, SHOWN, draw_transfer, transfer, transferred
 from stages.explained import Explained
@@ -129,7 +129,8 @@ def _of_sweeps(stage: Stage, results: pd.DataFrame, methods: list[str], folder: 
     section = stage.parameters("matching")
     for compression in MATCHED:
         names = stage.parameters(f"{compression}.matchings")
-        if sweeps := find_sweeps({name: read_entry(name, section[name]) for name in names}, methods):
+        entries = {name: read_entry(name, section[name]) for name in names}
+        if sweeps := [Sweep(*sweep) for sweep in sweeps_of(entries, methods)]:
             for level in last_levels(results, compression):
                 # Students of two compressions may have one name. Channel pruning's stand alone, as they are linked.
                 student = level.student if compression == "prune_channels" else f"{compression}_{level.student}"

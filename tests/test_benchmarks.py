@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from attribution_preservation.compression.objective import CompressionObjective
+from attribution_preservation.matching.loss import settings_of
 from attribution_preservation.models.files import save_network
 from attribution_preservation.pipeline.run.layout import Identity
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema.data import Framing
-from attribution_preservation.pipeline.schema.matching import Matching
 from attribution_preservation.pipeline.schema.profile import Profile
 from attribution_preservation.settings import validate
 from attribution_preservation.training.batches import Batches
@@ -55,7 +55,7 @@ def test_the_json_has_the_agreed_keys(tmp_path):
 @pytest.mark.parametrize("maps", ["ewa", "swa"])
 def test_what_is_compared_with_computes_the_same_loss_and_gradients(maps):
     # Else the ratio of their times would compare two different things. (Two draws of SSWA would differ.)
-    matching = Matching(maps=maps, strength=50.0)
+    matching = settings_of(maps, strength=50.0)
     images = torch.randn(4, 3, 8, 8, dtype=torch.float64)
     labels = torch.rand(4, 3, dtype=torch.float64).round()
     found = []

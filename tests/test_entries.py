@@ -5,15 +5,29 @@ import inspect
 import pkgutil
 
 import pytest
+import torch
 
-from attribution_preservation import attribution
+from attribution_preservation import attribution, matching
 from attribution_preservation.attribution.method import AttributionMethod, MethodSettings, method_of
 from attribution_preservation.attribution.methods import METHODS
 from attribution_preservation.attribution.relevance import propagate
+from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.entries import by_name, load
+from attribution_preservation.matching.loss import MatchingLoss, MatchingSettings, loss_of, settings_of
+from attribution_preservation.matching.losses import LOSSES
+from tests.conftest import make_network
 
 # What an entry's function is given whatever its settings are.
 GIVEN = {"network", "images", "classes", "image_of_pair", "activation"}
+
+
+KINDS = {
+    "attribution": (attribution, AttributionMethod, METHODS),
+    "matching": (matching, MatchingLoss, LOSSES),
+}
+OF_SETTINGS = {"attribution": method_of, "matching": loss_of}
+LISTS = ("methods", "losses")
+EVERY = [(kind, name) for kind, (_, _, listed) in KINDS.items() for name in listed]
 
 
 def entries_of(package, kind):
@@ -21,20 +35,29 @@ def entries_of(package, kind):
     for module in pkgutil.iter_modules(package.__path__):
         held = vars(importlib.import_module(f"{package.__name__}.{module.name}"))
         for variable, entry in held.items():
-            if isinstance(entry, kind) and held["__name__"] == module_of(entry):
+            if isinstance(entry, kind) and module.name not in LISTS:
                 yield module.name, variable, entry
 
 
-def module_of(method):
-    return method.explain.__module__
-
-
-def test_every_entry_of_the_folder_is_in_the_list_and_found_by_its_name():
-    there = list(entries_of(attribution, AttributionMethod))
-    assert {name for name, *_ in there} == set(METHODS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_entry_of_a_folder_is_in_its_list_and_found_by_its_name(kind):
+    package, record, listed = KINDS[kind]
+    there = list(entries_of(package, record))
+    assert {name for name, *_ in there} == set(listed)
     for module, variable, entry in there:
         assert (entry.name, variable) == (module, module.upper())
-        assert load("attribution_preservation.attribution", entry.name, AttributionMethod) is METHODS[entry.name]
+        assert load(package.__name__, entry.name, record) is listed[entry.name]
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_an_entry_has_a_title_and_an_example_that_is_valid_and_small(kind, name):
+    entry = KINDS[kind][2][name]
+    settings = entry.settings.model_validate({"maps": name, **entry.example})
+    assert OF_SETTINGS[kind](settings) is entry
+    assert len(entry.title) > 2
+    assert entry.title[0].isupper()
+    # Else an example would say more than it must.
+    assert not entry.example.keys() & {"maps", "pairs", "images"}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -45,14 +68,6 @@ def test_a_methods_settings_are_its_functions_keywords(name):
     if name == "information_bottleneck":  # it makes keywords of them, and has one that nobody may choose
         own, keywords = own - {"layer", "references"}, keywords - {"units", "weight"}
     assert own == keywords
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_a_methods_example_is_valid_and_small(name):
-    settings = METHODS[name].settings.model_validate({"maps": name, **METHODS[name].example})
-    assert method_of(settings) is METHODS[name]
-    # With the same settings other than the example's a profile would say more than it must.
-    assert not METHODS[name].example.keys() & {"maps", "pairs"}
 
 
 @pytest.mark.parametrize(
@@ -80,3 +95,21 @@ def test_two_entries_of_one_name_are_refused():
 def test_settings_of_no_method_are_refused():
     with pytest.raises(ValueError, match="there is no attribution method smooth_grad"):
         method_of(MethodSettings(maps="smooth_grad"))
+
+
+def test_settings_of_no_loss_are_refused():
+    with pytest.raises(ValueError, match="there is no matching loss best"):
+        loss_of(MatchingSettings(maps="best"))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_runs_with_its_example_and_with_what_it_says_that_it_needs(name):
+    objective = CompressionObjective(make_network(1), make_network(2), settings_of(name, **LOSSES[name].example))
+    objective.start_epoch(0)
+    parts = objective(torch.randn(2, 3, 8, 8, dtype=torch.float64), torch.ones(2, 3, dtype=torch.float64))
+    assert ("matching" in parts) == (name != "none")
+    # What draws channels has a share of them to leave out, and the reverse.
+    assert (LOSSES[name].draw is not None) == ("dropped_share" in LOSSES[name].settings.model_fields)
+    # A map of layers may choose them.
+    layered = LOSSES[name].of == "layers" and name != "none"
+    assert layered == ("layers" in LOSSES[name].settings.model_fields)

@@ -4,13 +4,13 @@ import json
 import subprocess
 import sys
 import time
-from typing import get_args
 
 import pytest
 import torch
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.schema.matching import Maps, Matching
+from attribution_preservation.matching.loss import settings_of
+from attribution_preservation.matching.losses import LOSSES
 from benchmarks.gpu import command, correctness, pack
 from benchmarks.gpu.machine import Machine, TimeIsUp, at_most
 from benchmarks.report import Figure
@@ -170,7 +170,7 @@ def test_a_torch_that_is_too_old_is_one_line(monkeypatch, tmp_path):
 
 def test_a_gpu_that_computes_something_else_is_found(monkeypatch):
     monkeypatch.chdir(PROJECT)
-    monkeypatch.setattr(correctness.Setting, "matchings", lambda setting: {"swa": Matching(maps="swa", strength=50.0)})
+    monkeypatch.setattr(correctness.Setting, "matchings", lambda setting: {"swa": settings_of("swa", strength=50.0)})
     step, calls = correctness._step, []
 
     def off(*arguments):
@@ -197,7 +197,7 @@ def test_no_tolerance_lets_an_empty_gradient_pass(monkeypatch, device):
     monkeypatch.chdir(PROJECT)
     setting = correctness.SETTINGS[device]
     monkeypatch.setitem(correctness.SETTINGS, "cpu", setting)
-    monkeypatch.setattr(correctness.Setting, "matchings", lambda setting: {"swa": Matching(maps="swa", strength=50.0)})
+    monkeypatch.setattr(correctness.Setting, "matchings", lambda setting: {"swa": settings_of("swa", strength=50.0)})
     bounds = {f.name: f.target for f in correctness.losses(Machine("cpu", time.monotonic() + 60))}
     assert bounds["swa_32-true_gradient_error"] < 1e-3
     assert bounds["swa_bf16-mixed_gradient_error"] < 0.2
@@ -205,7 +205,7 @@ def test_no_tolerance_lets_an_empty_gradient_pass(monkeypatch, device):
 
 def test_every_matching_loss_of_the_published_study_is_compared(monkeypatch):
     monkeypatch.chdir(PROJECT)
-    words = set(get_args(Maps)) - {"none"}
+    words = set(LOSSES) - {"none"}
     for setting in correctness.SETTINGS.values():
         assert {matching.maps for matching in setting.matchings().values()} == words
 

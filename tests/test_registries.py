@@ -10,24 +10,23 @@ import torch
 from attribution_preservation.attribution import extraction
 from attribution_preservation.attribution.methods import METHODS
 from attribution_preservation.attribution.relevance import Relevance
-from attribution_preservation.compression.objective import CompressionObjective
+from attribution_preservation.matching import loss, variants
+from attribution_preservation.matching.losses import LOSSES
 from attribution_preservation.matching.rectifier import RECTIFIERS, RectifierName
 from attribution_preservation.models import pretrained
 from attribution_preservation.models.architectures import ARCHITECTURES, Architecture, narrowed
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema import matching, profile, teacher
+from attribution_preservation.pipeline.schema import profile, teacher
 from attribution_preservation.pipeline.schema.data import Data
 from attribution_preservation.reporting import deformation, results, sweeps, transfer
 from benchmarks.__main__ import NAMES as BENCHMARKS
 from stages.figures import POPULATIONS
 from tests.attribution import test_methods, test_relevance
-from tests.compression.test_objective import EVERY_MAP
 from tests.conftest import MAKERS, ORDER, PROJECT, make_network
 from tests.models import test_files
 from tests.stages.test_audit import TRAINING
 from tests.training import joint_gradients
 
-MATCHINGS = set(get_args(matching.Maps))
 STAGES = read_yaml(PROJECT / "dvc.yaml")["stages"]
 PROFILES = [read_yaml(path) for path in sorted((PROJECT / "params").glob("*.yaml"))]
 PARAMETERS = (PROJECT / "docs" / "parameters.md").read_text(encoding="utf-8")
@@ -62,17 +61,14 @@ KEPT_BY_HAND = {
     ),
     "attribution: from the logit": (set(transfer._FROM_THE_LOGIT), starting_with_the_logit()),
     "attribution: reserved names": (set(extraction._TAKEN), {"logits", "asked", *results.BASELINES}),
-    "matching: options": (set(matching._OPTIONS), MATCHINGS),
-    "matching: tests of the loss": ({"none", *EVERY_MAP}, MATCHINGS),
-    "matching: tests of joint gradients": ({entry.maps for entry in joint_gradients.METHODS.values()}, MATCHINGS),
     "matching: rectifiers": (set(RECTIFIERS), set(get_args(RectifierName))),
     "matching: rectifiers in the schema": (
-        set(get_args(matching.Matching.model_fields["rectifier"].annotation)),
+        set(get_args(loss.Gradient.model_fields["rectifier"].annotation)),
         set(RECTIFIERS),
     ),
     "matching: axes of sweeps": (
         set(sweeps._X_LABELS),
-        set(get_args(matching.MatchingSweep.model_fields["sweep"].annotation)),
+        set(get_args(variants.MatchingSweep.model_fields["sweep"].annotation)),
     ),
     "networks: published weights": (set(teacher._PUBLISHED), set(pretrained._WEIGHTS)),
     "networks: contract tests": (
@@ -109,7 +105,7 @@ INCLUDED = {
         results.NAMES,
     ),
     "attribution methods of the tables": (deformation.ATTRIBUTIONS, METHODS),
-    "documented matching": (MATCHINGS, documented(0)),
+    "documented matching": (LOSSES, documented(0)),
     "documented attribution": (METHODS, documented(1)),
     "documented networks": (ARCHITECTURES, set(re.findall(r"`(\w+)`", PARAMETERS))),
     "documented rectifiers": (RECTIFIERS, set(re.findall(r"`(\w+)`", PARAMETERS))),
@@ -142,12 +138,3 @@ def test_every_architecture_has_a_file(name, tmp_path):
     loaded, _ = test_files.load_network(tmp_path / "network")
     assert loaded.structure() == built.structure()
     assert type(shape) in Architecture.__subclasses__()
-
-
-@pytest.mark.parametrize("maps", sorted(MATCHINGS))
-def test_every_word_of_matching_has_a_loss(maps):
-    settings = matching.Matching(maps=maps, **({} if maps == "none" else {"strength": 1.0}))
-    objective = CompressionObjective(make_network(1), make_network(2), settings)
-    objective.start_epoch(0)
-    parts = objective(torch.randn(2, 3, 8, 8, dtype=torch.float64), torch.ones(2, 3, dtype=torch.float64))
-    assert ("matching" in parts) == (maps != "none")

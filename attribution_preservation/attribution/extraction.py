@@ -5,10 +5,8 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from attribution_preservation.attribution.method import Method
-from attribution_preservation.settings import Count, Section, distinct
+from attribution_preservation.settings import Count, Name, Section, distinct
 
-# As other names are; not imported from where those are defined, whose changes are none of this stage's.
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 # What a file of maps holds beside them, and what results call the baselines.
 _TAKEN = ("logits", "asked", "centre", "random")
 

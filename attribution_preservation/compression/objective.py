@@ -4,12 +4,12 @@ import torch
 from torch import nn
 
 from attribution_preservation.compression.distillation import binary_distillation, exclusive_distillation
+from attribution_preservation.matching.loss import MapSettings, MatchingSettings
 from attribution_preservation.matching.matcher import Matcher
 from attribution_preservation.matching.view import FrozenTeacher
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.task import task_loss
 from attribution_preservation.pipeline.schema.compression import Logits
-from attribution_preservation.pipeline.schema.matching import Matching
 
 
 class CompressionObjective(nn.Module):
@@ -25,12 +25,13 @@ class CompressionObjective(nn.Module):
     """
 
     def __init__(
-        self, student: Network, teacher: Network, matching: Matching, distillation: Logits | None = None
+        self, student: Network, teacher: Network, matching: MatchingSettings, distillation: Logits | None = None
     ) -> None:
         super().__init__()
         self.student, self.teacher = student, FrozenTeacher(teacher)
-        self._strength, self._distillation = matching.strength, distillation
-        self._matcher = None if matching.maps == "none" else Matcher(matching, student, teacher)
+        self._distillation, self._matcher, self._strength = distillation, None, 0.0
+        if isinstance(matching, MapSettings):
+            self._matcher, self._strength = Matcher(matching, student, teacher), matching.strength
 
     @property
     def differentiates_trunk_twice(self) -> bool:

@@ -2,9 +2,14 @@
 
 import torch
 
-from attribution_preservation.matching.rectifier import Rectifier
+from attribution_preservation.matching.loss import Gradient, MapSettings, MatchingLoss, StudentDropout, Target
+from attribution_preservation.matching.rectifier import RECTIFIERS, Rectifier
 from attribution_preservation.matching.sensitivity import gradient_by_autograd
 from attribution_preservation.matching.view import View
+
+
+class InputGradientSettings(MapSettings, Gradient, StudentDropout):
+    """Input x gradient."""
 
 
 def input_gradient_map(view: View, classes: torch.Tensor, rectifier: Rectifier, centred: bool) -> torch.Tensor:
@@ -23,3 +28,12 @@ def input_gradient_map(view: View, classes: torch.Tensor, rectifier: Rectifier, 
     """
     gradient = gradient_by_autograd(view.explained, view.images, classes, centred)
     return rectifier((view.images.detach() * gradient).sum(1))
+
+
+def _map(view: View, target: Target, settings: InputGradientSettings) -> torch.Tensor:
+    return input_gradient_map(view, target.classes, RECTIFIERS[settings.rectifier], settings.centred)
+
+
+INPUT_GRADIENT = MatchingLoss(
+    "input_gradient", "Input x gradient", _map, InputGradientSettings, of="input", recorded="input"
+)

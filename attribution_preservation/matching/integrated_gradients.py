@@ -2,10 +2,22 @@
 
 import torch
 
-from attribution_preservation.matching.rectifier import Rectifier
+from attribution_preservation.matching.loss import Gradient, MapSettings, MatchingLoss, Target
+from attribution_preservation.matching.rectifier import RECTIFIERS, Rectifier
 from attribution_preservation.matching.sensitivity import gradient_by_autograd
 from attribution_preservation.matching.view import View
 from attribution_preservation.models.gradient_mode import constant, differentiable
+from attribution_preservation.settings import Repeats
+
+
+class IntegratedGradientsSettings(MapSettings, Gradient):
+    """Integrated gradients.
+
+    Attributes:
+        steps: points on the path.
+    """
+
+    steps: Repeats = 4
 
 
 def integrated_gradients_map(
@@ -42,3 +54,18 @@ def integrated_gradients_map(
             network.train(training)
     mean = gradient.unflatten(0, (steps, len(images))).mean(0)
     return rectifier((images * mean).sum(1))
+
+
+def _map(view: View, target: Target, settings: IntegratedGradientsSettings) -> torch.Tensor:
+    rectifier = RECTIFIERS[settings.rectifier]
+    return integrated_gradients_map(view, target.classes, rectifier, settings.centred, settings.steps)
+
+
+INTEGRATED_GRADIENTS = MatchingLoss(
+    "integrated_gradients",
+    "Integrated gradients",
+    _map,
+    IntegratedGradientsSettings,
+    of="input",
+    example={"strength": 50.0, "steps": 2},
+)

@@ -6,9 +6,14 @@ this matches least where an explanation matters most.
 
 import torch
 
+from attribution_preservation.matching.loss import MapSettings, MatchingLoss, StudentDropout, Target
 from attribution_preservation.matching.view import View
 from attribution_preservation.models.gradient_mode import constant, differentiable
 from attribution_preservation.models.task import task_loss
+
+
+class LossGradientSettings(MapSettings, StudentDropout):
+    """The gradient of the loss."""
 
 
 def loss_gradient(view: View, labels: torch.Tensor) -> torch.Tensor:
@@ -35,3 +40,19 @@ def gradient_distance(student: torch.Tensor, teacher: torch.Tensor) -> torch.Ten
     Source: Zagoruyko and Komodakis 2017, section 3.2.
     """
     return 0.5 * (student - teacher.detach()).flatten(1).square().sum(1)
+
+
+def _map(view: View, target: Target, settings: LossGradientSettings) -> torch.Tensor:
+    return loss_gradient(view, target.labels)
+
+
+LOSS_GRADIENT = MatchingLoss(
+    "loss_gradient",
+    "Loss gradient",
+    _map,
+    LossGradientSettings,
+    of="input",
+    recorded="input",
+    distance=gradient_distance,
+    example={"strength": 1000.0},
+)

@@ -2,6 +2,13 @@
 
 import torch
 
+from attribution_preservation.matching.loss import Dropped, LayerSettings, MatchingLoss, Target
+from attribution_preservation.matching.view import View
+
+
+class RandomWeightsSettings(LayerSettings, Dropped):
+    """Random channel weights."""
+
 
 def random_map(feature_map: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
     """M = sum over k of u_k f_k; the feature map follows a ReLU, so there is nothing to rectify.
@@ -24,3 +31,10 @@ def bernoulli_weights(channels: int, share: float, generator: torch.Generator) -
     Source: the first of two readings of SSWA that a reviewer of Park et al. 2020 found in the paper.
     """
     return (torch.rand(channels, generator=generator) >= share).float()
+
+
+def _map(view: View, target: Target, settings: RandomWeightsSettings) -> torch.Tensor:
+    return random_map(view.features[target.layer], target.drawn)
+
+
+RANDOM_WEIGHTS = MatchingLoss("random_weights", "Random weights", _map, RandomWeightsSettings, draw=bernoulli_weights)

@@ -2,6 +2,7 @@
 
 import torch
 
+from attribution_preservation.matching.loss import Target
 from attribution_preservation.matching.view import View
 from attribution_preservation.models.gradient_mode import constant, differentiable
 from attribution_preservation.models.network import LinearHead, Network
@@ -50,3 +51,9 @@ def gradient_by_autograd(
                 chosen = chosen - logits.mean(1).sum()
         (gradient,) = torch.autograd.grad(chosen, source, create_graph=recording, retain_graph=True)
     return gradient
+
+
+def target_gradient(view: View, target: Target, centred: bool) -> torch.Tensor:
+    """`feature_gradient` at the target's layer, 0 in the channels that its draw leaves out, [B, K, h, w]."""
+    gradient = feature_gradient(view, target.layer, target.classes, centred)
+    return gradient if target.drawn is None else gradient * target.drawn.to(gradient)[:, None, None]

@@ -2,7 +2,21 @@
 
 import torch
 
+from attribution_preservation.matching.loss import (
+    Dropped,
+    Gradient,
+    LayerSettings,
+    MatchingLoss,
+    StudentDropout,
+    Target,
+)
 from attribution_preservation.matching.rectifier import RECTIFIERS, Rectifier
+from attribution_preservation.matching.sensitivity import target_gradient
+from attribution_preservation.matching.view import View
+
+
+class SensitivitySettings(LayerSettings, Dropped, Gradient, StudentDropout):
+    """SWA; with a share of dropped channels above 0 SSWA."""
 
 
 def swa_map(
@@ -37,3 +51,20 @@ def kept_channels(channels: int, share: float, generator: torch.Generator) -> to
     kept = torch.ones(channels)
     kept[torch.randperm(channels, generator=generator)[: round(share * channels)]] = 0
     return kept
+
+
+def leaves_nothing(settings: SensitivitySettings, channels: int) -> str | None:
+    """What is wrong where the draw leaves no channel; None else."""
+    if round(settings.dropped_share * channels) < channels:
+        return None
+    return f"a dropped_share of {settings.dropped_share:g} leaves none of {channels} channels"
+
+
+def _map(view: View, target: Target, settings: SensitivitySettings) -> torch.Tensor:
+    gradient = target_gradient(view, target, settings.centred)
+    return swa_map(view.features[target.layer], gradient, RECTIFIERS[settings.rectifier])
+
+
+SWA = MatchingLoss(
+    "swa", "SWA", _map, SensitivitySettings, recorded="layers", draw=kept_channels, refuses=leaves_nothing
+)

@@ -1,18 +1,11 @@
 """Scores against one parameter of a method."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from attribution_preservation.pipeline.schema.matching import (
-    Matching,
-    MatchingGroup,
-    MatchingSweep,
-    methods_of,
-    written,
-)
 from attribution_preservation.reporting.panels import SCORES, Line, Panel, draw_panels
 from attribution_preservation.reporting.results import Level, display_name, measured, select
 
@@ -21,7 +14,6 @@ _X_LABELS = {
     "dropped_share": "share of the teacher's channels that are dropped",
     "layers": "matched layer",
 }
-_LAST = "last"  # where no layer is named
 
 
 @dataclass(frozen=True)
@@ -32,38 +24,16 @@ class Sweep:
         name: of the swept method, as in params.yaml.
         parameter: as in params.yaml.
         methods: the method of each value; numbers ascend, layers stand in the order of params.yaml.
-        logarithmic: whether values are spread over magnitudes.
     """
 
     name: str
     parameter: str
     methods: dict[float | str, str]
-    logarithmic: bool
 
-
-def find_sweeps(entries: Mapping[str, Matching | MatchingGroup | MatchingSweep], methods: Sequence[str]) -> list[Sweep]:
-    """The sweeps among the entries of `matching` that a compression trains.
-
-    Args:
-        entries: by name.
-        methods: that are compared; one that is the swept method at some value is a point of its sweep.
-    """
-    every = {method: found for name, entry in entries.items() for method, found in methods_of(name, entry).items()}
-    sweeps = []
-    for name, entry in entries.items():
-        if not isinstance(entry, MatchingSweep):
-            continue
-        points: dict[float | str, str] = dict(zip(entry.values, methods_of(name, entry), strict=True))
-        for method in methods:
-            if method in every:
-                value = getattr(every[method], entry.sweep)
-                if every[method] == entry.of.model_copy(update={entry.sweep: value}):
-                    points.setdefault(_LAST if value is None else value, method)
-        if entry.sweep != "layers":
-            points = dict(sorted(points.items()))
-        logarithmic = entry.sweep == "strength" and min(points) > 0
-        sweeps.append(Sweep(name, entry.sweep, points, logarithmic))
-    return sweeps
+    @property
+    def logarithmic(self) -> bool:
+        """Whether the values are spread over magnitudes."""
+        return self.parameter == "strength" and min(self.methods) > 0
 
 
 def draw_sweeps(results: pd.DataFrame, level: Level, sweeps: Sequence[Sweep], population: str, path: Path) -> None:
@@ -102,5 +72,5 @@ def _panel(rows: pd.DataFrame, sweep: Sweep, metric: str, population: str) -> Pa
     lines = [Line(sweep.name.replace("_", " "), values, mean, deviation, 2, joined=not named)]
     if len(naive := select(found, method="naive")["value"]):
         lines.append(Line("Naive", [values[0], values[-1]], [float(naive.mean())] * 2, [float("nan")] * 2))
-    ticks = (values, [written(value) for value in sweep.methods])
+    ticks = (values, [value if isinstance(value, str) else f"{value:g}" for value in sweep.methods])
     return Panel(label, lines, _X_LABELS[sweep.parameter], ticks, sweep.logarithmic)

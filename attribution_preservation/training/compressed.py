@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from attribution_preservation.matching.loss import MatchingSettings
+from attribution_preservation.matching.variants import methods_of, read_entry, seeds_of
 from attribution_preservation.pipeline.run.layout import Identity, seed_folder
 from attribution_preservation.pipeline.run.stage import Stage
-from attribution_preservation.pipeline.schema.matching import Matching, methods_of, read_entry, seeds_of
 from attribution_preservation.training.run import Run
 
 
-def compression_runs(stage: Stage) -> tuple[list[Run], dict[str, Matching]]:
+def compression_runs(stage: Stage) -> tuple[list[Run], dict[str, MatchingSettings]]:
     """Runs by method and seed, and the methods' parameters by name.
 
     Raises:

@@ -23,13 +23,14 @@ from attribution_preservation.attribution.randomization import cascade
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.compression.weight_pruning import WeightMasks
 from attribution_preservation.data.inputs import Normalize
+from attribution_preservation.matching.loss import MatchingSettings, settings_of
+from attribution_preservation.matching.variants import methods_of, read_entry
 from attribution_preservation.metrics.prediction import mean_ap
 from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
 from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema.data import Framing
-from attribution_preservation.pipeline.schema.matching import Matching, methods_of, read_entry
 from attribution_preservation.settings import validate
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -88,9 +89,9 @@ class Setting:
         images = torch.randn(BATCH, 3, self.size, self.size, generator=generator)
         return images, torch.rand(BATCH, CLASSES, generator=generator).round()
 
-    def matchings(self) -> dict[str, Matching]:
+    def matchings(self) -> dict[str, MatchingSettings]:
         """Every matching method of the profile; of a sweep the first."""
-        found: dict[str, Matching] = {}
+        found: dict[str, MatchingSettings] = {}
         for entry, values in self.section("matching").items():
             methods = methods_of(entry, read_entry(entry, values))
             found |= dict(list(methods.items())[:1]) if "sweep" in values else methods
@@ -128,7 +129,7 @@ def _bound(precision: str, times: float, own: float) -> float:
 
 
 def _step(
-    setting: Setting, matching: Matching, device: str, dtype: torch.dtype, precision: str = "32-true"
+    setting: Setting, matching: MatchingSettings, device: str, dtype: torch.dtype, precision: str = "32-true"
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The loss, and the gradient of all weights in one vector; float64 on the CPU."""
     chosen = profile_runtime(device).model_copy(update={"precision": precision})
@@ -203,7 +204,7 @@ def _train(
     asked = schedule(BATCH, 4 * BATCH).model_copy(update={"epochs": 2})
     student, teacher = setting.networks()
     trainer = Trainer(
-        CompressionObjective(student, teacher, Matching(maps="swa", strength=50.0, dropped_share=0.3)),
+        CompressionObjective(student, teacher, settings_of("swa", strength=50.0, dropped_share=0.3)),
         Batches(Photographs(4 * BATCH, classes=CLASSES), Framing(size=setting.size), asked, 0),
         Normalize([0.45] * 3, [0.23] * 3),
         key=(0, "benchmark"),

@@ -14,10 +14,10 @@ import benchmarks.loader
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.data.device import sent
 from attribution_preservation.errors import UserError
+from attribution_preservation.matching.loss import settings_of
 from attribution_preservation.pipeline.run.streams import tell
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema.data import Framing
-from attribution_preservation.pipeline.schema.matching import Matching
 from attribution_preservation.pipeline.schema.runtime import Runtime
 from attribution_preservation.settings import validate
 from attribution_preservation.training.augmentation import Crops
@@ -41,7 +41,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "bf16_not_deterministic": {"deterministic": False},
     "bf16_compiled": {"compile": True},
 }
-_SWA = Matching(maps="swa", strength=50.0)
+_SWA = settings_of("swa", strength=50.0)
 
 
 def profile_runtime(device: str) -> Runtime:

@@ -11,21 +11,20 @@ from attribution_preservation.compression.distillation import binary_distillatio
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.errors import UserError
 from attribution_preservation.matching.distance import map_distance
+from attribution_preservation.matching.loss import settings_of
+from attribution_preservation.matching.losses import LOSSES
 from attribution_preservation.matching.swa import kept_channels
 from attribution_preservation.models.task import task_loss
 from attribution_preservation.models.vgg import VGG
 from attribution_preservation.pipeline.schema.compression import Logits
-from attribution_preservation.pipeline.schema.matching import Matching
 from tests.conftest import MAKERS, make_hidden, make_network
 from tests.matching.test_maps import batch
 
-EVERY_MAP = (
-    "ewa", "swa", "neuron", "random_weights", "input_gradient", "integrated_gradients", "loss_gradient",
-)  # fmt: skip
+EVERY_MAP = [name for name in LOSSES if name != "none"]
 
 
 def objective(maps="swa", strength=50.0, distillation=None, kind="linear", **options):
-    matching = Matching(maps=maps, **({} if maps == "none" else {"strength": strength}), **options)
+    matching = settings_of(maps, **({} if maps == "none" else {"strength": strength}), **options)
     found = CompressionObjective(MAKERS[kind](1), MAKERS[kind](2), matching, distillation)
     found.start_epoch(0)
     return found
@@ -180,7 +179,7 @@ def test_the_head_learns_from_matching_alone():
 @pytest.mark.parametrize("maps", EVERY_MAP)
 def test_a_student_that_is_its_teacher_has_no_matching_loss(maps, kind):
     images, labels = batch()
-    same = CompressionObjective(MAKERS[kind](1), MAKERS[kind](1), Matching(maps=maps, strength=1.0)).eval()
+    same = CompressionObjective(MAKERS[kind](1), MAKERS[kind](1), settings_of(maps, strength=1.0)).eval()
     assert same(images, labels)["matching"].item() == pytest.approx(0, abs=1e-14)
 
 
@@ -277,7 +276,7 @@ def test_networks_of_different_widths_match_because_maps_collapse_channels():
     images, labels = batch()
     for maps in EVERY_MAP:
         for teacher in (make_network(2), make_hidden(2)):
-            parts = CompressionObjective(narrow, teacher, Matching(maps=maps, strength=1.0))(images, labels)
+            parts = CompressionObjective(narrow, teacher, settings_of(maps, strength=1.0))(images, labels)
             assert parts["matching"] > 0
 
 

@@ -10,6 +10,7 @@ from attribution_preservation.matching.distance import map_distance
 from attribution_preservation.matching.ewa import ewa_map
 from attribution_preservation.matching.input_gradient import input_gradient_map
 from attribution_preservation.matching.integrated_gradients import integrated_gradients_map
+from attribution_preservation.matching.loss import settings_of
 from attribution_preservation.matching.loss_gradient import gradient_distance, loss_gradient
 from attribution_preservation.matching.matcher import Matcher
 from attribution_preservation.matching.neuron import neuron_map
@@ -20,7 +21,6 @@ from attribution_preservation.matching.sensitivity import feature_gradient, grad
 from attribution_preservation.matching.swa import kept_channels, swa_map
 from attribution_preservation.matching.view import FrozenTeacher, student_view
 from attribution_preservation.models.network import LinearHead
-from attribution_preservation.pipeline.schema.matching import Matching
 from tests.conftest import MAKERS, make_hidden, make_network
 
 CLASSES = torch.tensor([0, 2, 1, 1])
@@ -280,7 +280,7 @@ def test_the_teachers_pass_is_its_forward_wherever_it_starts_to_record(kind, lay
 @pytest.mark.parametrize("maps", ["ewa", "swa", "neuron", "random_weights"])
 def test_the_teacher_records_gradients_only_where_its_head_has_no_closed_form(kind, maps):
     teacher = FrozenTeacher(MAKERS[kind](0))
-    matcher = Matcher(Matching(maps=maps, strength=1.0), MAKERS[kind](1), teacher.network)
+    matcher = Matcher(settings_of(maps, strength=1.0), MAKERS[kind](1), teacher.network)
     seen = matcher.teacher_view(teacher, batch()[0])
     assert seen.logits.requires_grad == (kind == "hidden" and maps in ("swa", "neuron"))
     assert not matcher.differentiates_trunk

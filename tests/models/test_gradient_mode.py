@@ -11,6 +11,7 @@ from attribution_preservation.attribution.randomization import cascade
 from attribution_preservation.compression.channel_pruning import prune_channels
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.deployment.export import ExplainedNetwork, export_onnx
+from attribution_preservation.matching.loss import settings_of
 from attribution_preservation.matching.sensitivity import gradient_by_autograd
 from attribution_preservation.matching.view import student_view
 from attribution_preservation.metrics.corruption import noise_scores
@@ -19,7 +20,6 @@ from attribution_preservation.metrics.representation import gram, linear_cka
 from attribution_preservation.models.build import build
 from attribution_preservation.models.files import load_network, save_network
 from attribution_preservation.pipeline.schema.compression import Logits
-from attribution_preservation.pipeline.schema.matching import Matching
 from tests.compression.test_objective import EVERY_MAP
 from tests.conftest import MAKERS, make_network
 from tests.matching.test_maps import batch
@@ -41,7 +41,7 @@ def small():
 @pytest.mark.parametrize("kind", MAKERS)
 @pytest.mark.parametrize("maps", ["none", *EVERY_MAP])
 def test_the_loss_of_compression_can_be_evaluated_without_training(mode, kind, maps):
-    matching = Matching(maps=maps, **({} if maps == "none" else {"strength": 50.0}))
+    matching = settings_of(maps, **({} if maps == "none" else {"strength": 50.0}))
 
     def parts():
         # Its images, labels and teacher are made where the loss is asked for; a student cannot be, see below.

@@ -27,8 +27,8 @@ from attribution_preservation.attribution.rap import rap_relevance
 from attribution_preservation.compression.channel_pruning import prune_channels
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.compression.weight_pruning import WeightMasks
+from attribution_preservation.matching.loss import settings_of
 from attribution_preservation.models.build import build
-from attribution_preservation.pipeline.schema.matching import Matching
 from tests.attribution.test_relevance import plain
 from tests.compression.test_channel_pruning import masked
 from tests.compression.test_objective import released
@@ -82,7 +82,7 @@ def test_matching_is_that_of_the_released_formulation(pair, maps):
     teacher, student = pair[0], copy.deepcopy(pair[0]).requires_grad_()
     WeightMasks(student.convolutions()).grow(0.6)
     images, labels = photographs(2), torch.tensor([3, 998])
-    objective = CompressionObjective(student, copy.deepcopy(teacher), Matching(maps=maps, strength=50.0)).eval()
+    objective = CompressionObjective(student, copy.deepcopy(teacher), settings_of(maps, strength=50.0)).eval()
     parts = objective(images, labels)
     found = torch.autograd.grad(parts["loss"], list(student.parameters()))
     top = teacher(images).argmax(1)

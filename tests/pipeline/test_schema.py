@@ -49,7 +49,8 @@ def test_imagenet_holds_the_supplements_values():
     assert weights.optimization.batch_size == 180
     assert channels.students == {"rate_10": {"all": 0.1}}
     assert channels.optimization.epochs == 20
-    assert [profile.matching[name].strength for name in ("naive", "ewa", "swa", "sswa")] == [0, 100, 50, 50]
+    assert profile.matching["naive"].maps == "none"
+    assert [profile.matching[name].strength for name in ("ewa", "swa", "sswa")] == [100, 50, 50]
     assert not profile.distill.students  # supplement B omits it
 
 
@@ -133,7 +134,7 @@ def test_voc2012_holds_the_supplements_values():
     assert (teacher.epochs, teacher.milestones) == (60, [10, 30, 40])
     assert (iterative.iterations, iterative.rate, iterative.epochs) == (16, 0.2, 30)
     assert (pruning.learning_rate, pruning.momentum, pruning.weight_decay, pruning.batch_size) == (1e-3, 0.9, 1e-4, 64)
-    strengths = {name: profile.matching[name].strength for name in profile.evaluate.methods}
+    strengths = {name: getattr(profile.matching[name], "strength", 0) for name in profile.evaluate.methods}
     assert strengths == {"naive": 0, "ewa": 100, "swa": 50, "sswa": 50}
     assert profile.matching["sswa"].dropped_share == 0.3
     channels, distill = profile.prune_channels, profile.distill

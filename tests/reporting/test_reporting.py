@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.schema.matching import Matching, MatchingSweep
+from attribution_preservation.matching.loss import settings_of
+from attribution_preservation.matching.variants import MatchingSweep, sweeps_of
 from attribution_preservation.reporting.comparison import comparison_panels, draw_comparison
 from attribution_preservation.reporting.curves import (
     ORIGIN,
@@ -32,7 +33,7 @@ from attribution_preservation.reporting.results import (
     levels,
     read_results,
 )
-from attribution_preservation.reporting.sweeps import Sweep, draw_sweeps, find_sweeps, sweep_panels
+from attribution_preservation.reporting.sweeps import Sweep, draw_sweeps, sweep_panels
 from attribution_preservation.reporting.tables import plans, summarize
 from tests.reporting.conftest import COSINES
 
@@ -258,19 +259,19 @@ def test_curves_have_a_column_per_method(scores):
 
 def test_a_sweep_holds_the_compared_method_that_is_one_of_its_points():
     entries = {
-        "swa": Matching(maps="swa", strength=50.0),
-        "ewa": Matching(maps="ewa", strength=10.0),
-        "sweep": MatchingSweep(sweep="strength", values=[500.0, 5.0], of=Matching(maps="swa"), first_seeds=1),
+        "swa": settings_of("swa", strength=50.0),
+        "ewa": settings_of("ewa", strength=10.0),
+        "sweep": MatchingSweep(sweep="strength", values=[500.0, 5.0], of=settings_of("swa"), first_seeds=1),
     }
-    (found,) = find_sweeps(entries, ["naive", "ewa", "swa"])
-    assert list(found.methods.items()) == [(5.0, "sweep_5"), (50.0, "swa"), (500.0, "sweep_500")]
-    assert found.logarithmic
-    (alone,) = find_sweeps({"sweep": entries["sweep"]}, ["swa"])  # where swa itself is not trained
-    assert list(alone.methods) == [5.0, 500.0]
+    ((_, _, found),) = sweeps_of(entries, ["naive", "ewa", "swa"])
+    assert list(found.items()) == [(5.0, "sweep_5"), (50.0, "swa"), (500.0, "sweep_500")]
+    assert Sweep("sweep", "strength", found).logarithmic
+    ((_, _, alone),) = sweeps_of({"sweep": entries["sweep"]}, ["swa"])  # where swa itself is not trained
+    assert list(alone) == [5.0, 500.0]
 
 
 def test_points_of_the_sweep_are_means_over_its_own_seeds(scores):
-    sweep = Sweep("sweep", "strength", {5.0: "sweep_0", 50.0: "swa", 500.0: "sweep_1"}, logarithmic=True)
+    sweep = Sweep("sweep", "strength", {5.0: "sweep_0", 50.0: "swa", 500.0: "sweep_1"})
     panels, seeds = sweep_panels(scores(), CHANNELS, [sweep], "own")
     assert seeds == 1
     swept, naive = panels[0][3].lines  # of cosines
@@ -355,21 +356,21 @@ def test_snapshots_of_training_are_in_histories_and_not_in_tables():
 
 def test_layers_are_swept_in_the_order_of_the_parameters(scores):
     entries = {
-        "swa": Matching(maps="swa", strength=50.0),
+        "swa": settings_of("swa", strength=50.0),
         "layer": MatchingSweep(
-            sweep="layers", values=["pool1", "conv2"], of=Matching(maps="swa", strength=50.0), first_seeds=None
+            sweep="layers", values=["pool1", "conv2"], of=settings_of("swa", strength=50.0), first_seeds=None
         ),
     }
-    (found,) = find_sweeps(entries, ["naive", "swa"])
-    assert found.methods == {"pool1": "layer_pool1", "conv2": "layer_conv2", "last": "swa"}
-    sweep = Sweep("sweep", "layers", {"pool1": "sweep_0", "last": "swa"}, logarithmic=False)
+    ((_, _, found),) = sweeps_of(entries, ["naive", "swa"])
+    assert found == {"pool1": "layer_pool1", "conv2": "layer_conv2", "last": "swa"}
+    sweep = Sweep("sweep", "layers", {"pool1": "sweep_0", "last": "swa"})
     panels, _ = sweep_panels(scores(), CHANNELS, [sweep], "own")
     assert panels[0][3].ticks == ([0, 1], ["pool1", "last"])
     assert panels[0][3].lines[0].mean == [pytest.approx(0.7), pytest.approx(0.90)]
 
 
 def test_a_sweep_of_one_value_is_one_point(scores, tmp_path):
-    sweep = Sweep("sweep", "strength", {5.0: "sweep_0"}, logarithmic=True)
+    sweep = Sweep("sweep", "strength", {5.0: "sweep_0"})
     panels, _ = sweep_panels(scores(), CHANNELS, [sweep], "own")
     assert panels[0][3].lines[0].mean == [pytest.approx(0.7)]
     draw_sweeps(scores(), CHANNELS, [sweep], "own", tmp_path / "one.png")
@@ -381,7 +382,7 @@ def test_figures_are_the_same_bytes_twice(scores, tmp_path):
     maps = {"Teacher": np.eye(4, dtype=np.float32), "swa": np.zeros((4, 4), np.float32)}
     row = HeatmapRow("dog", np.full((16, 16, 3), 90, np.uint8), np.tri(16, dtype=bool), maps)
     course = courses(results, "prune_weights")["iterative"]
-    sweep = Sweep("sweep", "strength", {5.0: "sweep_0", 50.0: "swa", 500.0: "sweep_1"}, logarithmic=True)
+    sweep = Sweep("sweep", "strength", {5.0: "sweep_0", 50.0: "swa", 500.0: "sweep_1"})
     for name in ("a", "b"):
         draw_curves(results, course, METHODS, "own", tmp_path / f"curves-{name}.png")
         draw_comparison(results, METHODS, "own", tmp_path / f"comparison-{name}.png")

@@ -13,7 +13,12 @@ GRAPH = read_yaml(PROJECT / "dvc.yaml")
 STAGES = list(GRAPH["stages"])
 OURS = ("stages", "attribution_preservation")
 # What a stage loads by the names in params.yaml, whatever they are.
-LOADED = dict.fromkeys(("attribute", "probe"), "attribution_preservation/attribution/methods.py")
+LOADED = {
+    **dict.fromkeys(("attribute", "probe"), "attribution_preservation/attribution/methods.py"),
+    **dict.fromkeys(
+        ("prune_weights", "prune_channels", "distill", "figures"), "attribution_preservation/matching/losses.py"
+    ),
+}
 
 
 def module_file(module: str) -> Path | None:

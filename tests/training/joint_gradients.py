@@ -12,25 +12,19 @@ from pathlib import Path
 import torch
 
 from attribution_preservation.compression.objective import CompressionObjective
+from attribution_preservation.matching.loss import settings_of
+from attribution_preservation.matching.losses import LOSSES
 from attribution_preservation.models.vgg import VGG
 from attribution_preservation.pipeline.schema.compression import Logits
-from attribution_preservation.pipeline.schema.matching import Matching
 from attribution_preservation.pipeline.schema.runtime import Runtime
 from attribution_preservation.training.processes import Processes
 
-METHODS = {
-    "naive": Matching(maps="none"),
-    "ewa": Matching(maps="ewa", strength=100.0),
-    "swa": Matching(maps="swa", strength=50.0),
-    "sswa": Matching(maps="swa", strength=50.0, dropped_share=0.3),
-    "swa_layers": Matching(maps="swa", strength=50.0, layers=["pool1", "pool2"]),
-    "neuron": Matching(maps="neuron", strength=50.0),
-    "random_weights": Matching(maps="random_weights", strength=50.0, dropped_share=0.3),
-    "input_gradient": Matching(maps="input_gradient", strength=50.0),
-    "integrated_gradients": Matching(maps="integrated_gradients", strength=50.0, steps=2),
-    "loss_gradient": Matching(maps="loss_gradient", strength=1000.0),
-    "swa_hidden": Matching(maps="swa", strength=50.0),
-    "neuron_hidden": Matching(maps="neuron", strength=50.0),
+METHODS = {name: settings_of(name, **loss.example) for name, loss in LOSSES.items()} | {
+    "sswa": settings_of("swa", strength=50.0, dropped_share=0.3),
+    "swa_layers": settings_of("swa", strength=50.0, layers=["pool1", "pool2"]),
+    "random_weights_dropped": settings_of("random_weights", strength=50.0, dropped_share=0.3),
+    "swa_hidden": settings_of("swa", strength=50.0),
+    "neuron_hidden": settings_of("neuron", strength=50.0),
 }
 HIDDEN = dict.fromkeys(("swa_hidden", "neuron_hidden"), (12, 8))  # layers of the head, by method
 BATCH = 8

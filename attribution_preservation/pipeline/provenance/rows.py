@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from attribution_preservation.errors import UserError
+from attribution_preservation.matching.variants import methods_of, read_entry
 from attribution_preservation.pipeline.provenance.trace import Keep, of_row
 from attribution_preservation.pipeline.run.stage import Stage, lookup
-from attribution_preservation.pipeline.schema.matching import methods_of, read_entry
 
 _SCORED_BY = {"evaluate": "scores", "probe": "probes", "roar": "roar"}
 _TOLD = (

@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 from attribution_preservation.attribution.extraction import Attribute
 from attribution_preservation.attribution.methods import METHODS
 from attribution_preservation.errors import UserError
+from attribution_preservation.matching.loss import LayerSettings, MapSettings, MatchingSettings
+from attribution_preservation.matching.losses import LOSSES
+from attribution_preservation.matching.variants import MatchingEntry, methods_of
 from attribution_preservation.models.architectures import ARCHITECTURES, Architecture, VGGShape, narrowed
 from attribution_preservation.pipeline.schema.analysis import Analysis
 from attribution_preservation.pipeline.schema.batches import check_epoch, check_share, training_images
@@ -21,7 +24,6 @@ from attribution_preservation.pipeline.schema.compression import (
 )
 from attribution_preservation.pipeline.schema.data import Data, Input
 from attribution_preservation.pipeline.schema.evaluate import Evaluate
-from attribution_preservation.pipeline.schema.matching import Matching, MatchingEntry, methods_of
 from attribution_preservation.pipeline.schema.optimization import Descent
 from attribution_preservation.pipeline.schema.probe import Probe
 from attribution_preservation.pipeline.schema.reports import Figures, Report
@@ -155,14 +157,16 @@ class Profile(Section):
         return bool(section.students) and (compression == "scratch" or bool(section.matchings))
 
     def _check_matchings(self) -> None:
-        methods: dict[str, Matching] = {}
+        methods: dict[str, MatchingSettings] = {}
         for name, entry in self.matching.items():
             for method, matching in methods_of(name, entry).items():
                 if method in methods:
                     raise ValueError(f"matching: the method {method} stands there twice")
                 if method in ("teacher", "random"):
                     raise ValueError(f"matching.{method}: this name stands for no method of matching; choose another")
-                if matching.maps != "none" and "strength" not in matching.model_fields_set:
+                if matching.maps not in LOSSES:
+                    raise ValueError(f"matching.{name}: {matching.maps} is missing in matching/losses.py")
+                if isinstance(matching, MapSettings) and "strength" not in matching.model_fields_set:
                     raise ValueError(f"matching.{name}: {method} has no strength")
                 methods[method] = matching
         for compression in COMPRESSIONS[:-1]:
@@ -361,8 +365,10 @@ def _thinned(key: str, layers: Architecture, rates: dict[str, float]) -> Archite
         raise UserError(f"{key}.{error}") from None
 
 
-def _check_matched(where: str, matching: Matching, student: Architecture, teacher: Architecture, size: int) -> None:
-    if matching.maps in ("none", "input_gradient", "integrated_gradients", "loss_gradient"):
+def _check_matched(
+    where: str, matching: MatchingSettings, student: Architecture, teacher: Architecture, size: int
+) -> None:
+    if not isinstance(matching, LayerSettings):
         return
     sizes = student.map_sizes(size), teacher.map_sizes(size)
     names = [matching.layers] * 2 if matching.layers else [[found.last_layer] for found in (student, teacher)]
@@ -374,6 +380,5 @@ def _check_matched(where: str, matching: Matching, student: Architecture, teache
             raise ValueError(
                 f"{where}: the student's map at {ours} has a side of {sizes[0][ours]}, the teacher's {sizes[1][theirs]}"
             )
-        width = teacher.channels[theirs]
-        if matching.maps != "random_weights" and round(matching.dropped_share * width) == width:
-            raise ValueError(f"{where}: a dropped_share of {matching.dropped_share:g} leaves none of {width} channels")
+        if reason := LOSSES[matching.maps].refuses(matching, teacher.channels[theirs]):
+            raise ValueError(f"{where}: {reason}")

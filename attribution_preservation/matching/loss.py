@@ -1,0 +1,186 @@
+"""What a matching loss is: a map of each network, a distance between the two, and what must be known of both."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import AfterValidator, Field, PlainValidator, SerializeAsAny, model_validator
+from pydantic_core import PydanticCustomError
+
+from attribution_preservation.entries import load
+from attribution_preservation.matching.distance import map_distance
+from attribution_preservation.matching.view import View
+from attribution_preservation.settings import Section, between, distinct
+
+_PACKAGE = "attribution_preservation.matching"
+# The widest layer has 512 channels, of which this leaves one.
+MOST_DROPPED = 0.999
+DroppedShare = Annotated[float, Field(ge=0, lt=1), between(0, MOST_DROPPED)]
+# A strength of 50 for a map of 7 x 7 is 10^6 for one of 1024 x 1024. Far above, the loss overflows float32.
+Strength = Annotated[float, Field(ge=0, le=1e8)]
+
+
+def _losses() -> dict[str, "MatchingLoss"]:
+    # By its name: nobody depends on the list.
+    losses: dict[str, MatchingLoss] = importlib.import_module(f"{_PACKAGE}.losses").LOSSES
+    return losses
+
+
+class MatchingSettings(Section):
+    """What every way of matching has.
+
+    Attributes:
+        maps: name of the loss.
+    """
+
+    maps: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _means_something(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and (others := sorted(set(values) - set(cls.model_fields))):
+            words = {word for loss in _losses().values() for word in loss.settings.model_fields}
+            if idle := [word for word in others if word in words]:
+                raise ValueError(f"{idle[0]} means nothing for maps: {values.get('maps')}")
+        return values
+
+
+class MapSettings(MatchingSettings):
+    """What every way of matching has that compares maps.
+
+    Attributes:
+        strength: factor of the matching loss in the total loss.
+        images: `all`, or `right`: those whose top class of the teacher's is among their labels.
+    """
+
+    strength: Strength = 0.0
+    images: Literal["all", "right"] = "all"
+
+
+class LayerSettings(MapSettings):
+    """Of maps that are made of a layer's output.
+
+    Attributes:
+        layers: names of the layers whose maps are matched (`pool4`); null for the last one.
+    """
+
+    layers: Annotated[list[str], Field(min_length=1), AfterValidator(distinct)] | None = None
+
+
+class Dropped(Section):
+    """Of maps some of whose channels are left out.
+
+    Attributes:
+        dropped_share: share of the teacher's channels that each batch leaves out of the teacher's map.
+    """
+
+    dropped_share: DroppedShare = 0.0
+
+
+class Gradient(Section):
+    """Of maps that are made of the gradient of a logit.
+
+    Attributes:
+        rectifier: V, what is done to negative values of a map.
+        centred: explain logits that sum to 0 over the classes.
+    """
+
+    rectifier: Literal["identity", "relu", "abs"] = "relu"
+    centred: bool = False
+
+
+class StudentDropout(Section):
+    """Of maps that see dropout.
+
+    Attributes:
+        student_dropout: whether the student's sensitivities see the dropout mask of its task forward.
+    """
+
+    student_dropout: bool = True
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a map of one batch explains.
+
+    Attributes:
+        classes: the TEACHER's top class of each image, for both networks, int64 [B].
+        labels: of the task, [B, C] or [B].
+        layer: name of the layer; None where maps are of the input.
+        drawn: which of the teacher's channels count, 0 or 1, [K]; None for the student, and where all do.
+    """
+
+    classes: torch.Tensor
+    labels: torch.Tensor
+    layer: str | None
+    drawn: torch.Tensor | None
+
+
+def nothing_refused(settings: Any, channels: int) -> str | None:
+    """None: the loss is defined for every layer."""
+    return None
+
+
+@dataclass(frozen=True)
+class MatchingLoss:
+    """One matching loss.
+
+    Attributes:
+        name: its word in params.yaml.
+        title: its name in tables, in figures and on the page.
+        map: from one pass of a network, the target and the settings to one map of each image, [B, h, w]; None where
+            nothing is matched.
+        settings: a subclass of `MatchingSettings`.
+        of: whether there is a map of each layer that is matched, or one of the input.
+        recorded: what autograd must be able to differentiate with respect to, beside the student's parameters: the
+            output of each layer, the input, or nothing.
+        draw: from a number of channels, the share that is left out and a generator to those that count, [K].
+        distance: of the student's map from the teacher's, [B].
+        refuses: from the settings and a layer's number of channels to what is wrong; None where nothing is.
+        example: the smallest settings, without `maps`; the contract tests run them.
+    """
+
+    name: str
+    title: str
+    map: Callable[[View, Target, Any], torch.Tensor] | None
+    settings: type[MatchingSettings] = LayerSettings
+    of: Literal["layers", "input"] = "layers"
+    recorded: Literal["layers", "input", "nothing"] = "nothing"
+    draw: Callable[[int, float, torch.Generator], torch.Tensor] | None = None
+    distance: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = map_distance
+    refuses: Callable[[Any, int], str | None] = nothing_refused
+    example: Mapping[str, Any] = field(default_factory=lambda: {"strength": 50.0})
+
+
+def loss_of(settings: MatchingSettings) -> MatchingLoss:
+    """The entry that some settings are of.
+
+    Raises:
+        ValueError: there is no such loss.
+    """
+    loss = load(_PACKAGE, settings.maps, MatchingLoss)
+    if loss is None:
+        raise ValueError(f"there is no matching loss {settings.maps}")
+    return loss
+
+
+def _read(value: Any) -> MatchingSettings:
+    name = value.get("maps") if isinstance(value, Mapping) else getattr(value, "maps", None)
+    loss = load(_PACKAGE, name, MatchingLoss)
+    if loss is None:
+        raise PydanticCustomError("unknown_maps", "maps must be one of {names}", {"names": ", ".join(_losses())})
+    return loss.settings.model_validate(value)
+
+
+Matching = Annotated[SerializeAsAny[MatchingSettings], PlainValidator(_read)]
+
+
+def settings_of(maps: str, **options: Any) -> MatchingSettings:
+    """The settings of a loss, with some options.
+
+    Raises:
+        ValueError: there is no such loss, or an option means nothing for it or has no such value.
+    """
+    return loss_of(MatchingSettings(maps=maps)).settings(maps=maps, **options)
