@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from attribution_preservation.attribution.extraction import Attribute, Compared
-from attribution_preservation.attribution.method import Attribution
+from attribution_preservation.attribution.method import Attribution, import_libraries
 from attribution_preservation.attribution.pairs import spread
 from attribution_preservation.data.inputs import Normalize, Pairs, evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
@@ -81,6 +81,7 @@ def main(stage: Stage) -> str:
     settings, shown = stage.section("attribute", Attribute), stage.section("input", Input)
     runtime = stage.section("runtime", Runtime)
     device = set_up(runtime)
+    import_libraries(settings.methods.values())
     store = Store(stage.dep(Path("data/dataset")))
     positions = store.part("val")
     pairs = scored_pairs(store, positions, shown)

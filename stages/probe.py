@@ -18,7 +18,7 @@ import torch
 
 from attribution_preservation.attribution.extraction import Attribute, Compared
 from attribution_preservation.attribution.grad_cam import grad_cam
-from attribution_preservation.attribution.method import Attribution
+from attribution_preservation.attribution.method import Attribution, import_libraries
 from attribution_preservation.attribution.randomization import cascade
 from attribution_preservation.data.inputs import Normalize, evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
@@ -119,6 +119,7 @@ class _Probing:
         shown = stage.section("input", Input)
         device = set_up(stage.section("runtime", Runtime))
         self._device, self.jobs = device.torch, device.jobs
+        import_libraries(self._methods[name] for name in self._settings.randomization.methods)
         self._normalize = Normalize(shown.mean, shown.std)
         store = Store(stage.dep(Path("data/dataset")))
         positions = store.part("val")

@@ -3,6 +3,8 @@
 import importlib
 import inspect
 import pkgutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -15,7 +17,10 @@ from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.entries import by_name, load
 from attribution_preservation.matching.loss import MatchingLoss, MatchingSettings, loss_of, settings_of
 from attribution_preservation.matching.losses import LOSSES
-from tests.conftest import make_network
+from attribution_preservation.matching.names import method_names
+from attribution_preservation.matching.variants import methods_of, read_entry
+from attribution_preservation.pipeline.run.yaml_text import read_yaml
+from tests.conftest import PROJECT, make_network
 
 # What an entry's function is given whatever its settings are.
 GIVEN = {"network", "images", "classes", "image_of_pair", "activation"}
@@ -113,3 +118,39 @@ def test_every_loss_runs_with_its_example_and_with_what_it_says_that_it_needs(na
     # A map of layers may choose them.
     layered = LOSSES[name].of == "layers" and name != "none"
     assert layered == ("layers" in LOSSES[name].settings.model_fields)
+
+
+# Each method in a process of its own, which has imported what all have in common.
+FIRST_RUN = """
+import os, sys, torch
+from attribution_preservation.attribution.method import Attribution, import_libraries
+from attribution_preservation.attribution.methods import METHODS
+from attribution_preservation.models.build import build
+from attribution_preservation.pipeline.run.environment import LIBRARIES
+
+torch.manual_seed(0)
+network = build("vgg6_bn", 8, classes=3, input_size=32, dropout=0.0).eval()
+images = torch.randn(6, 3, 32, 32)
+for name, method in METHODS.items():
+    if os.fork() == 0:
+        settings = method.settings(maps=name, **method.example)
+        import_libraries([settings])
+        before = set(LIBRARIES) & set(sys.modules)
+        Attribution(settings, network, images)(network, images[:1], torch.tensor([0]))
+        print(name, *sorted(set(LIBRARIES) & set(sys.modules) - before), flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
+def test_a_method_says_which_libraries_it_imports_when_it_first_runs():
+    # Else what a stage records of them would depend on whether this process or another explains networks.
+    command = [sys.executable, "-c", FIRST_RUN]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == list(METHODS)
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "params").glob("*.yaml")), ids=lambda path: path.stem)
+def test_an_audit_names_methods_as_the_stages_that_train_them_do(path):
+    for name, entry in read_yaml(path)["matching"].items():
+        assert method_names(name, entry) == list(methods_of(name, read_entry(name, entry)))

@@ -73,4 +73,10 @@ def _refuses(settings: MethodSettings, networks: Sequence[Architecture], size: i
     return ": DeepLIFT cannot follow residual blocks; leave it out"
 
 
-DEEP_LIFT = AttributionMethod("deep_lift", "DeepLIFT", deep_lift, refuses=_refuses)
+DEEP_LIFT = AttributionMethod(
+    "deep_lift",
+    "DeepLIFT",
+    deep_lift,
+    refuses=_refuses,
+    libraries=("attribution_preservation.drawing", "captum.attr", "torchvision"),
+)

@@ -56,5 +56,10 @@ def excitation_bp_relevance(
 
 
 EXCITATION_BP = AttributionMethod(
-    "excitation_bp", "Excitation BP", excitation_bp_relevance, resolution="layer", needs="relevance rules"
+    "excitation_bp",
+    "Excitation BP",
+    excitation_bp_relevance,
+    resolution="layer",
+    needs="relevance rules",
+    libraries=("torchvision",),
 )

@@ -118,5 +118,6 @@ EXTREMAL_PERTURBATION = AttributionMethod(
     "Extremal perturbation",
     extremal_perturbation,
     ExtremalPerturbationSettings,
+    libraries=("torchvision",),
     example={"steps": 3, "cells": 8, "areas": [0.1, 0.3]},
 )

@@ -201,6 +201,7 @@ INFORMATION_BOTTLENECK = AttributionMethod(
     needs="layer",
     example={"steps": 3, "samples": 2, "references": 6, "seed": 0},
     refuses=_refuses,
+    libraries=("torchvision",),
     keywords=_keywords,
     of_probability=True,
     knows_training=True,

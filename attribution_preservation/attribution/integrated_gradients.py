@@ -69,4 +69,8 @@ INTEGRATED_GRADIENTS = AttributionMethod(
     integrated_gradients,
     IntegratedGradientsSettings,
     example={"steps": 4},
+    libraries=(
+        "attribution_preservation.drawing",
+        "captum.attr",
+    ),
 )

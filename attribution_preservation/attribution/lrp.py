@@ -65,4 +65,4 @@ def lrp_relevance(
     return propagate(network, images, classes, rows_of(network, images, classes, image_of_pair), _RULES)
 
 
-LRP = AttributionMethod("lrp", "LRP", lrp_relevance, needs="relevance rules")
+LRP = AttributionMethod("lrp", "LRP", lrp_relevance, needs="relevance rules", libraries=("torchvision",))

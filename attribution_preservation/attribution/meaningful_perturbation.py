@@ -97,6 +97,7 @@ MEANINGFUL_PERTURBATION = AttributionMethod(
     "Meaningful perturbation",
     meaningful_perturbation,
     MeaningfulPerturbationSettings,
+    libraries=("torchvision",),
     example={"steps": 3, "cells": 8, "seed": 0},
     of_probability=True,
 )

@@ -2,7 +2,7 @@
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -58,6 +58,8 @@ class AttributionMethod:
         refuses: from the settings, the networks that are explained and the side of their input in pixels to what is
             wrong, as it follows the name of the method in a message; None where nothing is.
         keywords: from the settings, the network and normalised training images [N, 3, S, S] to the function's keywords.
+        libraries: modules of other packages that the function imports when it first runs, because they take seconds;
+            see `import_libraries`.
         of_probability: whether it explains a class's sigmoid probability; where classes exclude each other no network
             has such a probability.
         knows_training: whether it uses statistics of the trained network, which one with random weights has not.
@@ -72,6 +74,7 @@ class AttributionMethod:
     example: Mapping[str, Any] = field(default_factory=dict)
     refuses: Callable[[Any, Sequence[Architecture], int], str | None] = nothing_refused
     keywords: Callable[[Any, Network, torch.Tensor], dict[str, Any]] = options
+    libraries: tuple[str, ...] = ()
     of_probability: bool = False
     knows_training: bool = False
 
@@ -91,6 +94,16 @@ def method_of(settings: MethodSettings) -> AttributionMethod:
     if method is None:
         raise ValueError(f"there is no attribution method {settings.maps}")
     return method
+
+
+def import_libraries(methods: Iterable[MethodSettings]) -> None:
+    """Import what some methods import when they first run.
+
+    A stage does so in its own process, whose libraries it records, because others may then explain its networks.
+    """
+    for settings in methods:
+        for library in method_of(settings).libraries:
+            importlib.import_module(library)
 
 
 def _read(value: Any) -> MethodSettings:

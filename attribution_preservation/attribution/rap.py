@@ -128,4 +128,4 @@ def _cut_off(
     return replace(found, maps=F.relu(found.maps))
 
 
-RAP = AttributionMethod("rap", "RAP", _cut_off, needs="relevance rules")
+RAP = AttributionMethod("rap", "RAP", _cut_off, needs="relevance rules", libraries=("torchvision",))

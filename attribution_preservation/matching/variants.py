@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
 
 from attribution_preservation.matching.loss import MOST_DROPPED, Matching, MatchingSettings, Strength
+from attribution_preservation.matching.names import written
 from attribution_preservation.settings import Count, Name, Section, distinct, validate
 
 _LAST = "last"  # of a sweep over layers, where no layer is named
@@ -56,11 +57,6 @@ class MatchingSweep(Section):
     def at(self, value: float | str) -> MatchingSettings:
         """The method at one value."""
         return self.of.model_copy(update={self.sweep: [value] if self.sweep == "layers" else value})
-
-
-def written(value: float | str) -> str:
-    """A value of a sweep as methods are named after it."""
-    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _kind(value: Any) -> str:

@@ -12,15 +12,24 @@ import pytest
 import torch
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from attribution_preservation.attribution.method import MethodSettings
+from attribution_preservation.attribution.methods import METHODS
 from attribution_preservation.attribution.rise import random_masks
 from attribution_preservation.compression.distillation import binary_distillation, exclusive_distillation
 from attribution_preservation.errors import UserError
+from attribution_preservation.matching.loss import MatchingSettings
+from attribution_preservation.matching.losses import LOSSES
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema.profile import Profile
 from attribution_preservation.settings import validate
 from tests.conftest import PROJECT
 
 HUGE = (2**63, 2**64, 10**30, -(2**63) - 1)
+# Which settings of this class a value has, its entry decides.
+ENTRIES = {
+    MethodSettings: list(dict.fromkeys(method.settings for method in METHODS.values())),
+    MatchingSettings: list(dict.fromkeys(loss.settings for loss in LOSSES.values())),
+}
 CONFIG = ConfigDict(strict=True, allow_inf_nan=False)
 
 
@@ -30,9 +39,10 @@ def numbers(annotation, path=""):
     while get_origin(inner) is Annotated:
         inner = get_args(inner)[0]
     if isinstance(inner, type) and issubclass(inner, BaseModel):
-        for name, field in inner.model_fields.items():
-            whole = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
-            yield from numbers(whole, f"{path}.{name}" if path else name)
+        for section in ENTRIES.get(inner, [inner]):
+            for name, field in section.model_fields.items():
+                whole = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+                yield from numbers(whole, f"{path}.{name}" if path else name)
     elif inner in (int, float):
         yield path, inner, annotation
     elif get_origin(inner) is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.matching.variants import methods_of, read_entry
+from attribution_preservation.matching.names import method_names
 from attribution_preservation.pipeline.provenance.trace import Keep, of_row
 from attribution_preservation.pipeline.run.stage import Stage, lookup
 
@@ -48,7 +48,7 @@ def sources_of(row: Mapping[str, Any], stages: Mapping[str, Stage]) -> Keep:
     """Which instances a row comes from; where no scores are here to look it up in, all stages that score may have."""
     values = next(iter(stages.values())).values
     folders, matching = lookup(values, "folders"), lookup(values, "matching")
-    methods = {name: set(methods_of(name, read_entry(name, entry))) for name, entry in matching.items()}
+    methods = {name: set(method_names(name, entry)) for name, entry in matching.items()}
     found = {name for name, folder in _SCORED_BY.items() if _stands(row, Path(folder))}
     return of_row(row, lookup(values, "seed_groups"), folders, methods, found or set(_SCORED_BY))
 
