@@ -117,7 +117,7 @@ def _record() -> Record:
     text = _text(Path("dvc.lock"))
     if text is None:
         raise UserError("dvc.lock is missing, so nothing tells what made what; run dvc repro")
-    return read_record(text)
+    return read_record(text, manifest=lambda path: _text(Path(path)))
 
 
 def _changes(found: Trace, environments: Environments, keep: Keep, revision: str) -> list[Change]:
@@ -127,7 +127,7 @@ def _changes(found: Trace, environments: Environments, keep: Keep, revision: str
     lacking = [name for name, text in files.items() if text is None]
     if lacking:
         raise UserError(f"{revision} has no {lacking[0]}; take a commit of a run")
-    record = read_record(str(files["dvc.lock"]), f"dvc.lock of {revision}")
+    record = read_record(str(files["dvc.lock"]), f"dvc.lock of {revision}", lambda path: text_at(commit, path))
     graph = _graph(files)
     makers = makers_of(graph, found.path)
     if makers and not any(name in record for name in makers):

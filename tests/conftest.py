@@ -1,5 +1,6 @@
 """Toy data sets and networks, small enough to be checked by hand."""
 
+import contextlib
 import copy
 import hashlib
 import io
@@ -22,15 +23,19 @@ from filelock import FileLock
 from PIL import Image
 
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory
+from attribution_preservation.errors import UserError
 from attribution_preservation.models.architectures import residual
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.resnet import ResNet
 from attribution_preservation.models.vgg import VGG
+from attribution_preservation.pipeline.run.stage import instances
 from attribution_preservation.pipeline.run.yaml_text import format_yaml, read_yaml
+from stages.code import main as write_all_manifests
 
 PROJECT = Path(__file__).parents[1]
 SITE = PROJECT / "tests" / "faults" / "site"
 ORDER = (
+    "code",
     "check", "dataset", "teacher", "prune_weights", "prune_channels", "distill", "scratch", "attribute", "evaluate",
     "probe", "roar", "analysis", "figures", "report",
 )  # fmt: skip
@@ -295,8 +300,18 @@ def write_parameters(root: Path, changes: dict, profile: str = "digits"):
     (root / "params.yaml").write_text(format_yaml(values))
 
 
+def write_manifests(root: Path) -> None:
+    """What the stage code does, in this process."""
+    # Parameters that make no graph are for the stage itself to refuse.
+    with contextlib.chdir(root), contextlib.suppress(UserError):
+        (code,) = instances("code")
+        write_all_manifests(code)
+
+
 def run_stage(root: Path, name: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
-    """Run `python -m stages.NAME` in a copy of the project."""
+    """Run `python -m stages.NAME` in a copy of the project, whose code and parameters may have changed since."""
+    if name in ORDER[1:]:
+        write_manifests(root)
     return subprocess.run(
         [sys.executable, "-m", f"stages.{name}", *arguments],
         cwd=root,

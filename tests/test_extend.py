@@ -8,7 +8,7 @@ from tests.docs.examples import blocks
 
 METHOD, LOSS = blocks("extend.md")[0], blocks("extend.md")[2]
 # The smallest path from images to maps.
-STAGES = ("check", "dataset", "teacher", "prune_weights", "attribute")
+STAGES = ("code", "check", "dataset", "teacher", "prune_weights", "attribute")
 
 
 def added(project, folder, name, block, list_file):

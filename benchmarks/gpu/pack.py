@@ -27,6 +27,7 @@ MACHINE = (
 ROOTS = (
     "benchmarks.__main__", "benchmarks.gpu.command",
     *(f"stages.{name}" for name in (
+        "code",
         "check", "dataset", "teacher", "prune_weights", "prune_channels", "distill", "scratch", "attribute", "evaluate",
         "probe", "roar",
     )),

@@ -24,6 +24,7 @@ from benchmarks.training import epochs, schedule
 
 # Those that compute; the tables need DVC's record.
 STAGES = (
+    "code",
     "check", "dataset", "teacher", "prune_weights", "prune_channels", "distill", "scratch", "attribute", "evaluate",
     "probe", "roar",
 )  # fmt: skip
@@ -45,7 +46,7 @@ def figures(machine: Machine) -> Iterator[Figure]:
         if machine.toy:
             values["data"]["digits"] |= _TOY
         (root / "params.yaml").write_text(format_yaml(values), encoding="utf-8")
-        for name in STAGES[:2] if machine.toy else STAGES:
+        for name in STAGES[:3] if machine.toy else STAGES:
             yield Figure(f"smoke_{name}", timed(lambda name=name: _run(root, name, machine.out)), "s", "lower")
 
 

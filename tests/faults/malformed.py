@@ -35,6 +35,7 @@ from tests.conftest import TINY, WNIDS, make_imagenet, make_voc, pack_validation
 Spoil = Callable[[Path], None]
 SECONDS, MEMORY = 120, 12 * 2**30
 STAGES = (
+    "code",
     "check", "dataset", "teacher", "prune_channels", "attribute", "evaluate", "probe", "roar", "analysis", "figures",
     "report",
 )  # fmt: skip

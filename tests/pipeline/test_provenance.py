@@ -38,7 +38,14 @@ def stages(*declared: tuple[str, list[str]]) -> dict[str, Stage]:
 
 GRAPH = stages(("make", ["data"]), ("train@a", ["models/a"]), ("train@b", ["models/b"]), ("report", ["tables"]))
 RECORD = {
-    "make": Entry("make", "make", {"data.seed": 0}, {"stages/make.py": "1"}, {"data": "2.dir"}),
+    "make": Entry(
+        "make",
+        "make",
+        {"data.seed": 0},
+        {"data/code/make.txt": "a"},
+        {"data": "2.dir"},
+        modules={"stages/make.py": "1"},
+    ),
     "train@a": Entry("train@a", "train a", {}, {"data": "2.dir"}, {"models/a": "3"}),
     "train@b": Entry("train@b", "train b", {}, {"data": "2.dir"}, {"models/b": "4"}),
     "report": Entry("report", "report", {}, {"models": "5.dir"}, {"tables": "6.dir"}),
@@ -53,13 +60,13 @@ def test_hashes_are_those_that_dvc_recorded(finished_by_dvc, tmp_path):
         for entry in lock["stages"].values()
         for found in [*entry.get("deps", []), *entry.get("outs", [])]
     }
-    assert {"data/dataset", "models/all", "reports/results.csv", "stages/report.py"} <= set(recorded)
+    assert {"data/dataset", "models/all", "reports/results.csv", "data/code/report.txt"} <= set(recorded)
     assert {path: dvc_md5(finished_by_dvc / path, ignored) for path in recorded} == recorded
     # Byte-compiled modules may lie in the folders of code, and DVC does not see them.
-    code = "attribution_preservation/data"
+    code = "attribution_preservation"
     shutil.copytree(finished_by_dvc / code, tmp_path / code)
-    (tmp_path / code / "__pycache__").mkdir(exist_ok=True)
-    (tmp_path / code / "__pycache__" / "voc.cpython-311.pyc").write_bytes(b"bytes")
+    (tmp_path / code / "data" / "__pycache__").mkdir(exist_ok=True)
+    (tmp_path / code / "data" / "__pycache__" / "voc.cpython-311.pyc").write_bytes(b"bytes")
     assert dvc_md5(tmp_path / code, ignored) == recorded[code]
 
 
@@ -177,7 +184,8 @@ def test_a_row_comes_from_its_seed_and_student_alone():
 
 
 def test_differences_between_records_are_told_once_each():
-    then = RECORD | {"make": Entry("make", "make", {"data.seed": 1}, {"stages/make.py": "0"}, {"data": "9.dir"})}
+    made = {"data/code/make.txt": "b"}, {"data": "9.dir"}
+    then = RECORD | {"make": Entry("make", "make", {"data.seed": 1}, *made, modules={"stages/make.py": "0"})}
     then["train@a"] = Entry("train@a", "train a", {}, {"data": "9.dir"}, {"models/a": "3"})
     then["train@c"] = then.pop("train@b")
     found = {(c.where, c.kind, c.what, c.before, c.after) for c in changes(then, RECORD)}

@@ -12,7 +12,7 @@ STOPPED = {"PYTHONPATH": str(SITE), "FAULT_STAGE": "teacher"}
 @pytest.fixture
 def prepared(project):
     write_parameters(project, TINY | {"teacher.optimization.epochs": 3})
-    for name in ("check", "dataset"):
+    for name in ("code", "check", "dataset"):
         assert run_stage(project, name).returncode == 0
     return project
 

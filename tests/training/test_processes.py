@@ -85,7 +85,7 @@ def test_other_processes_than_params_yaml_says_are_refused(monkeypatch):
 def shared(project):
     """A project whose stages train in two processes."""
     write_parameters(project, TINY | {"runtime.devices": 2, "teacher.optimization.epochs": 3})
-    for name in ("check", "dataset"):
+    for name in ("code", "check", "dataset"):
         assert run_stage(project, name).returncode == 0
     return project
 

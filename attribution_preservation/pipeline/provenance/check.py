@@ -32,7 +32,7 @@ def differences(trace: Trace, stages: Mapping[str, Stage], root: Path = Path("."
     yield from _of_parameters(trace.entries, stages)
     recorded: dict[str, dict[str, list[str]]] = {}
     for name, entry in trace.entries.items():
-        for path, md5 in (*entry.deps.items(), *entry.outs.items(), *entry.others):
+        for path, md5 in (*entry.code.items(), *entry.data.items(), *entry.outs.items(), *entry.others):
             recorded.setdefault(path, {}).setdefault(md5, []).append(name)
     ignored, lacking = ignored_names(root), set(absent(trace, stages, root))
     here = [path for path in recorded if path not in lacking]
@@ -54,7 +54,7 @@ def absent(trace: Trace, stages: Mapping[str, Stage], root: Path = Path(".")) ->
         trace, stages, root: as for `differences`.
     """
     gone = [out for stage in stages.values() for out in map(str, stage.all_outs) if not (root / out).exists()]
-    paths = dict.fromkeys(path for entry in trace.entries.values() for path in (*entry.deps, *entry.outs))
+    paths = dict.fromkeys(path for entry in trace.entries.values() for path in (*entry.code, *entry.data, *entry.outs))
     return [path for path in paths if not (root / path).exists() or any(within(out, path) for out in gone)]
 
 

@@ -1,15 +1,15 @@
 """What dvc.lock records of every stage instance of the present graph."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.provenance.fingerprint import fingerprint
+from attribution_preservation.pipeline.run.manifest import MANIFESTS, read_manifest
 from attribution_preservation.pipeline.run.yaml_text import parse_yaml
-
-CODE = ("stages", "attribution_preservation")
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Entry:
         command: that was run.
         parameters: by dotted key, as dvc.yaml declares them.
         deps, outs: MD5 by path; a folder's ends in `.dir`.
+        modules: MD5 of each module that it used, by path, where its manifest is known.
         others: paths that the record lists twice, with the MD5 of the first listing where the two differ. A stage may
             name one path by two parameters.
     """
@@ -31,6 +32,7 @@ class Entry:
     deps: dict[str, str] = field(default_factory=dict)
     outs: dict[str, str] = field(default_factory=dict)
     others: tuple[tuple[str, str], ...] = ()
+    modules: dict[str, str] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -39,36 +41,40 @@ class Entry:
 
     @property
     def code(self) -> dict[str, str]:
-        """Those of the dependencies that are the project's own code."""
-        return {path: md5 for path, md5 in self.deps.items() if path.split("/")[0] in CODE}
+        """The project's own code that it used: modules, or where its manifest is not known that manifest."""
+        return self.modules or {path: md5 for path, md5 in self.deps.items() if _is_manifest(path)}
 
     @property
     def data(self) -> dict[str, str]:
-        """Those that other stages make."""
-        return {path: md5 for path, md5 in self.deps.items() if path not in self.code}
+        """Those of the dependencies that other stages make, without the manifest."""
+        return {path: md5 for path, md5 in self.deps.items() if not _is_manifest(path)}
 
 
 Record = dict[str, Entry]
 
 
-def read_record(text: str, where: str = "dvc.lock") -> Record:
+def read_record(
+    text: str, where: str = "dvc.lock", manifest: Callable[[str], str | None] = lambda path: None
+) -> Record:
     """Every entry of a dvc.lock, those of instances included that the graph has no more.
 
     Args:
         text: of the file.
         where: the file, for the message.
+        manifest: from a manifest's path to its text of the same time, None where there is none; one that is not of the
+            recorded MD5 says nothing.
 
     Raises:
         UserError: it is none.
     """
     try:
         stages = parse_yaml(text)["stages"]
-        return {name: _entry(name, told) for name, told in stages.items()}
+        return {name: _entry(name, told, manifest) for name, told in stages.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{where} is damaged; restore it (git checkout dvc.lock)") from None
 
 
-def _entry(name: str, told: Mapping[str, Any]) -> Entry:
+def _entry(name: str, told: Mapping[str, Any], manifest: Callable[[str], str | None]) -> Entry:
     parameters: dict[str, Any] = {}
     for of_file in told.get("params", {}).values():
         parameters |= of_file
@@ -76,7 +82,16 @@ def _entry(name: str, told: Mapping[str, Any]) -> Entry:
     deps, outs = (dict(files) for files in listed.values())
     last = deps | outs
     others = tuple((path, md5) for files in listed.values() for path, md5 in files if last[path] != md5)
-    return Entry(name, told["cmd"], parameters, deps, outs, others)
+    modules: dict[str, str] = {}
+    for path in filter(_is_manifest, deps):
+        known = manifest(path)
+        if known is not None and hashlib.md5(known.encode()).hexdigest() == deps[path]:
+            modules |= read_manifest(known)
+    return Entry(name, told["cmd"], parameters, deps, outs, others, modules)
+
+
+def _is_manifest(path: str) -> bool:
+    return Path(path).parent == MANIFESTS
 
 
 def within(path: str, folder: str) -> bool:

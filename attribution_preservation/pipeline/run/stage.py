@@ -23,6 +23,7 @@ from attribution_preservation.pipeline.run.environment import environment
 from attribution_preservation.pipeline.run.files import write_json
 from attribution_preservation.pipeline.run.lead import leads, number
 from attribution_preservation.pipeline.run.lock import STATE, held
+from attribution_preservation.pipeline.run.manifest import check_manifest
 from attribution_preservation.pipeline.run.parent import end_with_dvc
 from attribution_preservation.pipeline.run.streams import prepare_streams, tell
 from attribution_preservation.pipeline.run.yaml_text import read_yaml
@@ -232,9 +233,11 @@ def run(name: str, main: Callable[[Stage], str]) -> None:
         debug = arguments.pop("debug")
         for stage in instances(name, {axis: value for axis, value in arguments.items() if value is not None}):
             if not leads():
+                check_manifest(stage)
                 main(stage)
                 continue
             with held(STATE / "stages" / stage.instance, stage.instance):
+                check_manifest(stage)
                 made = main(stage)
                 if stage.environment:
                     write_json(stage.environment, environment())

@@ -1,0 +1,18 @@
+"""Stage code: the modules that every other stage instance uses, with their hashes; its instances depend on them."""
+
+from attribution_preservation.pipeline.run.files import atomic_directory
+from attribution_preservation.pipeline.run.manifest import manifest_of
+from attribution_preservation.pipeline.run.stage import Stage, every_instance, run
+
+
+def main(stage: Stage) -> str:
+    """Write all manifests."""
+    manifests = {name: manifest_of(other) for name, other in every_instance().items() if other.name != stage.name}
+    with atomic_directory(stage.out) as folder:
+        for name, text in manifests.items():
+            (folder / f"{name}.txt").write_text(text, encoding="utf-8")
+    return f"manifests of {len(manifests)} stage instances in {stage.out}"
+
+
+if __name__ == "__main__":
+    run("code", main)
