@@ -245,6 +245,7 @@ def test_footers_bear_the_fingerprint_of_the_record(root, whole, lock):
 def test_what_nobody_touched_passes_whatever_of_it_is_here(root, whole, tmp_path):
     clone = tmp_path / "clone"
     shutil.copytree(root, clone, ignore=lambda folder, _: UNTRACKED if Path(folder) == root else ())
+    shutil.copytree(root / "data" / "code", clone / "data" / "code")  # which git has
     part = tmp_path / "part"
     shutil.copytree(root, part)
     shutil.rmtree(part / "models/all/distill")
@@ -367,7 +368,7 @@ def test_a_hash_of_the_record_cannot_be_changed_unseen(root, monkeypatch):
     stages, text = every_instance(), (root / "dvc.lock").read_text()
     assert not list(differences(trace(read_record(text), stages, TABLE), stages))
     places = [found.start(1) for found in re.finditer(r" md5: ([0-9a-f])", text)]
-    assert len(places) > 300
+    assert len(places) > 150
     for place in places[::23]:
         path = re.findall(r"path: (\S+)\n", text[:place])[-1]
         edited = text[:place] + ("1" if text[place] == "0" else "0") + text[place + 1 :]
