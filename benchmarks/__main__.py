@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.streams import prepare_streams, tell
+from attribution_preservation.process.streams import prepare_streams, tell
 from benchmarks.report import Report
 
 NAMES = (

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.yaml_text import format_yaml, read_yaml
+from attribution_preservation.storage.yaml_text import format_yaml, read_yaml
 from benchmarks.report import Figure
 
 STAGES, SLEEP = 16, 10.0

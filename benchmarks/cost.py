@@ -21,11 +21,11 @@ from attribution_preservation.metrics.size import multiply_accumulates, paramete
 from attribution_preservation.models.architectures import narrowed
 from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
-from attribution_preservation.pipeline.run.yaml_text import parse_yaml
-from attribution_preservation.pipeline.schema.optimization import Optimization
-from attribution_preservation.pipeline.schema.profile import Profile
-from attribution_preservation.pipeline.schema.teacher import FullNetwork
+from attribution_preservation.models.teacher_settings import FullNetwork
+from attribution_preservation.optimization import Optimization
+from attribution_preservation.pipeline.profile import Profile
 from attribution_preservation.settings import validate
+from attribution_preservation.storage.yaml_text import parse_yaml
 
 PROFILES = ("digits", "voc_subset", "voc2012", "imagenet")
 # Images for training and for evaluation, classes; pairs of the official VOC are those of its Segmentation/val.

@@ -19,8 +19,8 @@ from attribution_preservation.deployment.export import export_onnx
 from attribution_preservation.errors import UserError
 from attribution_preservation.models.files import load_network
 from attribution_preservation.models.network import Network
-from attribution_preservation.pipeline.run.layout import Identity, network_files
-from attribution_preservation.pipeline.run.tensors import read_description
+from attribution_preservation.storage.identity import Identity, network_files
+from attribution_preservation.storage.tensors import read_description
 from benchmarks.report import Figure
 
 _REPEATS = 200

@@ -24,12 +24,12 @@ from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.data.manifest import Manifest, Place
 from attribution_preservation.data.scenes import Canvas
 from attribution_preservation.matching.loss import settings_of
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.profile import Profile
-from attribution_preservation.pipeline.schema.runtime import Runtime
+from attribution_preservation.pipeline.profile import Profile
 from attribution_preservation.settings import validate
+from attribution_preservation.storage.yaml_text import read_yaml
 from attribution_preservation.training.batches import Originals, collate
 from attribution_preservation.training.runtime import set_up
+from attribution_preservation.training.runtime_settings import Runtime
 from benchmarks.cost import STUDENT, TABLES, TEACHER, Step, steps
 from benchmarks.report import Figure
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 import torch
 
 from attribution_preservation.compression.objective import CompressionObjective
+from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.matching.loss import settings_of
 from attribution_preservation.models.build import build
-from attribution_preservation.pipeline.schema.data import Framing
-from attribution_preservation.pipeline.schema.optimization import Augmentation
+from attribution_preservation.optimization import Augmentation
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.runtime import set_up
 from benchmarks.photographs import Photographs

@@ -20,11 +20,11 @@ from attribution_preservation.matching.variants import methods_of, read_entry
 from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.task import task_loss
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.runtime import Runtime
 from attribution_preservation.settings import validate
+from attribution_preservation.storage.yaml_text import read_yaml
 from attribution_preservation.training.processes import Processes
 from attribution_preservation.training.runtime import set_up
+from attribution_preservation.training.runtime_settings import Runtime
 from benchmarks.report import Figure
 from benchmarks.rounds import ratio, time_rounds
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
+from attribution_preservation.storage.yaml_text import read_yaml
 from benchmarks.report import Figure
 
 # Minutes for a whole run, on two CPU cores.

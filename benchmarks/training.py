@@ -17,6 +17,7 @@ import torch
 from joblib import cpu_count
 
 from attribution_preservation.compression.objective import CompressionObjective
+from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.data.store import Images
 from attribution_preservation.matching.loss import settings_of
@@ -24,20 +25,19 @@ from attribution_preservation.metrics.prediction import mean_ap
 from attribution_preservation.metrics.size import multiply_accumulates
 from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
-from attribution_preservation.pipeline.run.jobs import each
-from attribution_preservation.pipeline.run.progress import Progress
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.data import Framing
-from attribution_preservation.pipeline.schema.optimization import Optimization
-from attribution_preservation.pipeline.schema.profile import Profile
-from attribution_preservation.pipeline.schema.runtime import Runtime
+from attribution_preservation.optimization import Optimization
+from attribution_preservation.pipeline.profile import Profile
+from attribution_preservation.process.jobs import each
+from attribution_preservation.process.progress import Progress
 from attribution_preservation.settings import validate
+from attribution_preservation.storage.yaml_text import read_yaml
 from attribution_preservation.training.arithmetic import allow_tf32
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.loop import Trainer
 from attribution_preservation.training.objective import TaskObjective
 from attribution_preservation.training.processes import Processes
 from attribution_preservation.training.runtime import set_up
+from attribution_preservation.training.runtime_settings import Runtime
 from benchmarks.cost import SETS, STUDENT, Step, steps
 from benchmarks.photographs import HEIGHT, WIDTH, Photographs
 from benchmarks.report import Figure

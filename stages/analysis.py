@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from attribution_preservation.csv_text import csv_text
 from attribution_preservation.errors import UserError
+from attribution_preservation.metrics.analysis_settings import Analysis
 from attribution_preservation.metrics.comparisons import Comparisons, Truth
 from attribution_preservation.metrics.prediction import of_labels
 from attribution_preservation.metrics.scoring import Row, Scored
-from attribution_preservation.pipeline.run.files import write_text
-from attribution_preservation.pipeline.run.layout import Identity, network_files, networks_below, told_identity
-from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.run.tensors import read_arrays
-from attribution_preservation.pipeline.schema.analysis import Analysis
+from attribution_preservation.process.progress import Progress
+from attribution_preservation.storage.csv_text import csv_text
+from attribution_preservation.storage.files import write_text
+from attribution_preservation.storage.identity import Identity, network_files, networks_below, told_identity
+from attribution_preservation.storage.tensors import read_arrays
 
 REMEDY = "run the stage evaluate first"
 RETRAIN = "run the stage roar first"

@@ -12,6 +12,7 @@ import torch
 from attribution_preservation.attribution.extraction import Attribute, Compared
 from attribution_preservation.attribution.method import Attribution, import_libraries
 from attribution_preservation.attribution.pairs import spread
+from attribution_preservation.data.data_settings import Input
 from attribution_preservation.data.inputs import Normalize, Pairs, evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError
@@ -23,15 +24,14 @@ from attribution_preservation.metrics.size import (
 )
 from attribution_preservation.models.files import load_network
 from attribution_preservation.models.network import Network
-from attribution_preservation.pipeline.run.files import atomic_directory
-from attribution_preservation.pipeline.run.jobs import each
-from attribution_preservation.pipeline.run.layout import Identity, networks_below
-from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.run.tensors import write_tensors
-from attribution_preservation.pipeline.schema.data import Input
-from attribution_preservation.pipeline.schema.runtime import Runtime
+from attribution_preservation.process.jobs import each
+from attribution_preservation.process.progress import Progress
+from attribution_preservation.storage.files import atomic_directory
+from attribution_preservation.storage.identity import Identity, networks_below
+from attribution_preservation.storage.tensors import write_tensors
 from attribution_preservation.training.runtime import set_up
+from attribution_preservation.training.runtime_settings import Runtime
 
 REMEDY = "run the stages that train networks first"
 

@@ -8,12 +8,12 @@ import shutil
 from pathlib import Path
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.files import write_text
+from attribution_preservation.pipeline.profile import Profile
 from attribution_preservation.pipeline.run.stage import Stage, run, strays
-from attribution_preservation.pipeline.run.streams import tell
-from attribution_preservation.pipeline.run.yaml_text import changed_by_dvc, read_yaml
-from attribution_preservation.pipeline.schema.profile import Profile
+from attribution_preservation.process.streams import tell
 from attribution_preservation.settings import validate
+from attribution_preservation.storage.files import write_text
+from attribution_preservation.storage.yaml_text import changed_by_dvc, read_yaml
 
 
 def main(stage: Stage) -> str:

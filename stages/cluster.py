@@ -12,10 +12,10 @@ from pathlib import Path
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run.stage import instances
-from attribution_preservation.pipeline.run.streams import prepare_streams, tell
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.runtime import Runtime
+from attribution_preservation.process.streams import prepare_streams, tell
 from attribution_preservation.settings import validate
+from attribution_preservation.storage.yaml_text import read_yaml
+from attribution_preservation.training.runtime_settings import Runtime
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from attribution_preservation.data.archive import VOC2012_CHECKSUM, VOC2012_URL, download, unpack, verify
+from attribution_preservation.data.data_settings import Data, Miniature
 from attribution_preservation.data.digits import DIGIT_CLASSES, write_scenes
 from attribution_preservation.data.imagenet import find_images, imagenet_classes
 from attribution_preservation.data.miniature import MINIATURE_WNIDS, SEGMENTATION_FILE, write_miniature
@@ -14,10 +15,9 @@ from attribution_preservation.data.segmentation import SEGMENTATION_URL, read_se
 from attribution_preservation.data.store import pack, pack_beside
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory, find_voc_root
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.files import atomic_directory, digest
-from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.schema.data import Data, Miniature
+from attribution_preservation.process.progress import Progress
+from attribution_preservation.storage.files import atomic_directory, digest
 
 RAW = Path("data/raw")
 

@@ -10,9 +10,11 @@ import pandas as pd
 import torch
 from joblib import cpu_count
 
+from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.data.inputs import Pairs, scored_pairs
 from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError
+from attribution_preservation.metrics.evaluate_settings import Evaluate
 from attribution_preservation.metrics.pairs import ScoredPairs, scored_truth
 from attribution_preservation.metrics.prediction import of_labels
 from attribution_preservation.metrics.scoring import (
@@ -26,15 +28,13 @@ from attribution_preservation.metrics.scoring import (
     student_rows,
     teacher_rows,
 )
-from attribution_preservation.pipeline.run.files import atomic_directory
-from attribution_preservation.pipeline.run.jobs import each
-from attribution_preservation.pipeline.run.layout import Identity, networks_below
-from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.run.tensors import read_arrays, write_tensors
-from attribution_preservation.pipeline.schema.data import Framing
-from attribution_preservation.pipeline.schema.evaluate import Evaluate
+from attribution_preservation.process.jobs import each
+from attribution_preservation.process.progress import Progress
 from attribution_preservation.settings import validate
+from attribution_preservation.storage.files import atomic_directory
+from attribution_preservation.storage.identity import Identity, networks_below
+from attribution_preservation.storage.tensors import read_arrays, write_tensors
 
 REMEDY = "run the stage attribute first"
 

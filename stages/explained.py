@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.data.inputs import evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.pairs import scored_truth
-from attribution_preservation.pipeline.run.layout import Identity, networks_below
 from attribution_preservation.pipeline.run.stage import Stage
-from attribution_preservation.pipeline.run.tensors import read_arrays
-from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.reporting.results import Level
 from attribution_preservation.settings import validate
+from attribution_preservation.storage.identity import Identity, networks_below
+from attribution_preservation.storage.tensors import read_arrays
 
 REMEDY = "run the stage attribute first"
 

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.layout import Identity, networks_below
 from attribution_preservation.pipeline.run.stage import Stage
-from attribution_preservation.pipeline.run.tensors import read_arrays
 from attribution_preservation.reporting.curves import histories
 from attribution_preservation.reporting.page.curves import level_words
 from attribution_preservation.reporting.page.explorer import Course, Shown, ShownClass, ShownCourse, ShownImage
 from attribution_preservation.reporting.results import compressions, display_name, finished, teacher_of
+from attribution_preservation.storage.identity import Identity, networks_below
+from attribution_preservation.storage.tensors import read_arrays
 from stages.explained import Explained
 
 REMEDY = "run the stage evaluate first"

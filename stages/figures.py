@@ -8,12 +8,8 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, cpu_count, delayed
 
-from attribution_preservation.csv_text import csv_text
 from attribution_preservation.matching.variants import read_entry, sweeps_of
-from attribution_preservation.pipeline.run.files import atomic_directory, write_text
-from attribution_preservation.pipeline.run.layout import seed_folder
 from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.schema.reports import Figures
 from attribution_preservation.reporting.comparison import draw_comparison
 from attribution_preservation.reporting.curves import (
     PLOTTED,
@@ -34,6 +30,7 @@ from attribution_preservation.reporting.probes import (
     noise_columns,
     removals,
 )
+from attribution_preservation.reporting.report_settings import Figures
 from attribution_preservation.reporting.results import (
     Level,
     compressions,
@@ -52,6 +49,9 @@ from attribution_preservation.reporting.significance import ALPHA, MARK, PairedT
 from attribution_preservation.reporting.sweeps import Sweep, draw_sweeps
 from attribution_preservation.reporting.training import LOGGED, STEPS, training_curves
 from attribution_preservation.reporting.transfer import DRAWN, SHOWN, draw_transfer, transfer, transferred
+from attribution_preservation.storage.csv_text import csv_text
+from attribution_preservation.storage.files import atomic_directory, write_text
+from attribution_preservation.storage.identity import seed_folder
 from stages.explained import Explained
 
 POPULATIONS = ("own", "common", "all")

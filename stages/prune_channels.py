@@ -3,11 +3,11 @@
 from attribution_preservation.compression.channel_pruning import prune_channels
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.metrics.prediction import mean_ap
+from attribution_preservation.optimization import Optimization
 from attribution_preservation.pipeline.run.stage import Stage, run
+from attribution_preservation.pipeline.run.training_run import Workplace, train_all
 from attribution_preservation.pipeline.schema.compression import RATES
-from attribution_preservation.pipeline.schema.optimization import Optimization
 from attribution_preservation.training.compressed import compression_runs, told
-from attribution_preservation.training.run import Workplace, train_all
 
 
 def main(stage: Stage) -> str:

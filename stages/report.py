@@ -9,21 +9,13 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from attribution_preservation.csv_text import csv_text
 from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.provenance.environments import summarized
 from attribution_preservation.pipeline.provenance.fingerprint import fingerprint_of
-from attribution_preservation.pipeline.run.environment import environment
-from attribution_preservation.pipeline.run.files import (
-    atomic_directory,
-    files_below,
-    write_json,
-    write_text,
-)
 from attribution_preservation.pipeline.run.stage import ENVIRONMENTS, Stage, run
-from attribution_preservation.pipeline.run.streams import tell
-from attribution_preservation.pipeline.schema.reports import Report
+from attribution_preservation.process.environment import environment
+from attribution_preservation.process.streams import tell
 from attribution_preservation.reporting.curves import courses as tracks
 from attribution_preservation.reporting.deformation import deformation_markdown, deformations
 from attribution_preservation.reporting.footer import Origin
@@ -42,6 +34,7 @@ from attribution_preservation.reporting.preservation import (
     preservations,
 )
 from attribution_preservation.reporting.probes import AREAS, noise_columns, probe_markdown, probe_table, shares
+from attribution_preservation.reporting.report_settings import Report
 from attribution_preservation.reporting.results import (
     compressions,
     display_name,
@@ -69,6 +62,13 @@ from attribution_preservation.reporting.transfer import (
     transferred,
 )
 from attribution_preservation.reporting.transfer import METRICS as TRANSFERRED
+from attribution_preservation.storage.csv_text import csv_text
+from attribution_preservation.storage.files import (
+    atomic_directory,
+    files_below,
+    write_json,
+    write_text,
+)
 from stages.explorer import explored
 
 FIRST = ("table_", "compressions_common")  # what the page shows first

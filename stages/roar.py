@@ -14,22 +14,22 @@ import pandas as pd
 import torch
 
 from attribution_preservation.attribution.grad_cam import grad_cam
+from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.data.inputs import Normalize, evaluation_images
 from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.localization import upsample
 from attribution_preservation.metrics.prediction import f1, mean_ap
 from attribution_preservation.metrics.removal import RemovedPixels, map_of_image, of_other_images, ranks
+from attribution_preservation.metrics.roar_settings import Roar
 from attribution_preservation.models.build import build
 from attribution_preservation.models.files import load_network
 from attribution_preservation.models.network import Network
-from attribution_preservation.pipeline.run.files import atomic_file
-from attribution_preservation.pipeline.run.layout import Identity, networks_below, seed_folder
 from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.run.tensors import write_tensors
-from attribution_preservation.pipeline.schema.data import Framing
-from attribution_preservation.pipeline.schema.roar import Roar
+from attribution_preservation.pipeline.run.training_run import Run, Workplace, train_all
+from attribution_preservation.storage.files import atomic_file
+from attribution_preservation.storage.identity import Identity, networks_below, seed_folder
+from attribution_preservation.storage.tensors import write_tensors
 from attribution_preservation.training.objective import TaskObjective
-from attribution_preservation.training.run import Run, Workplace, train_all
 
 # Orders that know nothing of the image: of the teacher's map of another one, and by chance.
 OTHERS, CHANCE = "other_images_grad_cam", "random"

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from attribution_preservation.metrics.prediction import mean_ap
 from attribution_preservation.models.build import build
-from attribution_preservation.pipeline.run.layout import Identity, seed_folder
+from attribution_preservation.models.teacher_settings import DROPOUT
+from attribution_preservation.optimization import Optimization
 from attribution_preservation.pipeline.run.stage import Stage, run
+from attribution_preservation.pipeline.run.training_run import Run, Workplace, train_all
 from attribution_preservation.pipeline.schema.compression import Shape
-from attribution_preservation.pipeline.schema.optimization import Optimization
-from attribution_preservation.pipeline.schema.teacher import DROPOUT
+from attribution_preservation.storage.identity import Identity, seed_folder
 from attribution_preservation.training.objective import TaskObjective
-from attribution_preservation.training.run import Run, Workplace, train_all
 
 
 def main(stage: Stage) -> str:

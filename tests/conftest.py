@@ -29,7 +29,7 @@ from attribution_preservation.models.network import Network
 from attribution_preservation.models.resnet import ResNet
 from attribution_preservation.models.vgg import VGG
 from attribution_preservation.pipeline.run.stage import instances
-from attribution_preservation.pipeline.run.yaml_text import format_yaml, read_yaml
+from attribution_preservation.storage.yaml_text import format_yaml, read_yaml
 from stages.code import main as write_all_manifests
 
 PROJECT = Path(__file__).parents[1]

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from attribution_preservation.compression.objective import CompressionObjective
+from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.matching.loss import settings_of
 from attribution_preservation.models.files import save_network
-from attribution_preservation.pipeline.run.layout import Identity
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.data import Framing
-from attribution_preservation.pipeline.schema.profile import Profile
+from attribution_preservation.pipeline.profile import Profile
 from attribution_preservation.settings import validate
+from attribution_preservation.storage.identity import Identity
+from attribution_preservation.storage.yaml_text import read_yaml
 from attribution_preservation.training.batches import Batches
 from benchmarks import cost, readme, replicates
 from benchmarks.deploy import one_of_every_kind

@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
+from attribution_preservation.storage.yaml_text import read_yaml
 from tests.conftest import PROJECT
 
 

@@ -19,7 +19,7 @@ from attribution_preservation.matching.loss import MatchingLoss, MatchingSetting
 from attribution_preservation.matching.losses import LOSSES
 from attribution_preservation.matching.names import method_names
 from attribution_preservation.matching.variants import methods_of, read_entry
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
+from attribution_preservation.storage.yaml_text import read_yaml
 from tests.conftest import PROJECT, make_network
 
 # What an entry's function is given whatever its settings are.
@@ -126,7 +126,7 @@ import os, sys, torch
 from attribution_preservation.attribution.method import Attribution, import_libraries
 from attribution_preservation.attribution.methods import METHODS
 from attribution_preservation.models.build import build
-from attribution_preservation.pipeline.run.environment import LIBRARIES
+from attribution_preservation.process.environment import LIBRARIES
 
 torch.manual_seed(0)
 network = build("vgg6_bn", 8, classes=3, input_size=32, dropout=0.0).eval()

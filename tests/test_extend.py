@@ -2,7 +2,7 @@
 
 import pytest
 
-from attribution_preservation.pipeline.run.tensors import read_tensors
+from attribution_preservation.storage.tensors import read_tensors
 from tests.conftest import TINY, run_stage, write_parameters
 from tests.docs.examples import blocks
 

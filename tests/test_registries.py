@@ -10,15 +10,15 @@ import torch
 from attribution_preservation.attribution import extraction
 from attribution_preservation.attribution.methods import METHODS
 from attribution_preservation.attribution.relevance import Relevance
+from attribution_preservation.data.data_settings import Data
 from attribution_preservation.matching import loss, variants
 from attribution_preservation.matching.losses import LOSSES
 from attribution_preservation.matching.rectifier import RECTIFIERS, RectifierName
 from attribution_preservation.models import pretrained
 from attribution_preservation.models.architectures import ARCHITECTURES, Architecture, narrowed
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
 from attribution_preservation.pipeline.schema import profile, teacher
-from attribution_preservation.pipeline.schema.data import Data
 from attribution_preservation.reporting import deformation, results, sweeps, transfer
+from attribution_preservation.storage.yaml_text import read_yaml
 from benchmarks.__main__ import NAMES as BENCHMARKS
 from stages.figures import POPULATIONS
 from tests.attribution import test_methods, test_relevance

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.files import digest
-from attribution_preservation.pipeline.run.progress import Progress
+from attribution_preservation.process.progress import Progress
+from attribution_preservation.storage.files import digest
 
 VOC2012_URL = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar"
 VOC2012_CHECKSUM = "md5:6cd6e144f989b92b3379bac3b3de84fd"

@@ -25,7 +25,7 @@ from attribution_preservation.data.archive import verify
 from attribution_preservation.data.manifest import Manifest, Place, plain
 from attribution_preservation.data.splits import count, first_few
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.files import digest
+from attribution_preservation.storage.files import digest
 
 VAL_ARCHIVE = "ILSVRC2012_img_val.tar"
 DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"

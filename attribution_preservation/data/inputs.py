@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.data.store import Images, Store
 from attribution_preservation.data.voc import VOID
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.schema.data import Framing
 
 # Pixels beyond which no image is resized whole. A photograph of 16 megapixels is below the first, and one that is 64
 # times as long as high, resized to 256, below the second; as float32 they take 200 and 50 MB.

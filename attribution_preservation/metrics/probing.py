@@ -10,11 +10,11 @@ from attribution_preservation.attribution.pairs import spread
 from attribution_preservation.data.inputs import Pairs
 from attribution_preservation.metrics.comparisons import CONTRASTS
 from attribution_preservation.metrics.corruption import noise_scores
+from attribution_preservation.metrics.probe_settings import Probe
 from attribution_preservation.metrics.removal import contrasts, removal_scores
 from attribution_preservation.metrics.representation import alike_by_image, gram, linear_cka
 from attribution_preservation.metrics.scoring import Row, Scored, association, mean_rows
 from attribution_preservation.metrics.similarity import cosine, rank_correlation
-from attribution_preservation.pipeline.schema.probe import Probe
 
 # What orders the pixels: the network's own map of the pair, its teacher's, its own of another image, chance.
 OWN, TEACHERS, OTHERS, CHANCE = "own_grad_cam", "teachers_grad_cam", "other_images_grad_cam", "random"

@@ -13,7 +13,7 @@ from attribution_preservation.errors import UserError
 from attribution_preservation.models.architectures import Architecture, ResidualStage, ResNetShape, VGGShape
 from attribution_preservation.models.build import of_shape
 from attribution_preservation.models.network import Network
-from attribution_preservation.pipeline.run.tensors import read_tensors, write_tensors
+from attribution_preservation.storage.tensors import read_tensors, write_tensors
 
 # What building a network raises where its structure makes none.
 _NONSENSE = (AssertionError, AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError)

@@ -10,7 +10,7 @@ from torchvision.models import ResNet34_Weights, VGG11_BN_Weights, VGG16_BN_Weig
 from attribution_preservation.errors import UserError
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.vgg import VGG
-from attribution_preservation.pipeline.run.files import digest
+from attribution_preservation.storage.files import digest
 
 _WEIGHTS = {
     "vgg16_bn": VGG16_BN_Weights.IMAGENET1K_V1,

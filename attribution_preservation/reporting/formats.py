@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from attribution_preservation.csv_text import csv_text
 from attribution_preservation.reporting import significance
 from attribution_preservation.reporting.results import display_name
 from attribution_preservation.reporting.tables import METRICS, SIZES, Cell, Table, TableRow
+from attribution_preservation.storage.csv_text import csv_text
 
 
 def markdown_table(table: Table, title: str, note: str) -> str:

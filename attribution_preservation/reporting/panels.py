@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from attribution_preservation.csv_text import csv_text
 from attribution_preservation.drawing import blank_figure, default_settings, write_figure
+from attribution_preservation.storage.csv_text import csv_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attribution_preservation.csv_text import csv_text
 from attribution_preservation.reporting.results import (
     Level,
     compressions,
@@ -18,6 +17,7 @@ from attribution_preservation.reporting.results import (
 )
 from attribution_preservation.reporting.significance import ALPHA, MARK, PairedTests
 from attribution_preservation.reporting.tables import Cell, TableRow, summarize
+from attribution_preservation.storage.csv_text import csv_text
 
 _PUBLISHED = Path(__file__).parent / "published" / "tables_3_4.csv"
 _TABLES = {"prune_weights": (3, "Unstructured pruning"), "prune_channels": (4, "Structured pruning")}

@@ -8,7 +8,6 @@ from textwrap import fill
 import numpy as np
 import pandas as pd
 
-from attribution_preservation.csv_text import csv_text
 from attribution_preservation.drawing import blank_figure, default_settings, write_figure
 from attribution_preservation.reporting.results import (
     BASELINES,
@@ -21,6 +20,7 @@ from attribution_preservation.reporting.results import (
     select,
 )
 from attribution_preservation.reporting.significance import ALPHA, MARK, PairedTests, significant
+from attribution_preservation.storage.csv_text import csv_text
 
 # metric: heading, decimals
 METRICS = {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from attribution_preservation.pipeline.schema.optimization import Augmentation
+from attribution_preservation.optimization import Augmentation
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from typing import Any, TypeAlias
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.data.device import sent
 from attribution_preservation.data.inputs import frame_image
 from attribution_preservation.data.store import Images
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.schema.data import Framing
-from attribution_preservation.pipeline.schema.optimization import Augmentation, Optimization
+from attribution_preservation.optimization import Augmentation, Optimization
 from attribution_preservation.training.augmentation import Augmenter, Crop, Crops
 from attribution_preservation.training.randomness import derived_seed
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from attribution_preservation.pipeline.run.tensors import read_tensors, write_tensors
+from attribution_preservation.storage.tensors import read_tensors, write_tensors
 
 
 @dataclass

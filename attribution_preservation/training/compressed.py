@@ -4,9 +4,9 @@ from pathlib import Path
 
 from attribution_preservation.matching.loss import MatchingSettings
 from attribution_preservation.matching.variants import methods_of, read_entry, seeds_of
-from attribution_preservation.pipeline.run.layout import Identity, seed_folder
 from attribution_preservation.pipeline.run.stage import Stage
-from attribution_preservation.training.run import Run
+from attribution_preservation.pipeline.run.training_run import Run
+from attribution_preservation.storage.identity import Identity, seed_folder
 
 
 def compression_runs(stage: Stage) -> tuple[list[Run], dict[str, MatchingSettings]]:

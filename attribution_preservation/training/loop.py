@@ -11,8 +11,8 @@ from torch import nn
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.errors import UserError
 from attribution_preservation.models.network import Network
-from attribution_preservation.pipeline.run.progress import Progress
-from attribution_preservation.pipeline.schema.optimization import Optimization
+from attribution_preservation.optimization import Optimization
+from attribution_preservation.process.progress import Progress
 from attribution_preservation.training.answers import Answers, Score
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.checkpoint import Checkpoint

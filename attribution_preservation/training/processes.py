@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.lead import leads, number
-from attribution_preservation.pipeline.schema.runtime import Runtime
+from attribution_preservation.process.rank import leads, number
 from attribution_preservation.training.arithmetic import allow_tf32
+from attribution_preservation.training.runtime_settings import Runtime
 
 if TYPE_CHECKING:
     from lightning_fabric.strategies import Strategy

@@ -9,9 +9,9 @@ import torch
 from joblib import cpu_count
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.environment import fabric_version
-from attribution_preservation.pipeline.schema.runtime import Runtime
+from attribution_preservation.process.environment import fabric_version
 from attribution_preservation.training.arithmetic import allow_tf32
+from attribution_preservation.training.runtime_settings import Runtime
 
 _LIBRARIES = ("torch", "torchvision", "numpy")
 

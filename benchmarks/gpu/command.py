@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.streams import tell
+from attribution_preservation.process.streams import tell
 from attribution_preservation.training.runtime import set_up
 from benchmarks.gpu import correctness, real, speed
 from benchmarks.gpu.machine import Machine, TimeIsUp, at_most, check_torch

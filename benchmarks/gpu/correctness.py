@@ -22,16 +22,16 @@ from attribution_preservation.attribution.method import Attribution, Method
 from attribution_preservation.attribution.randomization import cascade
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.compression.weight_pruning import WeightMasks
+from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.matching.loss import MatchingSettings, settings_of
 from attribution_preservation.matching.variants import methods_of, read_entry
 from attribution_preservation.metrics.prediction import mean_ap
 from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
-from attribution_preservation.pipeline.run.progress import Progress
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.data import Framing
+from attribution_preservation.process.progress import Progress
 from attribution_preservation.settings import validate
+from attribution_preservation.storage.yaml_text import read_yaml
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from attribution_preservation.training.loop import Trainer

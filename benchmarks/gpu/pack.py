@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.streams import prepare_streams, tell
+from attribution_preservation.process.streams import prepare_streams, tell
 
 # docs/gpu.md names such a machine. (Fabric comes with pytorch-lightning there.)
 MACHINE = (

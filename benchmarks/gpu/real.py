@@ -16,7 +16,7 @@ from attribution_preservation.data.store import Store, pack
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory, find_voc_root
 from attribution_preservation.errors import UserError
 from attribution_preservation.models.build import build
-from attribution_preservation.pipeline.run.yaml_text import format_yaml, read_yaml
+from attribution_preservation.storage.yaml_text import format_yaml, read_yaml
 from benchmarks.gpu.machine import Machine
 from benchmarks.gpu.speed import _SWA, profile_runtime, timed
 from benchmarks.report import Figure

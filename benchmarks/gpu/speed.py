@@ -12,20 +12,20 @@ from joblib import cpu_count
 
 import benchmarks.loader
 from attribution_preservation.compression.objective import CompressionObjective
+from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.data.device import sent
 from attribution_preservation.errors import UserError
 from attribution_preservation.matching.loss import settings_of
-from attribution_preservation.pipeline.run.streams import tell
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.data import Framing
-from attribution_preservation.pipeline.schema.runtime import Runtime
+from attribution_preservation.process.streams import tell
 from attribution_preservation.settings import validate
+from attribution_preservation.storage.yaml_text import read_yaml
 from attribution_preservation.training.augmentation import Crops
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.compiler import try_compiler
 from attribution_preservation.training.loop import compile_trunks
 from attribution_preservation.training.processes import Processes
 from attribution_preservation.training.runtime import set_up
+from attribution_preservation.training.runtime_settings import Runtime
 from benchmarks.gpu.machine import Machine
 from benchmarks.matching import SETTINGS, Setting, ratios, training_step
 from benchmarks.photographs import HEIGHT, WIDTH, Photographs

@@ -9,14 +9,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import v2
 
 from attribution_preservation.data import inputs
+from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.data.imagenet import find_images, imagenet_classes
 from attribution_preservation.data.inputs import Normalize, evaluation_images, frame_image, frame_mask, scored_pairs
 from attribution_preservation.data.segmentation import read_segmentation
 from attribution_preservation.data.store import Store, pack, pack_beside
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.schema.data import Framing
-from attribution_preservation.pipeline.schema.optimization import Augmentation
+from attribution_preservation.optimization import Augmentation
 from attribution_preservation.training.batches import Originals, collate
 from tests.conftest import make_imagenet, segmented, write_splits, write_voc_image
 

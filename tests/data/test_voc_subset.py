@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from attribution_preservation.data.archive import unpack, verify
+from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.data.inputs import scored_pairs
 from attribution_preservation.data.store import Store, pack
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory, find_voc_root
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.data import Framing
+from attribution_preservation.storage.yaml_text import read_yaml
 from tests.conftest import PROJECT
 
 ARCHIVE = PROJECT.parent / "shared" / "data" / "voc2012-subset.tgz"

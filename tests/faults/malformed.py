@@ -29,7 +29,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from attribution_preservation.pipeline.run.yaml_text import format_yaml, parse_yaml
+from attribution_preservation.storage.yaml_text import format_yaml, parse_yaml
 from tests.conftest import TINY, WNIDS, make_imagenet, make_voc, pack_validation, write_parameters, write_splits
 
 Spoil = Callable[[Path], None]

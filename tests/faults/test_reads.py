@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from attribution_preservation.pipeline.run.manifest import read_manifest
+from attribution_preservation.pipeline.run.code_manifest import read_manifest
 from attribution_preservation.pipeline.run.stage import instances
-from attribution_preservation.pipeline.run.yaml_text import format_yaml, read_yaml
+from attribution_preservation.storage.yaml_text import format_yaml, read_yaml
 from tests.conftest import ORDER, PROJECT, SITE, run_stage
 
 # What every stage may see: the parameters come through a helper of their own, which compares them with dvc.yaml.

@@ -14,7 +14,7 @@ from PIL import Image
 
 from attribution_preservation.data.voc import VOC_CLASSES, VOID, VOCDirectory
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.tensors import read_tensors
+from attribution_preservation.storage.tensors import read_tensors
 from tests.conftest import PROJECT
 
 RUNS = {"eval", "exec", "compile", "__import__"}

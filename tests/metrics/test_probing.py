@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from attribution_preservation.data.inputs import Pairs
+from attribution_preservation.metrics.probe_settings import Probe
 from attribution_preservation.metrics.probing import Look, Prober, View
-from attribution_preservation.pipeline.schema.probe import Probe
 
 COUNT, SIDE = 40, 4
 SETTINGS = Probe(

@@ -5,6 +5,7 @@ import pytest
 import torch
 from quantus import PixelFlipping
 
+from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.data.inputs import evaluation_images, frame_image
 from attribution_preservation.data.store import Store, pack
 from attribution_preservation.metrics.removal import (
@@ -18,7 +19,6 @@ from attribution_preservation.metrics.removal import (
     remove,
     removed,
 )
-from attribution_preservation.pipeline.schema.data import Framing
 
 MAP = np.array([[0.1, 0.9], [0.5, 0.3]])
 

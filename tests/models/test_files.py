@@ -8,7 +8,7 @@ from attribution_preservation.compression.channel_pruning import prune_channels
 from attribution_preservation.errors import UserError
 from attribution_preservation.models.build import build
 from attribution_preservation.models.files import load_network, save_network
-from attribution_preservation.pipeline.run.tensors import write_tensors
+from attribution_preservation.storage.tensors import write_tensors
 
 NETWORKS = {
     "vgg": lambda: build("vgg6_bn", 8, classes=3, input_size=32, dropout=0.5),

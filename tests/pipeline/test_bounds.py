@@ -19,9 +19,9 @@ from attribution_preservation.compression.distillation import binary_distillatio
 from attribution_preservation.errors import UserError
 from attribution_preservation.matching.loss import MatchingSettings
 from attribution_preservation.matching.losses import LOSSES
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.profile import Profile
+from attribution_preservation.pipeline.profile import Profile
 from attribution_preservation.settings import validate
+from attribution_preservation.storage.yaml_text import read_yaml
 from tests.conftest import PROJECT
 
 HUGE = (2**63, 2**64, 10**30, -(2**63) - 1)

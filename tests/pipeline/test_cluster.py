@@ -18,7 +18,7 @@ from attribution_preservation.pipeline.cluster import driver, worker
 from attribution_preservation.pipeline.cluster.graph import put_in_order
 from attribution_preservation.pipeline.cluster.schedule import Schedule
 from attribution_preservation.pipeline.cluster.worker import code_version, work
-from attribution_preservation.pipeline.run.yaml_text import format_yaml, read_yaml
+from attribution_preservation.storage.yaml_text import format_yaml, read_yaml
 from tests.conftest import PROJECT, dvc
 
 # What each toy stage needs: a diamond, and a branch of its own.
@@ -35,7 +35,7 @@ TOY = '''"""A toy stage: joins what it reads."""
 import sys
 from pathlib import Path
 
-from attribution_preservation.pipeline.run.parent import end_with_dvc
+from attribution_preservation.pipeline.run.watchdog import end_with_dvc
 
 name, *inputs = sys.argv[1:]
 end_with_dvc(name)

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.files import atomic_directory, atomic_file, digest, files_below, write_json
-from attribution_preservation.pipeline.run.layout import Identity, network_files, networks_below, told_identity
-from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.resume import fingerprint, resume_folder
 from attribution_preservation.pipeline.run.stage import instances, read_yaml, run, strays
-from attribution_preservation.pipeline.run.tensors import read_arrays, write_tensors
+from attribution_preservation.process.progress import Progress
+from attribution_preservation.storage.files import atomic_directory, atomic_file, digest, files_below, write_json
+from attribution_preservation.storage.identity import Identity, network_files, networks_below, told_identity
+from attribution_preservation.storage.tensors import read_arrays, write_tensors
 
 DVC = """
 stages:

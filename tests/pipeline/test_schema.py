@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.profile import Profile
+from attribution_preservation.pipeline.profile import Profile
 from attribution_preservation.settings import validate
+from attribution_preservation.storage.yaml_text import read_yaml
 from tests.conftest import PROJECT
 
 PROFILES = sorted(path.stem for path in (PROJECT / "params").glob("*.yaml"))

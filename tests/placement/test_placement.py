@@ -17,14 +17,14 @@ from attribution_preservation.attribution.method import Attribution, Method
 from attribution_preservation.attribution.randomization import cascade
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.compression.weight_pruning import WeightMasks
+from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.data.device import sent
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.metrics.prediction import mean_ap
 from attribution_preservation.models.vgg import VGG
-from attribution_preservation.pipeline.run.progress import Progress
 from attribution_preservation.pipeline.run.stage import instances
 from attribution_preservation.pipeline.schema.compression import Logits
-from attribution_preservation.pipeline.schema.data import Framing
+from attribution_preservation.process.progress import Progress
 from attribution_preservation.settings import validate
 from attribution_preservation.training import loop
 from attribution_preservation.training.batches import Batches
@@ -261,7 +261,7 @@ def test_a_stage_that_trains_makes_the_same_networks(gpu, finished, tmp_path, mo
     root = tmp_path / "project"
     shutil.copytree(finished[0], root, ignore=shutil.ignore_patterns(".resume"))
     monkeypatch.chdir(root)
-    monkeypatch.setattr("attribution_preservation.training.run.Processes", OnGpu)
+    monkeypatch.setattr("attribution_preservation.pipeline.run.training_run.Processes", OnGpu)
     stage = next(instances(name))
     expected = {path: load_file(path) for path in sorted(stage.out.rglob("*.safetensors"))}
     shutil.rmtree(stage.out)

@@ -20,7 +20,7 @@ from attribution_preservation.pipeline.provenance.check import differences
 from attribution_preservation.pipeline.provenance.record import read_record
 from attribution_preservation.pipeline.provenance.trace import trace
 from attribution_preservation.pipeline.run.stage import every_instance
-from attribution_preservation.pipeline.run.yaml_text import format_yaml, read_yaml
+from attribution_preservation.storage.yaml_text import format_yaml, read_yaml
 from tests.conftest import BY_TWOS, PROJECT, dvc, run_stage, write_parameters
 
 TABLE = "reports/tables/compressions_all.md"

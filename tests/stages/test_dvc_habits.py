@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from attribution_preservation.pipeline.provenance.record import read_record
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
+from attribution_preservation.storage.yaml_text import read_yaml
 from tests.conftest import BY_TWOS, dvc, hashes, run_stage, write_parameters
 
 RATE = "scratch.optimization.learning_rate"  # of the networks that least depends on

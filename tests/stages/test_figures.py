@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from attribution_preservation.pipeline.profile import Profile
 from attribution_preservation.pipeline.run.stage import Stage
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.profile import Profile
 from attribution_preservation.settings import validate
+from attribution_preservation.storage.yaml_text import read_yaml
 from stages.figures import MATCHED, _of_sweeps
 from tests.conftest import PROJECT
 from tests.reporting.conftest import scores, student  # noqa: F401

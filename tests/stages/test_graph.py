@@ -8,9 +8,9 @@ import pytest
 
 from attribution_preservation.attribution.methods import METHODS
 from attribution_preservation.matching.losses import LOSSES
-from attribution_preservation.pipeline.run.manifest import manifest_of, read_manifest
+from attribution_preservation.pipeline.run.code_manifest import manifest_of, read_manifest
 from attribution_preservation.pipeline.run.stage import every_instance, instances
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
+from attribution_preservation.storage.yaml_text import read_yaml
 from tests.conftest import PROJECT, write_parameters
 
 GRAPH = read_yaml(PROJECT / "dvc.yaml")
@@ -119,7 +119,7 @@ def test_a_stage_depends_on_its_own_manifest_and_on_no_module(monkeypatch):
 @pytest.mark.parametrize("name", [name for name in STAGES if name != "check"])
 def test_no_stage_knows_the_whole_schema(name):
     # Else every edit of any section's schema would train everything again.
-    assert Path("attribution_preservation/pipeline/schema/profile.py") not in closure(PROJECT / "stages" / f"{name}.py")
+    assert Path("attribution_preservation/pipeline/profile.py") not in closure(PROJECT / "stages" / f"{name}.py")
 
 
 def test_every_stage_waits_for_the_check():

@@ -14,12 +14,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
 
+from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.data.inputs import Normalize, evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
 from attribution_preservation.models.files import load_network
 from attribution_preservation.models.pretrained import imagenet_url
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.data import Framing
+from attribution_preservation.storage.yaml_text import read_yaml
 from tests.conftest import dvc, make_project, run_all, run_stage, write_parameters
 
 METHODS = ["naive", "ewa", "swa", "sswa"]

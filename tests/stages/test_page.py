@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
+from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.data.inputs import scored_pairs
 from attribution_preservation.data.store import Store
-from attribution_preservation.pipeline.schema.data import Framing
 from tests.conftest import run_stage
 
 

@@ -15,11 +15,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.data.inputs import scored_pairs
 from attribution_preservation.data.store import Store
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.data import Framing
 from attribution_preservation.reporting.results import REFERENCES
+from attribution_preservation.storage.yaml_text import read_yaml
 from tests.conftest import BY_TWOS, ORDER, TINY, dvc, hashes, run_stage, write_parameters
 
 STEPS = ["iteration", "epoch"]

@@ -16,8 +16,8 @@ from attribution_preservation.matching.loss import settings_of
 from attribution_preservation.matching.losses import LOSSES
 from attribution_preservation.models.vgg import VGG
 from attribution_preservation.pipeline.schema.compression import Logits
-from attribution_preservation.pipeline.schema.runtime import Runtime
 from attribution_preservation.training.processes import Processes
+from attribution_preservation.training.runtime_settings import Runtime
 
 METHODS = {name: settings_of(name, **loss.example) for name, loss in LOSSES.items()} | {
     "sswa": settings_of("swa", strength=50.0, dropped_share=0.3),

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.data.store import Store
 from attribution_preservation.metrics.prediction import mean_ap
-from attribution_preservation.pipeline.run.progress import Progress
-from attribution_preservation.pipeline.schema.data import Framing
+from attribution_preservation.process.progress import Progress
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.loop import Trainer
 from attribution_preservation.training.objective import TaskObjective

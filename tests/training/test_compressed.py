@@ -6,7 +6,7 @@ import pytest
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run.stage import instances
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
+from attribution_preservation.storage.yaml_text import read_yaml
 from attribution_preservation.training.compressed import compression_runs
 from tests.conftest import PROJECT, write_parameters
 

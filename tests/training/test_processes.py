@@ -8,9 +8,9 @@ import sys
 import pytest
 import torch
 
+from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.schema.data import Framing
-from attribution_preservation.pipeline.schema.optimization import Optimization
+from attribution_preservation.optimization import Optimization
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.processes import Processes
 from tests.conftest import PROJECT, SITE, TINY, hashes, run_stage, write_parameters

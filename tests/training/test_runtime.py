@@ -7,8 +7,8 @@ from importlib import metadata
 import pytest
 import torch
 
-from attribution_preservation.pipeline.run.environment import environment, fabric_version
 from attribution_preservation.pipeline.run.stage import instances
+from attribution_preservation.process.environment import environment, fabric_version
 from attribution_preservation.training import run
 from attribution_preservation.training.processes import Processes
 from attribution_preservation.training.runtime import set_up

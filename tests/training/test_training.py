@@ -11,17 +11,16 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from attribution_preservation.compression.weight_pruning import WeightMasks
+from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.data.inputs import Normalize, evaluation_images
 from attribution_preservation.data.store import Store, pack
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory
 from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.prediction import mean_ap
 from attribution_preservation.models.vgg import VGG
-from attribution_preservation.pipeline.run.progress import Progress
-from attribution_preservation.pipeline.run.tensors import write_tensors
-from attribution_preservation.pipeline.schema.data import Framing
-from attribution_preservation.pipeline.schema.optimization import Augmentation, Optimization
-from attribution_preservation.pipeline.schema.runtime import Runtime
+from attribution_preservation.optimization import Augmentation, Optimization
+from attribution_preservation.process.progress import Progress
+from attribution_preservation.storage.tensors import write_tensors
 from attribution_preservation.training.answers import Answers
 from attribution_preservation.training.augmentation import Crops
 from attribution_preservation.training.batches import Batches
@@ -32,6 +31,7 @@ from attribution_preservation.training.objective import TaskObjective
 from attribution_preservation.training.processes import Processes
 from attribution_preservation.training.randomness import derived_seed
 from attribution_preservation.training.runtime import set_up
+from attribution_preservation.training.runtime_settings import Runtime
 from tests.conftest import write_splits, write_voc_image
 
 AUGMENTED = Augmentation(crop_scale=[0.3, 1.0], flip=0.5)

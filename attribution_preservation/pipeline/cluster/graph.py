@@ -10,8 +10,8 @@ from dvc.repo import Repo
 from dvc.repo.reproduce import plan_repro
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.files import write_text
-from attribution_preservation.pipeline.run.yaml_text import format_yaml, read_yaml
+from attribution_preservation.storage.files import write_text
+from attribution_preservation.storage.yaml_text import format_yaml, read_yaml
 
 _LOCK = Path("dvc.lock")
 _NOTHING_TO_DO = "Data and pipelines are up to date."

@@ -8,8 +8,8 @@ from typing import Any
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.provenance.fingerprint import fingerprint
-from attribution_preservation.pipeline.run.manifest import MANIFESTS, read_manifest
-from attribution_preservation.pipeline.run.yaml_text import parse_yaml
+from attribution_preservation.pipeline.run.code_manifest import MANIFESTS, read_manifest
+from attribution_preservation.storage.yaml_text import parse_yaml
 
 
 @dataclass(frozen=True)

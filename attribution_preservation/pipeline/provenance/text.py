@@ -7,7 +7,7 @@ from attribution_preservation.pipeline.provenance.compare import Change
 from attribution_preservation.pipeline.provenance.made_with import told_by
 from attribution_preservation.pipeline.provenance.record import Entry
 from attribution_preservation.pipeline.provenance.trace import Trace
-from attribution_preservation.pipeline.run.yaml_text import format_yaml_line
+from attribution_preservation.storage.yaml_text import format_yaml_line
 
 Environments = Mapping[str, Mapping[str, Any] | None]
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.files import atomic_directory, digest, files_below, write_text
-from attribution_preservation.pipeline.run.lead import leads
 from attribution_preservation.pipeline.run.lock import STATE, held
 from attribution_preservation.pipeline.run.stage import Stage
+from attribution_preservation.process.rank import leads
+from attribution_preservation.storage.files import atomic_directory, digest, files_below, write_text
 
 _CHANGES_NOTHING = ("workers", "jobs", "checkpoint_seconds")
 

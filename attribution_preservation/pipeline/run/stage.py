@@ -19,15 +19,15 @@ from typing import Any, TypeVar, overload
 from pydantic import BaseModel, TypeAdapter
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.environment import environment
-from attribution_preservation.pipeline.run.files import write_json
-from attribution_preservation.pipeline.run.lead import leads, number
+from attribution_preservation.pipeline.run.code_manifest import check_manifest
 from attribution_preservation.pipeline.run.lock import STATE, held
-from attribution_preservation.pipeline.run.manifest import check_manifest
-from attribution_preservation.pipeline.run.parent import end_with_dvc
-from attribution_preservation.pipeline.run.streams import prepare_streams, tell
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
+from attribution_preservation.pipeline.run.watchdog import end_with_dvc
+from attribution_preservation.process.environment import environment
+from attribution_preservation.process.rank import leads, number
+from attribution_preservation.process.streams import prepare_streams, tell
 from attribution_preservation.settings import validate
+from attribution_preservation.storage.files import write_json
+from attribution_preservation.storage.yaml_text import read_yaml
 
 Section = TypeVar("Section", bound=BaseModel)
 Value = TypeVar("Value")

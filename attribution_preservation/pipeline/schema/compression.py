@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, model_validator
 
-from attribution_preservation.pipeline.schema.optimization import Descent, Optimization
+from attribution_preservation.optimization import Descent, Optimization
 from attribution_preservation.settings import Count, CountOrZero, Section, between, distinct
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]

@@ -14,9 +14,9 @@ COMMAND = """
 import sys
 from pathlib import Path
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.progress import Progress
+from attribution_preservation.process.progress import Progress
 from attribution_preservation.pipeline.run.stage import run
-from attribution_preservation.pipeline.run.streams import tell
+from attribution_preservation.process.streams import tell
 
 def main(stage):
     progress = Progress(1, TEXT, every=0)
@@ -111,4 +111,4 @@ def test_whatever_is_printed_goes_through_one_place():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     }
-    assert callers == {"attribution_preservation/pipeline/run/streams.py"}
+    assert callers == {"attribution_preservation/process/streams.py"}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from attribution_preservation.pipeline.run.streams import tell
+from attribution_preservation.process.streams import tell
 
 _EVERY = 0.5  # seconds between two looks
 

@@ -5,9 +5,9 @@ import time
 
 from tqdm import tqdm
 
-from attribution_preservation.pipeline.run.jobs import position
-from attribution_preservation.pipeline.run.lead import leads
-from attribution_preservation.pipeline.run.streams import tell
+from attribution_preservation.process.jobs import position
+from attribution_preservation.process.rank import leads
+from attribution_preservation.process.streams import tell
 
 
 class Progress:

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
+from attribution_preservation.data.data_settings import Data
 from attribution_preservation.models.architectures import Architecture
-from attribution_preservation.pipeline.schema.data import Data
-from attribution_preservation.pipeline.schema.optimization import Descent
+from attribution_preservation.optimization import Descent
 
 _VOC = 5717  # training images of PASCAL VOC 2012
 _MINIATURE = 10  # classes of the generated ImageNet

@@ -11,19 +11,18 @@ from typing import Any
 import torch
 from torch import nn
 
+from attribution_preservation.data.data_settings import Framing, Input
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.data.store import Images, Store
 from attribution_preservation.models.files import load_network, save_network
 from attribution_preservation.models.network import Network
-from attribution_preservation.pipeline.run.files import atomic_directory, write_text
-from attribution_preservation.pipeline.run.jobs import each
-from attribution_preservation.pipeline.run.layout import Identity
-from attribution_preservation.pipeline.run.progress import Progress
+from attribution_preservation.optimization import Optimization
 from attribution_preservation.pipeline.run.resume import ResumeFolder, fingerprint, resume_folder
 from attribution_preservation.pipeline.run.stage import Stage
-from attribution_preservation.pipeline.schema.data import Framing, Input
-from attribution_preservation.pipeline.schema.optimization import Optimization
-from attribution_preservation.pipeline.schema.runtime import Runtime
+from attribution_preservation.process.jobs import each
+from attribution_preservation.process.progress import Progress
+from attribution_preservation.storage.files import atomic_directory, write_text
+from attribution_preservation.storage.identity import Identity
 from attribution_preservation.training.answers import Score
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -32,6 +31,7 @@ from attribution_preservation.training.loop import Trainer
 from attribution_preservation.training.processes import Processes
 from attribution_preservation.training.randomness import derived_seed
 from attribution_preservation.training.runtime import Device, set_up
+from attribution_preservation.training.runtime_settings import Runtime
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,18 @@ from pydantic import Field, model_validator
 
 from attribution_preservation.attribution.extraction import Attribute
 from attribution_preservation.attribution.methods import METHODS
+from attribution_preservation.data.data_settings import Data, Input
 from attribution_preservation.errors import UserError
 from attribution_preservation.matching.loss import LayerSettings, MapSettings, MatchingSettings
 from attribution_preservation.matching.losses import LOSSES
 from attribution_preservation.matching.variants import MatchingEntry, methods_of
+from attribution_preservation.metrics.analysis_settings import Analysis
+from attribution_preservation.metrics.evaluate_settings import Evaluate
+from attribution_preservation.metrics.probe_settings import Probe
+from attribution_preservation.metrics.roar_settings import Roar
 from attribution_preservation.models.architectures import ARCHITECTURES, Architecture, VGGShape, narrowed
-from attribution_preservation.pipeline.schema.analysis import Analysis
-from attribution_preservation.pipeline.schema.batches import check_epoch, check_share, training_images
+from attribution_preservation.models.teacher_settings import Teacher
+from attribution_preservation.optimization import Descent
 from attribution_preservation.pipeline.schema.compression import (
     Distill,
     Name,
@@ -22,15 +27,10 @@ from attribution_preservation.pipeline.schema.compression import (
     Scratch,
     Shape,
 )
-from attribution_preservation.pipeline.schema.data import Data, Input
-from attribution_preservation.pipeline.schema.evaluate import Evaluate
-from attribution_preservation.pipeline.schema.optimization import Descent
-from attribution_preservation.pipeline.schema.probe import Probe
-from attribution_preservation.pipeline.schema.reports import Figures, Report
-from attribution_preservation.pipeline.schema.roar import Roar
-from attribution_preservation.pipeline.schema.runtime import Runtime
-from attribution_preservation.pipeline.schema.teacher import Teacher
+from attribution_preservation.reporting.report_settings import Figures, Report
 from attribution_preservation.settings import Section, Seed
+from attribution_preservation.training.batch_sizes import check_epoch, check_share, training_images
+from attribution_preservation.training.runtime_settings import Runtime
 
 Folder = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)?$")]
 COMPRESSIONS = ("prune_weights", "prune_channels", "distill", "scratch")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from attribution_preservation.pipeline.schema.optimization import Optimization
+from attribution_preservation.optimization import Optimization
 from attribution_preservation.settings import Dropout, Repeats, Section, Side, distinct
 
 Percent = Annotated[int, Field(ge=1, le=100)]

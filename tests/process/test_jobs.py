@@ -10,13 +10,13 @@ from functools import partial
 import pytest
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.jobs import each, position
+from attribution_preservation.process.jobs import each, position
 from tests.conftest import PROJECT
 
 # Two pieces that never end by themselves and hold a pipe open; the first tells when both are there.
 ENDLESS = """
 import os, signal, sys, threading
-from attribution_preservation.pipeline.run.jobs import each
+from attribution_preservation.process.jobs import each
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.files import atomic_file
+from attribution_preservation.storage.files import atomic_file
 
 _KEY = "content"  # safetensors writes several keys in any order; one alone always gives the same bytes
 

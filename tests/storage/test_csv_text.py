@@ -5,7 +5,7 @@ import io
 import pandas as pd
 import pytest
 
-from attribution_preservation.csv_text import csv_text
+from attribution_preservation.storage.csv_text import csv_text
 
 
 def test_last_bits_of_a_sum_do_not_show():

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.tensors import read_description
+from attribution_preservation.storage.tensors import read_description
 
 
 @dataclass(frozen=True)

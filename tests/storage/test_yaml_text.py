@@ -14,18 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.profile import Profile
 from attribution_preservation.pipeline.provenance.fingerprint import fingerprint_of
 from attribution_preservation.pipeline.provenance.record import read_record
 from attribution_preservation.pipeline.run.stage import instances
-from attribution_preservation.pipeline.run.yaml_text import (
+from attribution_preservation.settings import validate
+from attribution_preservation.storage.yaml_text import (
     changed_by_dvc,
     format_yaml,
     format_yaml_line,
     parse_yaml,
     read_yaml,
 )
-from attribution_preservation.pipeline.schema.profile import Profile
-from attribution_preservation.settings import validate
 from tests.conftest import PROJECT, TINY, dvc, run_stage, write_parameters
 
 # What the text of a scalar means by YAML 1.2, https://yaml.org/spec/1.2.2, chapter 10.3, and the types that DVC adds.
@@ -295,12 +295,12 @@ def yaml_imports(folder: Path) -> set[str]:
 
 
 def test_there_is_one_reader():
-    of_library = {"attribution_preservation/pipeline/run/yaml_text.py"}
+    of_library = {"attribution_preservation/storage/yaml_text.py"}
     folders = {"attribution_preservation": of_library, "stages": set(), "benchmarks": set(), "tests": set()}
     assert {folder: yaml_imports(PROJECT / folder) for folder in folders} == folders
 
 
 def test_the_reader_needs_no_dvc():
-    loaded = "import sys, attribution_preservation.pipeline.run.yaml_text; print({'dvc', 'yaml'} & set(sys.modules))"
+    loaded = "import sys, attribution_preservation.storage.yaml_text; print({'dvc', 'yaml'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", loaded], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 
-from attribution_preservation.pipeline.schema.optimization import Optimization
+from attribution_preservation.optimization import Optimization
 from attribution_preservation.settings import Dropout, Section
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]

@@ -9,11 +9,11 @@ from attribution_preservation.data.miniature import MINIATURE_WNIDS
 from attribution_preservation.errors import UserError
 from attribution_preservation.models.architectures import ARCHITECTURES
 from attribution_preservation.models.build import build
-from attribution_preservation.pipeline.run.yaml_text import read_yaml
-from attribution_preservation.pipeline.schema.batches import check_share
-from attribution_preservation.pipeline.schema.optimization import Optimization
-from attribution_preservation.pipeline.schema.profile import Profile
+from attribution_preservation.optimization import Optimization
+from attribution_preservation.pipeline.profile import Profile
 from attribution_preservation.settings import validate
+from attribution_preservation.storage.yaml_text import read_yaml
+from attribution_preservation.training.batch_sizes import check_share
 from tests.conftest import PROJECT
 
 SCHEDULE = {
