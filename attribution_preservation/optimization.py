@@ -60,6 +60,21 @@ class Descent(Section):
         return Optimization(epochs=epochs, **dict(self))
 
 
+def before_the_last(snapshots: list[int], epochs: int | None) -> list[int]:
+    """Epochs after which a network is saved, none of which is the last.
+
+    Args:
+        snapshots: the epochs.
+        epochs: of the whole training; None where that has a mistake of its own.
+
+    Raises:
+        ValueError: one of them is the last epoch, or comes later.
+    """
+    if epochs is not None and (late := [epoch for epoch in snapshots if epoch >= epochs]):
+        raise ValueError(f"{late[0]} is not before the last epoch, which is always kept")
+    return snapshots
+
+
 class Optimization(Descent):
     """Gradient descent over a number of epochs.
 

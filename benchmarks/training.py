@@ -25,6 +25,7 @@ from attribution_preservation.metrics.prediction import mean_ap
 from attribution_preservation.metrics.size import multiply_accumulates
 from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
+from attribution_preservation.models.task import TaskObjective
 from attribution_preservation.optimization import Optimization
 from attribution_preservation.pipeline.profile import Profile
 from attribution_preservation.process.jobs import each
@@ -34,7 +35,6 @@ from attribution_preservation.storage.yaml_text import read_yaml
 from attribution_preservation.training.arithmetic import allow_tf32
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.loop import Trainer
-from attribution_preservation.training.objective import TaskObjective
 from attribution_preservation.training.processes import Processes
 from attribution_preservation.training.runtime import set_up
 from attribution_preservation.training.runtime_settings import Runtime

@@ -13,7 +13,8 @@ from attribution_preservation.metrics.analysis_settings import Analysis
 from attribution_preservation.metrics.comparisons import Comparisons, Truth
 from attribution_preservation.metrics.prediction import of_labels
 from attribution_preservation.metrics.scoring import Row, Scored
-from attribution_preservation.pipeline.run.stage import Stage, run
+from attribution_preservation.pipeline.run.command import run
+from attribution_preservation.pipeline.run.graph import Stage
 from attribution_preservation.process.progress import Progress
 from attribution_preservation.storage.csv_text import csv_text
 from attribution_preservation.storage.files import write_text

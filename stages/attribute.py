@@ -20,16 +20,17 @@ from attribution_preservation.metrics.size import (
     multiply_accumulates,
     nonzero_parameters,
     parameters,
-    weight_sparsity,
+    sparsity,
 )
 from attribution_preservation.models.files import load_network
 from attribution_preservation.models.network import Network
-from attribution_preservation.pipeline.run.stage import Stage, run
+from attribution_preservation.pipeline.run.command import run
+from attribution_preservation.pipeline.run.graph import Stage
 from attribution_preservation.process.jobs import each
 from attribution_preservation.process.progress import Progress
 from attribution_preservation.storage.files import atomic_directory
-from attribution_preservation.storage.identity import Identity, networks_below
-from attribution_preservation.storage.tensors import write_tensors
+from attribution_preservation.storage.identity import Identity, masks_beside, networks_below
+from attribution_preservation.storage.tensors import read_tensors, write_tensors
 from attribution_preservation.training.runtime import set_up
 from attribution_preservation.training.runtime_settings import Runtime
 
@@ -102,7 +103,7 @@ def main(stage: Stage) -> str:
 
         def explain(identity: Identity, path: Path) -> None:
             network, _ = load_network(path)
-            sizes = _sizes(network, path, identity.compression == "prune_weights")
+            sizes = _sizes(network, path)
             network.to(device.torch, memory_format=torch.channels_last)
             methods = [name for name in settings.methods if identity in compared or name in settings.every]
             tensors = _extract(network, methods, workload, of_teachers.get(identity.full_network))
@@ -176,14 +177,15 @@ def _extract(
     return tensors
 
 
-def _sizes(network: Network, path: Path, sparse: bool) -> dict[str, Any]:
+def _sizes(network: Network, path: Path) -> dict[str, Any]:
     """Figures of a network that need no images: by metric name, and the share of single weights that were pruned."""
+    masks = masks_beside(path)
     return {
         "parameters": parameters(network),
         "nonzero_parameters": nonzero_parameters(network),
         "macs": multiply_accumulates(network, torch.zeros(1, 3, network.input_size, network.input_size)),
         "bytes": path.stat().st_size,
-        "sparsity": weight_sparsity(network) if sparse else None,
+        "sparsity": sparsity(read_tensors(masks, REMEDY)[0]) if masks.exists() else None,
     }
 
 

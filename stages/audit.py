@@ -22,7 +22,7 @@ from attribution_preservation.pipeline.provenance.record import Record, read_rec
 from attribution_preservation.pipeline.provenance.rows import row_of, sources_of
 from attribution_preservation.pipeline.provenance.text import as_dict, as_text, changes_text
 from attribution_preservation.pipeline.provenance.trace import Keep, Trace, makers_of, trace
-from attribution_preservation.pipeline.run.stage import Stage, every_instance
+from attribution_preservation.pipeline.run.graph import Stage, every_instance
 from attribution_preservation.process.streams import prepare_streams, tell
 
 RESULTS = "reports/results.csv"

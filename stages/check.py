@@ -9,7 +9,8 @@ from pathlib import Path
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.profile import Profile
-from attribution_preservation.pipeline.run.stage import Stage, run, strays
+from attribution_preservation.pipeline.run.command import run
+from attribution_preservation.pipeline.run.graph import Stage, strays
 from attribution_preservation.process.streams import tell
 from attribution_preservation.settings import validate
 from attribution_preservation.storage.files import write_text

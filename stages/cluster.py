@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.stage import instances
+from attribution_preservation.pipeline.run.graph import instances
 from attribution_preservation.process.streams import prepare_streams, tell
 from attribution_preservation.settings import validate
 from attribution_preservation.storage.yaml_text import read_yaml
@@ -48,7 +48,7 @@ def _run(address: str | None, gpus: float | None) -> None:
         from attribution_preservation.pipeline.cluster.driver import Needs, connect, work_through
     except ImportError:
         raise UserError("Ray is missing; pip install -r requirements-cluster.txt") from None
-    from attribution_preservation.pipeline.cluster.graph import nothing_to_do, put_in_order, read_graph, recorded
+    from attribution_preservation.pipeline.cluster.dependencies import nothing_to_do, put_in_order, read_graph, recorded
     from attribution_preservation.pipeline.cluster.schedule import Schedule
 
     runtime = validate(Runtime, read_yaml(Path("params.yaml")).get("runtime"), "runtime")

@@ -1,7 +1,8 @@
 """Stage code: the modules that every other stage instance uses, with their hashes; its instances depend on them."""
 
 from attribution_preservation.pipeline.run.code_manifest import manifest_of
-from attribution_preservation.pipeline.run.stage import Stage, every_instance, run
+from attribution_preservation.pipeline.run.command import run
+from attribution_preservation.pipeline.run.graph import Stage, every_instance
 from attribution_preservation.storage.files import atomic_directory
 
 

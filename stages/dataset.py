@@ -15,7 +15,8 @@ from attribution_preservation.data.segmentation import SEGMENTATION_URL, read_se
 from attribution_preservation.data.store import pack, pack_beside
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory, find_voc_root
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.stage import Stage, run
+from attribution_preservation.pipeline.run.command import run
+from attribution_preservation.pipeline.run.graph import Stage
 from attribution_preservation.process.progress import Progress
 from attribution_preservation.storage.files import atomic_directory, digest
 

@@ -28,7 +28,8 @@ from attribution_preservation.metrics.scoring import (
     student_rows,
     teacher_rows,
 )
-from attribution_preservation.pipeline.run.stage import Stage, run
+from attribution_preservation.pipeline.run.command import run
+from attribution_preservation.pipeline.run.graph import Stage
 from attribution_preservation.process.jobs import each
 from attribution_preservation.process.progress import Progress
 from attribution_preservation.settings import validate

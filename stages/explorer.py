@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.run.stage import Stage
+from attribution_preservation.pipeline.run.graph import Stage
 from attribution_preservation.reporting.curves import histories
 from attribution_preservation.reporting.page.curves import level_words
 from attribution_preservation.reporting.page.explorer import Course, Shown, ShownClass, ShownCourse, ShownImage

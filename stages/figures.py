@@ -9,7 +9,8 @@ import pandas as pd
 from joblib import Parallel, cpu_count, delayed
 
 from attribution_preservation.matching.variants import read_entry, sweeps_of
-from attribution_preservation.pipeline.run.stage import Stage, run
+from attribution_preservation.pipeline.run.command import run
+from attribution_preservation.pipeline.run.graph import Stage
 from attribution_preservation.reporting.comparison import draw_comparison
 from attribution_preservation.reporting.curves import (
     PLOTTED,

@@ -29,7 +29,8 @@ from attribution_preservation.metrics.probing import Inside, Look, Prober, View
 from attribution_preservation.metrics.scoring import Row, Scored
 from attribution_preservation.models.files import load_network
 from attribution_preservation.models.network import Network
-from attribution_preservation.pipeline.run.stage import Stage, run
+from attribution_preservation.pipeline.run.command import run
+from attribution_preservation.pipeline.run.graph import Stage
 from attribution_preservation.process.jobs import each
 from attribution_preservation.process.progress import Progress
 from attribution_preservation.storage.files import atomic_directory, write_text

@@ -13,7 +13,8 @@ from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.provenance.environments import summarized
 from attribution_preservation.pipeline.provenance.fingerprint import fingerprint_of
-from attribution_preservation.pipeline.run.stage import ENVIRONMENTS, Stage, run
+from attribution_preservation.pipeline.run.command import run
+from attribution_preservation.pipeline.run.graph import ENVIRONMENTS, Stage
 from attribution_preservation.process.environment import environment
 from attribution_preservation.process.streams import tell
 from attribution_preservation.reporting.curves import courses as tracks

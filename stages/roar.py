@@ -24,12 +24,13 @@ from attribution_preservation.metrics.roar_settings import Roar
 from attribution_preservation.models.build import build
 from attribution_preservation.models.files import load_network
 from attribution_preservation.models.network import Network
-from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.run.training_run import Run, Workplace, train_all
+from attribution_preservation.models.task import TaskObjective
+from attribution_preservation.pipeline.run.command import run
+from attribution_preservation.pipeline.run.graph import Stage
+from attribution_preservation.pipeline.run.training_run import Run, TrainingRun, train_all
 from attribution_preservation.storage.files import atomic_file
 from attribution_preservation.storage.identity import Identity, networks_below, seed_folder
 from attribution_preservation.storage.tensors import write_tensors
-from attribution_preservation.training.objective import TaskObjective
 
 # Orders that know nothing of the image: of the teacher's map of another one, and by chance.
 OTHERS, CHANCE = "other_images_grad_cam", "random"
@@ -106,27 +107,27 @@ def main(stage: Stage) -> str:
 
     orders: dict[tuple[Path | None, int], dict[int, np.ndarray]] = {}
 
-    def train(place: Workplace) -> None:
-        question = of_run[place.run.below]
+    def train(training: TrainingRun) -> None:
+        question = of_run[training.run.below]
         source = question.source
-        network = ordered_by(place.run)
+        network = ordered_by(training.run)
         if network not in orders:  # of the latest one: several runs in a row remove different shares in one order
             orders.clear()
-            orders[network] = _order(source, place, settings.optimization.batch_size)
+            orders[network] = _order(source, training, settings.optimization.batch_size)
         order = orders[network]
         if source.attribution == OTHERS:
-            order = of_other_images(order, [place.store.part("train"), place.store.part("val")])
-        colour = (255 * np.array(place.shown.mean)).round().astype(np.uint8)
-        size = settings.classifier.size or place.shown.size
-        images = RemovedPixels(place.store, order, question.percent / 100, colour, place.shown, size)
-        place.seed_initial()
+            order = of_other_images(order, [training.store.part("train"), training.store.part("val")])
+        colour = (255 * np.array(training.input.mean)).round().astype(np.uint8)
+        size = settings.classifier.size or training.input.size
+        images = RemovedPixels(training.store, order, question.percent / 100, colour, training.input, size)
+        training.seed_initial()
         shape = settings.classifier.model_dump(exclude={"size"})
-        classifier = build(**shape, classes=len(place.store.classes), input_size=size)
-        trainer = place.trainer(TaskObjective(classifier), settings.optimization, images=images, size=size)
-        trainer.fit(settings.optimization, start=place.start)
-        if place.writes:
-            _score(question, classifier, images, place, settings.optimization.batch_size)
-        place.finish(trainer)
+        classifier = build(**shape, classes=len(training.store.classes), input_size=size)
+        trainer = training.trainer(TaskObjective(classifier), settings.optimization, images=images, size=size)
+        trainer.fit(settings.optimization, start=training.start)
+        if training.writes:
+            _score(question, classifier, images, training, settings.optimization.batch_size)
+        training.finish(trainer)
 
     train_all(stage, runs, train, mean_ap, together=ordered_by)
     return f"{len(runs)} classifiers retrained, scores in {stage.out}"
@@ -165,10 +166,10 @@ def _last(folder: Path) -> dict[Identity, Path]:
     return {identity: found[identity] for _, identity in sorted(last.items())}
 
 
-def _order(source: Source, place: Workplace, batch_size: int) -> dict[int, np.ndarray]:
+def _order(source: Source, training: TrainingRun, batch_size: int) -> dict[int, np.ndarray]:
     """The place of every pixel of every image, by position; the maps explain the classes that the image has."""
-    store, size, device = place.store, place.shown.size, place.device.torch
-    normalize = Normalize(place.shown.mean, place.shown.std)
+    store, size, device = training.store, training.input.size, training.device.torch
+    normalize = Normalize(training.input.mean, training.input.std)
     network = load_network(source.file)[0].to(device, memory_format=torch.channels_last) if source.file else None
     positions = [*store.part("train"), *store.part("val")]
     found = {}
@@ -177,7 +178,7 @@ def _order(source: Source, place: Workplace, batch_size: int) -> dict[int, np.nd
         values = np.zeros((len(part), size, size), dtype=np.float32)  # without a network all pixels are alike
         if network is not None:
             rows, classes = (torch.from_numpy(of) for of in np.nonzero(store.labels(part)))
-            images = normalize(evaluation_images(store, part, place.shown).to(device))
+            images = normalize(evaluation_images(store, part, training.input).to(device))
             maps = grad_cam(network, images, classes.to(device), rows.to(device)).cpu().numpy()
             for row in range(len(part)):
                 if len(of_image := maps[rows.numpy() == row]):
@@ -188,12 +189,14 @@ def _order(source: Source, place: Workplace, batch_size: int) -> dict[int, np.nd
     return found
 
 
-def _score(question: Question, classifier: Network, images: RemovedPixels, place: Workplace, batch_size: int) -> None:
+def _score(
+    question: Question, classifier: Network, images: RemovedPixels, training: TrainingRun, batch_size: int
+) -> None:
     """Write what a classifier makes of the evaluation images: its logits, and their scores."""
     source, positions = question.source, images.part("val")
     shown = evaluation_images(images, positions, Framing(size=classifier.input_size))
-    logits = _logits(classifier, shown, place, batch_size)
-    write_tensors(place.folder.work / "logits.safetensors", {"logits": torch.from_numpy(logits)}, question.told)
+    logits = _logits(classifier, shown, training, batch_size)
+    write_tensors(training.folder.work / "logits.safetensors", {"logits": torch.from_numpy(logits)}, question.told)
     rows = [
         {
             **source.identity.level,
@@ -206,12 +209,12 @@ def _score(question: Question, classifier: Network, images: RemovedPixels, place
         }
         for name, score in (("f1", f1), ("mean_ap", mean_ap))
     ]
-    with atomic_file(place.folder.work / "results.csv") as partial:
+    with atomic_file(training.folder.work / "results.csv") as partial:
         pd.DataFrame(rows).to_csv(partial, index=False, lineterminator="\n")
 
 
-def _logits(classifier: Network, images: torch.Tensor, place: Workplace, batch_size: int) -> np.ndarray:
-    normalize, device = Normalize(place.shown.mean, place.shown.std), place.device.torch
+def _logits(classifier: Network, images: torch.Tensor, training: TrainingRun, batch_size: int) -> np.ndarray:
+    normalize, device = Normalize(training.input.mean, training.input.std), training.device.torch
     classifier.eval()
     with torch.no_grad():
         found = [classifier(normalize(part.to(device))).cpu() for part in images.split(batch_size)]

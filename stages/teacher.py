@@ -5,11 +5,12 @@ from pathlib import Path
 from attribution_preservation.metrics.prediction import mean_ap
 from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
+from attribution_preservation.models.task import TaskObjective
 from attribution_preservation.models.teacher_settings import SCHEDULE, FullNetwork
-from attribution_preservation.pipeline.run.stage import Stage, run
-from attribution_preservation.pipeline.run.training_run import Run, Workplace, train_all
+from attribution_preservation.pipeline.run.command import run
+from attribution_preservation.pipeline.run.graph import Stage
+from attribution_preservation.pipeline.run.training_run import Run, TrainingRun, train_all
 from attribution_preservation.storage.identity import Identity, seed_folder
-from attribution_preservation.training.objective import TaskObjective
 
 
 def main(stage: Stage) -> str:
@@ -20,24 +21,24 @@ def main(stage: Stage) -> str:
     seeds = stage.parameters(f"seed_groups.{stage.axes['group']}")
     runs = [Run(Identity("teacher", seed, teacher=name), Path(seed_folder(seed))) for seed in seeds]
 
-    def train(place: Workplace) -> None:
-        network = _initial(settings, place)
+    def train(training: TrainingRun) -> None:
+        network = _initial(settings, training)
         if schedule is None:
-            place.keep_as_it_is(network)
+            training.keep_as_it_is(network)
         else:
-            place.fit_once(TaskObjective(network), schedule)
+            training.fit_once(TaskObjective(network), schedule)
 
     train_all(stage, runs, train, mean_ap)
     return f"{len(seeds)} {settings.architecture} networks (seeds {', '.join(map(str, seeds))}) in {stage.out}"
 
 
-def _initial(settings: FullNetwork, place: Workplace) -> Network:
-    place.seed_initial()
+def _initial(settings: FullNetwork, training: TrainingRun) -> Network:
+    training.seed_initial()
     network = build(
         settings.architecture,
         settings.width_divisor,
-        classes=len(place.store.classes),
-        input_size=place.shown.size,
+        classes=len(training.store.classes),
+        input_size=training.input.size,
         dropout=settings.dropout,
         hidden=tuple(settings.hidden),
     )
@@ -46,7 +47,7 @@ def _initial(settings: FullNetwork, place: Workplace) -> Network:
         from attribution_preservation.models.pretrained import imagenet_url, load_imagenet
 
         url = imagenet_url(settings.architecture)
-        load_imagenet(network, url, settings.weights, head=place.store.exclusive)
+        load_imagenet(network, url, settings.weights, head=training.store.exclusive)
     return network
 
 

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import hashlib
 import io
+import itertools
 import json
 import os
 import shutil
@@ -28,7 +29,7 @@ from attribution_preservation.models.architectures import residual
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.resnet import ResNet
 from attribution_preservation.models.vgg import VGG
-from attribution_preservation.pipeline.run.stage import instances
+from attribution_preservation.pipeline.run.graph import instances
 from attribution_preservation.storage.yaml_text import format_yaml, read_yaml
 from stages.code import main as write_all_manifests
 
@@ -308,12 +309,19 @@ def write_manifests(root: Path) -> None:
         write_all_manifests(code)
 
 
+def command_of(name: str) -> list[str]:
+    """The words after `python -m` that do every instance of a stage, or any other command of `stages`."""
+    stages = read_yaml(PROJECT / "dvc.yaml")["stages"]
+    words = stages[name]["cmd"].split()[2:] if name in stages else [f"stages.{name}"]
+    return list(itertools.takewhile(lambda word: not word.startswith("--"), words))
+
+
 def run_stage(root: Path, name: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
-    """Run `python -m stages.NAME` in a copy of the project, whose code and parameters may have changed since."""
+    """Run a stage in a copy of the project, whose code and parameters may have changed since."""
     if name in ORDER[1:]:
         write_manifests(root)
     return subprocess.run(
-        [sys.executable, "-m", f"stages.{name}", *arguments],
+        [sys.executable, "-m", *command_of(name), *arguments],
         cwd=root,
         capture_output=True,
         text=True,

@@ -1,5 +1,6 @@
 """Entries: whoever adds one is told what is wrong with it, and nothing that could be forgotten is kept elsewhere."""
 
+import copy
 import importlib
 import inspect
 import pkgutil
@@ -8,17 +9,23 @@ import sys
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 
-from attribution_preservation import attribution, matching
+from attribution_preservation import attribution, compression, matching
 from attribution_preservation.attribution.method import AttributionMethod, MethodSettings, method_of
 from attribution_preservation.attribution.methods import METHODS
 from attribution_preservation.attribution.relevance import propagate
+from attribution_preservation.compression.compression import Compression, compression_of
+from attribution_preservation.compression.compressions import COMPRESSIONS
 from attribution_preservation.compression.objective import CompressionObjective
+from attribution_preservation.compression.shape import Frame
 from attribution_preservation.entries import by_name, load
 from attribution_preservation.matching.loss import MatchingLoss, MatchingSettings, loss_of, settings_of
 from attribution_preservation.matching.losses import LOSSES
 from attribution_preservation.matching.names import method_names
 from attribution_preservation.matching.variants import methods_of, read_entry
+from attribution_preservation.models.architectures import ARCHITECTURES
+from attribution_preservation.models.build import build
 from attribution_preservation.storage.yaml_text import read_yaml
 from tests.conftest import PROJECT, make_network
 
@@ -29,10 +36,11 @@ GIVEN = {"network", "images", "classes", "image_of_pair", "activation"}
 KINDS = {
     "attribution": (attribution, AttributionMethod, METHODS),
     "matching": (matching, MatchingLoss, LOSSES),
+    "compression": (compression, Compression, COMPRESSIONS),
 }
 OF_SETTINGS = {"attribution": method_of, "matching": loss_of}
-LISTS = ("methods", "losses")
-EVERY = [(kind, name) for kind, (_, _, listed) in KINDS.items() for name in listed]
+LISTS = ("methods", "losses", "compressions")
+EVERY = [(kind, name) for kind in OF_SETTINGS for name in KINDS[kind][2]]
 
 
 def entries_of(package, kind):
@@ -102,6 +110,11 @@ def test_settings_of_no_method_are_refused():
         method_of(MethodSettings(maps="smooth_grad"))
 
 
+def test_a_name_of_no_compression_is_refused():
+    with pytest.raises(ValueError, match="there is no compression shape"):
+        compression_of("shape")
+
+
 def test_settings_of_no_loss_are_refused():
     with pytest.raises(ValueError, match="there is no matching loss best"):
         loss_of(MatchingSettings(maps="best"))
@@ -118,6 +131,72 @@ def test_every_loss_runs_with_its_example_and_with_what_it_says_that_it_needs(na
     # A map of layers may choose them.
     layered = LOSSES[name].of == "layers" and name != "none"
     assert layered == ("layers" in LOSSES[name].settings.model_fields)
+
+
+def student_settings(name, value=None):
+    """Settings of one student, as the section of a compression reads them."""
+    students = TypeAdapter(COMPRESSIONS[name].settings.model_fields["students"].annotation)
+    return students.validate_python({"one": COMPRESSIONS[name].example if value is None else value})["one"]
+
+
+def section(name, settings):
+    compression, epochs = COMPRESSIONS[name], {"snapshots": []} if name == "distill" else {}
+    optimization = {
+        "epochs": 2, "images_per_epoch": None, "batch_size": 4, "learning_rate": 0.1, "milestones": [], "gamma": 1.0,
+        "momentum": 0.9, "weight_decay": 0.0, "augmentation": {"crop_scale": None, "flip": 0.0},
+    }  # fmt: skip
+    if name == "prune_weights":
+        del optimization["epochs"]  # each student has its own
+    more = {"logits": {"temperature": 4.0, "weight": 0.5}} if name == "distill" else {}
+    matchings = {"matchings": ["swa"]} if compression.matched else {}
+    return compression.settings.model_validate(
+        {"teacher": "full", "students": {"one": compression.example}, "optimization": optimization}
+        | matchings | more | epochs
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMPRESSIONS)
+def test_every_compression_makes_the_student_that_its_shape_foretells_and_trains_it(name):
+    compression = COMPRESSIONS[name]
+    settings = student_settings(name)
+    assert len(compression.title) > 2
+    assert compression.title[0].isupper()
+    teacher = build("vgg6_bn", 1, classes=3, input_size=32, dropout=0.0)
+    frame = Frame(teacher.classes, teacher.input_size, teacher.head.dropout)
+    student = compression.student(settings, frame, lambda: copy.deepcopy(teacher))
+    shape = compression.shape(settings, ARCHITECTURES["vgg6_bn"])
+    assert list(shape.layers) == list(student.structure()["layers"])
+    whole = section(name, settings)
+    plan = compression.plan(whole, settings)
+    assert plan.schedule.epochs >= 1
+    if compression.matched:
+        loss = compression.objective(whole, student, teacher, settings_of("swa", strength=1.0))
+        loss.start_epoch(0)
+        parts = loss(torch.randn(2, 3, 32, 32), torch.ones(2, 3))
+        assert {"loss", "task", "matching", "logits"} <= parts.keys()
+
+
+@pytest.mark.parametrize("name", [name for name, entry in COMPRESSIONS.items() if entry.constraint])
+def test_a_constraint_holds_after_any_step_and_goes_on_from_its_state(name):
+    settings = student_settings(name)
+    network = build("vgg6_bn", 4, classes=3, input_size=32, dropout=0.0)
+    constraint = COMPRESSIONS[name].constraint(settings, network)
+    constraint.begin(1)
+    held = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    state = constraint.state()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(1.0)
+    constraint.apply()
+    zeros = {key for key, tensor in held.items() if (tensor == 0).any() and key.endswith("weight")}
+    assert zeros  # half of the weights of the example are pruned
+    for key in zeros:
+        assert not network.state_dict()[key][held[key] == 0].any()
+    # Another network takes the state over, and is held to the same.
+    other = build("vgg6_bn", 4, classes=3, input_size=32, dropout=0.0)
+    COMPRESSIONS[name].constraint(settings, other).load_state(state)
+    for key in zeros:
+        assert not other.state_dict()[key][held[key] == 0].any()
 
 
 # Each method in a process of its own, which has imported what all have in common.

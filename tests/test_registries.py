@@ -10,13 +10,13 @@ import torch
 from attribution_preservation.attribution import extraction
 from attribution_preservation.attribution.methods import METHODS
 from attribution_preservation.attribution.relevance import Relevance
+from attribution_preservation.compression.compressions import COMPRESSIONS
 from attribution_preservation.data.data_settings import Data
 from attribution_preservation.matching import loss, variants
 from attribution_preservation.matching.losses import LOSSES
 from attribution_preservation.matching.rectifier import RECTIFIERS, RectifierName
-from attribution_preservation.models import pretrained
+from attribution_preservation.models import pretrained, teacher_settings
 from attribution_preservation.models.architectures import ARCHITECTURES, Architecture, narrowed
-from attribution_preservation.pipeline.schema import profile, teacher
 from attribution_preservation.reporting import deformation, results, sweeps, transfer
 from attribution_preservation.storage.yaml_text import read_yaml
 from benchmarks.__main__ import NAMES as BENCHMARKS
@@ -70,7 +70,7 @@ KEPT_BY_HAND = {
         set(sweeps._X_LABELS),
         set(get_args(variants.MatchingSweep.model_fields["sweep"].annotation)),
     ),
-    "networks: published weights": (set(teacher._PUBLISHED), set(pretrained._WEIGHTS)),
+    "networks: published weights": (set(teacher_settings._PUBLISHED), set(pretrained._WEIGHTS)),
     "networks: contract tests": (
         {type(narrowed(entry["architecture"], 1)) for entry in test_methods.FAMILIES.values()},
         set(Architecture.__subclasses__()),
@@ -84,7 +84,7 @@ KEPT_BY_HAND = {
         set(TRAINING),
         {name for name, stage in STAGES.items() if any("models/" in str(out) for out in stage["outs"])},
     ),
-    "stages: compressions": ({"teacher", *profile.COMPRESSIONS}, set(TRAINING)),
+    "stages: compressions": ({"teacher", *COMPRESSIONS}, set(TRAINING)),
     "populations: several classes": (set(results._SEVERAL), set(POPULATIONS)),
     "populations: one class": (set(results._EXCLUSIVE), set(POPULATIONS)),
     "benchmarks": (

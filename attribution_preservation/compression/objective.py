@@ -1,6 +1,9 @@
 """The loss of a network that is compressed: its task, what its teacher says, and its maps beside the teacher's."""
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import nn
 
 from attribution_preservation.compression.distillation import binary_distillation, exclusive_distillation
@@ -9,7 +12,21 @@ from attribution_preservation.matching.matcher import Matcher
 from attribution_preservation.matching.view import FrozenTeacher
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.task import task_loss
-from attribution_preservation.pipeline.schema.compression import Logits
+from attribution_preservation.settings import Section, between
+
+
+class Logits(Section):
+    """The loss of distillation: weight * T^2 * KL + (1 - weight) * task loss.
+
+    Attributes:
+        temperature: T.
+        weight: share of the distillation loss; the task loss has the rest.
+    """
+
+    # In float32 the divergence of logits / T is a difference of numbers near 1 that shrinks with T^2: at 1000 its value
+    # has two digits left, at 10^4 none. The loss's gradient shrinks with a T below 1, to a hundredth at 0.01.
+    temperature: Annotated[float, Field(gt=0), between(0.01, 1000)]
+    weight: Annotated[float, Field(ge=0, le=1)]
 
 
 class CompressionObjective(nn.Module):

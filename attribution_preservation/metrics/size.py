@@ -1,6 +1,6 @@
 """How large is a network, and how much does it compute?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -17,10 +17,13 @@ def nonzero_parameters(network: nn.Module) -> int:
     return sum(int(parameter.count_nonzero()) for parameter in network.parameters())
 
 
-def weight_sparsity(network: nn.Module) -> float:
-    """Share of the convolution weights that are 0, from 0 to 1: what weight pruning counts."""
-    weights = [module.weight for module in network.modules() if isinstance(module, nn.Conv2d)]
-    return 1 - sum(int(w.count_nonzero()) for w in weights) / sum(w.numel() for w in weights)
+def sparsity(masks: Mapping[str, torch.Tensor]) -> float:
+    """Share of the weights that were pruned, from 0 to 1.
+
+    Args:
+        masks: of each pruned layer's weights, bool, True where a weight is left.
+    """
+    return 1 - sum(int(mask.sum()) for mask in masks.values()) / sum(mask.numel() for mask in masks.values())
 
 
 def multiply_accumulates(network: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor) -> int:

@@ -5,9 +5,8 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 
 from attribution_preservation.optimization import Optimization
-from attribution_preservation.settings import Dropout, Section
+from attribution_preservation.settings import Dropout, Name, Section
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 # torchvision's VGG has 4096; the first one is multiplied by every cell of the trunk's last map.
 Width = Annotated[int, Field(gt=0, le=65_536)]
 DROPOUT = TypeAdapter(Dropout, config=ConfigDict(strict=True))

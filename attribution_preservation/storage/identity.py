@@ -8,6 +8,9 @@ from typing import Any
 from attribution_preservation.errors import UserError
 from attribution_preservation.storage.tensors import read_description
 
+_SUFFIX = ".safetensors"
+_MASKS = f".masks{_SUFFIX}"
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -36,7 +39,7 @@ class Identity:
         """Name of its file in the run's folder."""
         parts = [f"iteration-{self.iteration:02d}"] if self.iteration else []
         parts += [f"epoch-{self.epoch:02d}"] if self.epoch is not None else []
-        return f"{'-'.join(parts) or 'network'}.safetensors"
+        return f"{'-'.join(parts) or 'network'}{_SUFFIX}"
 
     @property
     def step(self) -> tuple[int, int]:
@@ -64,6 +67,11 @@ class Identity:
         return asdict(self)
 
 
+def masks_beside(path: Path) -> Path:
+    """File of the masks of a network's weights, next to the network's own: True where a weight is left, by layer."""
+    return path.with_name(path.name.removesuffix(_SUFFIX) + _MASKS)
+
+
 def seed_folder(seed: int) -> str:
     """Name of the folder of one seed's run."""
     return f"seed-{seed}"
@@ -71,7 +79,8 @@ def seed_folder(seed: int) -> str:
 
 def network_files(folder: Path) -> Iterator[Path]:
     """The network or map files below a folder, in an order that does not depend on the file system."""
-    yield from sorted(path for path in folder.rglob("*.safetensors") if not path.name.startswith("."))
+    files = (path for path in folder.rglob(f"*{_SUFFIX}") if not path.name.endswith(_MASKS))
+    yield from sorted(path for path in files if not path.name.startswith("."))
 
 
 def told_identity(description: Mapping[str, Any], path: Path, remedy: str) -> Identity:

@@ -28,7 +28,7 @@ ROOTS = (
     "benchmarks.__main__", "benchmarks.gpu.command",
     *(f"stages.{name}" for name in (
         "code",
-        "check", "dataset", "teacher", "prune_weights", "prune_channels", "distill", "scratch", "attribute", "evaluate",
+        "check", "dataset", "teacher", "compress", "attribute", "evaluate",
         "probe", "roar",
     )),
 )  # fmt: skip

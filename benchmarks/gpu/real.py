@@ -16,6 +16,7 @@ from attribution_preservation.data.store import Store, pack
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory, find_voc_root
 from attribution_preservation.errors import UserError
 from attribution_preservation.models.build import build
+from attribution_preservation.pipeline.run.graph import command_of
 from attribution_preservation.storage.yaml_text import format_yaml, read_yaml
 from benchmarks.gpu.machine import Machine
 from benchmarks.gpu.speed import _SWA, profile_runtime, timed
@@ -51,7 +52,7 @@ def figures(machine: Machine) -> Iterator[Figure]:
 
 
 def _run(root: Path, name: str, out: Path) -> None:
-    command = [sys.executable, "-m", f"stages.{name}", "--debug"]
+    command = [sys.executable, "-m", *command_of(name), "--debug"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, env=os.environ, check=False)
     if done.returncode:
         path = out / f"stage-{name}.txt"

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from attribution_preservation.compression.distillation import binary_distillation, exclusive_distillation
-from attribution_preservation.compression.objective import CompressionObjective
+from attribution_preservation.compression.objective import CompressionObjective, Logits
 from attribution_preservation.errors import UserError
 from attribution_preservation.matching.distance import map_distance
 from attribution_preservation.matching.loss import settings_of
@@ -16,7 +16,6 @@ from attribution_preservation.matching.losses import LOSSES
 from attribution_preservation.matching.swa import kept_channels
 from attribution_preservation.models.task import task_loss
 from attribution_preservation.models.vgg import VGG
-from attribution_preservation.pipeline.schema.compression import Logits
 from tests.conftest import MAKERS, make_hidden, make_network
 from tests.matching.test_maps import batch
 

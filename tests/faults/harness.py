@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attribution_preservation.storage.yaml_text import format_yaml, read_yaml
-from tests.conftest import SITE, TINY, dvc, make_project, write_parameters
+from tests.conftest import SITE, TINY, command_of, dvc, make_project, write_parameters
 
 FAULTS = TINY | {
     "profile": "faults",
@@ -137,7 +137,7 @@ class Project:
     def start(self, victim: Victim, fault: str = "none:", log: Path | None = None) -> subprocess.Popen:
         """Start the victim's stage by itself, with a fault."""
         return subprocess.Popen(
-            [sys.executable, "-m", f"stages.{victim.stage}", *victim.arguments],
+            [sys.executable, "-m", *command_of(victim.stage), *victim.arguments],
             cwd=self.root,
             env=os.environ | _variables(fault, victim, log),
             stdout=subprocess.PIPE,

@@ -30,7 +30,16 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from attribution_preservation.storage.yaml_text import format_yaml, parse_yaml
-from tests.conftest import TINY, WNIDS, make_imagenet, make_voc, pack_validation, write_parameters, write_splits
+from tests.conftest import (
+    TINY,
+    WNIDS,
+    command_of,
+    make_imagenet,
+    make_voc,
+    pack_validation,
+    write_parameters,
+    write_splits,
+)
 
 Spoil = Callable[[Path], None]
 SECONDS, MEMORY = 120, 12 * 2**30
@@ -77,7 +86,7 @@ def outcome(case: Case, finished: Path, folder: Path) -> Outcome:
     try:
         case.spoil(root)
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["tests.faults.malformed", *(f"stages.{name}" for name in STAGES)])
+        context.set_forkserver_preload(["tests.faults.malformed", *(command_of(name)[0] for name in STAGES)])
         process = context.Process(target=_stage, args=(root, case.stage))
         process.start()
         process.join(SECONDS)
@@ -103,11 +112,12 @@ def _stage(root: Path, words: tuple[str, ...]) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     name, *arguments = words
-    sys.argv = [f"stages.{name}", *arguments]
+    module, *chosen = command_of(name)
+    sys.argv = [module, *chosen, *arguments]
     sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), errors="backslashreplace", line_buffering=True)
-    from attribution_preservation.pipeline.run.stage import run
+    from attribution_preservation.pipeline.run.command import run
 
-    run(name, importlib.import_module(f"stages.{name}").main)
+    run(module.removeprefix("stages."), importlib.import_module(module).main)
 
 
 def written(path: str, content: bytes | str) -> Spoil:

@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 
-from tests.conftest import hashes, write_parameters
+from tests.conftest import hashes, write_manifests, write_parameters
 from tests.faults.harness import FAULTS, VICTIMS, saves
 
 VICTIM = VICTIMS["teacher"]
@@ -32,6 +32,7 @@ def data_byte(project):
 def library_line(project):
     path = project.root / "attribution_preservation/training/loop.py"
     path.write_text(path.read_text().replace("momentum=optimization.momentum", "momentum=optimization.momentum / 2"))
+    write_manifests(project.root)
 
 
 @pytest.mark.parametrize("change", [parameter, data_byte, library_line])

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from attribution_preservation.pipeline.run.code_manifest import read_manifest
-from attribution_preservation.pipeline.run.stage import instances
+from attribution_preservation.pipeline.run.graph import instances
 from attribution_preservation.storage.yaml_text import format_yaml, read_yaml
-from tests.conftest import ORDER, PROJECT, SITE, run_stage
+from tests.conftest import ORDER, PROJECT, SITE, command_of, run_stage
 
 # What every stage may see: the parameters come through a helper of their own, which compares them with dvc.yaml.
 ALWAYS = {Path("params.yaml"), Path("dvc.yaml"), Path(".resume"), Path(".")}
@@ -54,7 +54,8 @@ def test_a_stage_reads_what_it_declares(finished, monkeypatch, name):
     root, _ = finished
     monkeypatch.chdir(root)
     log = (root.parent / "accesses" / name).read_text()
-    assert f"read stages/{name}.py" in log or f"read stages/__pycache__/{name}." in log  # the log is of this stage
+    module = command_of(name)[0].removeprefix("stages.")
+    assert f"read stages/{module}.py" in log or f"read stages/__pycache__/{module}." in log  # the log is of this stage
     assert undeclared(root, root.parent / "accesses", name) == set()
 
 

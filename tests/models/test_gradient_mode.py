@@ -9,7 +9,7 @@ import torch
 from attribution_preservation.attribution.grad_cam import grad_cam
 from attribution_preservation.attribution.randomization import cascade
 from attribution_preservation.compression.channel_pruning import prune_channels
-from attribution_preservation.compression.objective import CompressionObjective
+from attribution_preservation.compression.objective import CompressionObjective, Logits
 from attribution_preservation.deployment.export import ExplainedNetwork, export_onnx
 from attribution_preservation.matching.loss import settings_of
 from attribution_preservation.matching.sensitivity import gradient_by_autograd
@@ -19,7 +19,6 @@ from attribution_preservation.metrics.removal import removal_scores
 from attribution_preservation.metrics.representation import gram, linear_cka
 from attribution_preservation.models.build import build
 from attribution_preservation.models.files import load_network, save_network
-from attribution_preservation.pipeline.schema.compression import Logits
 from tests.compression.test_objective import EVERY_MAP
 from tests.conftest import MAKERS, make_network
 from tests.matching.test_maps import batch

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.cluster import driver, worker
-from attribution_preservation.pipeline.cluster.graph import put_in_order
+from attribution_preservation.pipeline.cluster.dependencies import put_in_order
 from attribution_preservation.pipeline.cluster.schedule import Schedule
 from attribution_preservation.pipeline.cluster.worker import code_version, work
 from attribution_preservation.storage.yaml_text import format_yaml, read_yaml

@@ -20,7 +20,7 @@ from attribution_preservation.pipeline.provenance.hashes import dvc_md5, ignored
 from attribution_preservation.pipeline.provenance.made_with import SUMMARY, environments_of
 from attribution_preservation.pipeline.provenance.record import Entry, read_record
 from attribution_preservation.pipeline.provenance.trace import of_row, trace
-from attribution_preservation.pipeline.run.stage import Stage
+from attribution_preservation.pipeline.run.graph import Stage
 from attribution_preservation.process.environment import LIBRARIES, environment
 from attribution_preservation.storage.files import write_json
 from attribution_preservation.storage.yaml_text import format_yaml, read_yaml

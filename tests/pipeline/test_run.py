@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.run.command import run
+from attribution_preservation.pipeline.run.graph import instances, read_yaml, strays
 from attribution_preservation.pipeline.run.resume import fingerprint, resume_folder
-from attribution_preservation.pipeline.run.stage import instances, read_yaml, run, strays
 from attribution_preservation.process.progress import Progress
 from attribution_preservation.storage.files import atomic_directory, atomic_file, digest, files_below, write_json
 from attribution_preservation.storage.identity import Identity, network_files, networks_below, told_identity
@@ -200,9 +201,9 @@ def test_a_killed_holder_leaves_no_lock(root):
 WATCHED = """
 import sys, time
 import psutil
-from attribution_preservation.pipeline.run import parent
-parent._starter = lambda: psutil.Process(int(sys.argv[1])) if len(sys.argv) > 1 else None
-parent.end_with_dvc("teacher")
+from attribution_preservation.pipeline.run import watchdog
+watchdog._starter = lambda: psutil.Process(int(sys.argv[1])) if len(sys.argv) > 1 else None
+watchdog.end_with_dvc("teacher")
 print("at work", flush=True)
 time.sleep(60)
 """

@@ -15,15 +15,14 @@ from safetensors.torch import load_file
 
 from attribution_preservation.attribution.method import Attribution, Method
 from attribution_preservation.attribution.randomization import cascade
-from attribution_preservation.compression.objective import CompressionObjective
+from attribution_preservation.compression.objective import CompressionObjective, Logits
 from attribution_preservation.compression.weight_pruning import WeightMasks
 from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.data.device import sent
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.metrics.prediction import mean_ap
 from attribution_preservation.models.vgg import VGG
-from attribution_preservation.pipeline.run.stage import instances
-from attribution_preservation.pipeline.schema.compression import Logits
+from attribution_preservation.pipeline.run.graph import instances
 from attribution_preservation.process.progress import Progress
 from attribution_preservation.settings import validate
 from attribution_preservation.training import loop

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from attribution_preservation.errors import UserError
 from attribution_preservation.process.progress import Progress
-from attribution_preservation.pipeline.run.stage import run
+from attribution_preservation.pipeline.run.command import run
 from attribution_preservation.process.streams import tell
 
 def main(stage):

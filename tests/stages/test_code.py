@@ -8,7 +8,7 @@ import pytest
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.run.code_manifest import check_manifest, manifest_of, read_manifest
-from attribution_preservation.pipeline.run.stage import every_instance
+from attribution_preservation.pipeline.run.graph import every_instance
 from tests.conftest import dvc, run_stage
 
 LIBRARY = "attribution_preservation"

@@ -82,7 +82,7 @@ def test_an_experiment_runs_what_its_parameter_concerns(tried):
     stages = {line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")}
     # Whatever asks a whole group's networks looks again.
     assert stages == {
-        "check", "scratch@half-all", "attribute@scratch-all", "evaluate@scratch-all", "probe@all", "roar@all",
+        "code", "check", "scratch@half-all", "attribute@scratch-all", "evaluate@scratch-all", "probe@all", "roar@all",
         "analysis", "figures", "report",
     }  # fmt: skip
 
@@ -133,7 +133,7 @@ def test_the_audit_tells_what_an_experiment_changed(root):
     assert run_stage(root, "audit", table, "--check").returncode == 0
     found = json.loads(run_stage(root, "audit", table, "--diff", "HEAD", "--json").stdout)["diff"]
     parameters = {(c["where"], c["what"], c["before"], c["after"]) for c in found if c["kind"] == "parameter"}
-    assert parameters == {(name, RATE, BEFORE, AFTER) for name in ("check", "scratch@half-all")}
+    assert parameters == {(name, RATE, BEFORE, AFTER) for name in ("code", "check", "scratch@half-all")}
     moved = [c for c in found if c["kind"] == "number"]
     assert any(c["what"].endswith(": mean_ap_mean") for c in moved)
 
@@ -143,7 +143,7 @@ def test_an_experiment_in_a_folder_of_its_own_leaves_this_one_as_it_is(base):
     before = hashes(base, "models", "reports", "environments")
     printed = ran(base, "exp", "run", "--temp", "--name", "rows", "--set-param", "report.iterations=[2]")
     stages = {line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")}
-    assert stages == {"check", "report"}
+    assert stages == {"code", "check", "report"}
     assert hashes(base, "models", "reports", "environments") == before
     assert git(base, "status", "--porcelain") == ""
     ran(base, "exp", "branch", "rows", "rows")

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from attribution_preservation.pipeline.profile import Profile
-from attribution_preservation.pipeline.run.stage import Stage
+from attribution_preservation.pipeline.run.graph import Stage
 from attribution_preservation.settings import validate
 from attribution_preservation.storage.yaml_text import read_yaml
 from stages.figures import MATCHED, _of_sweeps

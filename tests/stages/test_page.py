@@ -98,7 +98,8 @@ def test_the_data_beside_the_page_is_of_its_run(finished, page):
 @pytest.fixture
 def copied(finished, tmp_path):
     """A copy of the project in which every stage ran: a report that fails has written tables before."""
-    shutil.copytree(finished[0], tmp_path / "project", ignore=shutil.ignore_patterns(".resume", "models"))
+    shutil.copytree(finished[0], tmp_path / "project", ignore=shutil.ignore_patterns(".resume"))
+    shutil.rmtree(tmp_path / "project" / "models")
     return tmp_path / "project"
 
 

@@ -252,7 +252,7 @@ def test_dvc_repro_makes_the_same_files_and_then_nothing(finished, finished_by_d
     assert "Data and pipelines are up to date" in dvc(root, "status").stdout
     assert "Running stage" not in dvc(root, "repro").stdout
     lock = read_yaml(root / "dvc.lock")
-    assert len(lock["stages"]) == 29
+    assert len(lock["stages"]) == 30
 
 
 def test_dvc_sees_what_a_parameter_concerns_and_a_mistake_stops_all(finished_by_dvc, tmp_path):

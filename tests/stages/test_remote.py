@@ -78,6 +78,6 @@ def test_tables_are_made_of_pulled_maps_without_training(finished_by_dvc, tmp_pa
     write_parameters(reader, BY_TWOS | {"evaluate.random_seed": 1})
     made = ran(reader, "repro")
     ran_stages = {line.split("'")[1].split("@")[0] for line in made.splitlines() if line.startswith("Running stage")}
-    assert ran_stages == {"check", "evaluate", "analysis", "figures", "report"}
+    assert ran_stages == {"code", "check", "evaluate", "analysis", "figures", "report"}
     assert hashes(reader, "models", "maps") == hashes(author, "models", "maps")
     assert (reader / "reports/results.csv").read_bytes() != (author / "reports/results.csv").read_bytes()

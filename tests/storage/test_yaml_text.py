@@ -17,7 +17,7 @@ from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.profile import Profile
 from attribution_preservation.pipeline.provenance.fingerprint import fingerprint_of
 from attribution_preservation.pipeline.provenance.record import read_record
-from attribution_preservation.pipeline.run.stage import instances
+from attribution_preservation.pipeline.run.graph import instances
 from attribution_preservation.settings import validate
 from attribution_preservation.storage.yaml_text import (
     changed_by_dvc,

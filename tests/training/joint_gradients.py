@@ -11,11 +11,10 @@ from pathlib import Path
 
 import torch
 
-from attribution_preservation.compression.objective import CompressionObjective
+from attribution_preservation.compression.objective import CompressionObjective, Logits
 from attribution_preservation.matching.loss import settings_of
 from attribution_preservation.matching.losses import LOSSES
 from attribution_preservation.models.vgg import VGG
-from attribution_preservation.pipeline.schema.compression import Logits
 from attribution_preservation.training.processes import Processes
 from attribution_preservation.training.runtime_settings import Runtime
 

@@ -14,10 +14,10 @@ from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.data.store import Store
 from attribution_preservation.metrics.prediction import mean_ap
+from attribution_preservation.models.task import TaskObjective
 from attribution_preservation.process.progress import Progress
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.loop import Trainer
-from attribution_preservation.training.objective import TaskObjective
 from attribution_preservation.training.processes import Processes
 from tests.training.test_training import RUNTIME, schedule
 

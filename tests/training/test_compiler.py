@@ -7,9 +7,9 @@ import torch
 
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.errors import UserError
+from attribution_preservation.models.task import TaskObjective
 from attribution_preservation.training.compiler import cannot_compile, compiler_failed, try_compiler
 from attribution_preservation.training.loop import Trainer
-from attribution_preservation.training.objective import TaskObjective
 from attribution_preservation.training.processes import Processes
 from tests.training.test_training import RUNTIME, _Hungry, make_trainer, network, schedule, store  # noqa: F401
 

@@ -7,9 +7,9 @@ from importlib import metadata
 import pytest
 import torch
 
-from attribution_preservation.pipeline.run.stage import instances
+from attribution_preservation.pipeline.run import training_run
+from attribution_preservation.pipeline.run.graph import instances
 from attribution_preservation.process.environment import environment, fabric_version
-from attribution_preservation.training import run
 from attribution_preservation.training.processes import Processes
 from attribution_preservation.training.runtime import set_up
 from tests.conftest import TINY, write_parameters
@@ -73,15 +73,15 @@ def test_a_stop_loses_a_minute_or_an_epoch_at_most(finished, tmp_path, monkeypat
     write_parameters(root, TINY | few | {"runtime.checkpoint_seconds": 30})
     monkeypatch.chdir(root)
     now, saved = [0.0], []
-    save = run.Workplace._save
+    save = training_run.TrainingRun._save
 
     def after_an_epoch(place, checkpoint):
         now[0] += seconds
         save(place, checkpoint)
 
-    monkeypatch.setattr(run, "monotonic", lambda: now[0])
-    monkeypatch.setattr(run.Workplace, "_save", after_an_epoch)
-    monkeypatch.setattr(run, "save_checkpoint", lambda checkpoint, path: saved.append(checkpoint.epoch))
+    monkeypatch.setattr(training_run, "monotonic", lambda: now[0])
+    monkeypatch.setattr(training_run.TrainingRun, "_save", after_an_epoch)
+    monkeypatch.setattr(training_run, "save_checkpoint", lambda checkpoint, path: saved.append(checkpoint.epoch))
     importlib.import_module("stages.teacher").main(next(instances("teacher")))
     assert saved == kept
     # What is lost by a stop right before a state would have been written.

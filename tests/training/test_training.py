@@ -17,6 +17,7 @@ from attribution_preservation.data.store import Store, pack
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory
 from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.prediction import mean_ap
+from attribution_preservation.models.task import TaskObjective
 from attribution_preservation.models.vgg import VGG
 from attribution_preservation.optimization import Augmentation, Optimization
 from attribution_preservation.process.progress import Progress
@@ -27,7 +28,6 @@ from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.checkpoint import load_checkpoint, save_checkpoint
 from attribution_preservation.training.log import log_csv
 from attribution_preservation.training.loop import Trainer, learning_rate
-from attribution_preservation.training.objective import TaskObjective
 from attribution_preservation.training.processes import Processes
 from attribution_preservation.training.randomness import derived_seed
 from attribution_preservation.training.runtime import set_up

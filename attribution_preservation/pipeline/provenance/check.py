@@ -10,7 +10,7 @@ from attribution_preservation.pipeline.provenance.compare import flat, unlike
 from attribution_preservation.pipeline.provenance.hashes import dvc_md5, ignored_names
 from attribution_preservation.pipeline.provenance.record import Record, within
 from attribution_preservation.pipeline.provenance.trace import Trace
-from attribution_preservation.pipeline.run.stage import Stage
+from attribution_preservation.pipeline.run.graph import Stage
 
 _FOOTER = re.compile(r"fingerprint\W*([0-9a-f]{16})")
 

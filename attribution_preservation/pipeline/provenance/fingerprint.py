@@ -11,7 +11,7 @@ from typing import Any
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.provenance.hashes import dvc_md5
-from attribution_preservation.pipeline.run.stage import Stage
+from attribution_preservation.pipeline.run.graph import Stage
 
 _BYTE_CODE = frozenset({"__pycache__"})  # all that .dvcignore hides among what stages declare
 

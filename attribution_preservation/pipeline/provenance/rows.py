@@ -9,7 +9,7 @@ from typing import Any
 from attribution_preservation.errors import UserError
 from attribution_preservation.matching.names import method_names
 from attribution_preservation.pipeline.provenance.trace import Keep, of_row
-from attribution_preservation.pipeline.run.stage import Stage, lookup
+from attribution_preservation.pipeline.run.graph import Stage, lookup
 
 _SCORED_BY = {"evaluate": "scores", "probe": "probes", "roar": "roar"}
 _TOLD = (

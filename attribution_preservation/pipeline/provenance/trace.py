@@ -6,7 +6,7 @@ from typing import Any
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.pipeline.provenance.record import Entry, Record, within
-from attribution_preservation.pipeline.run.stage import Stage
+from attribution_preservation.pipeline.run.graph import Stage
 
 Keep = Callable[[Stage], bool]
 

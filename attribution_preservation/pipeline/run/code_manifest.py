@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from attribution_preservation.errors import UserError
 
 if TYPE_CHECKING:
-    from attribution_preservation.pipeline.run.stage import Stage
+    from attribution_preservation.pipeline.run.graph import Stage
 
 MANIFESTS = Path("data/code")
 CODE = ("stages", "attribution_preservation")  # folders of the project's own modules
@@ -24,6 +24,7 @@ _ENTRIES = {
     "attribute": ("maps", "attribution_preservation/attribution"),
     "matching": ("maps", "attribution_preservation/matching"),
 }
+_COMPRESSIONS = Path("attribution_preservation/compression")
 
 
 def manifest_of(stage: "Stage") -> str:
@@ -57,13 +58,14 @@ def check_manifest(stage: "Stage") -> None:
 
 
 def _used_by(stage: "Stage") -> set[Path]:
-    modules = _closure([Path("stages", f"{stage.name}.py"), *_entries(stage)])
+    modules = _closure([Path("stages", f"{stage.module}.py"), *_entries(stage)])
     return modules | {path for module in modules for path in _beside(module.parent)}
 
 
 def _entries(stage: "Stage") -> list[Path]:
     """Modules of the entries that an instance's parameters name; a name without a module is the check's to refuse."""
-    modules = set()
+    # A module that serves several stages loads the entry of the stage's name.
+    modules = {_COMPRESSIONS / f"{stage.name}.py"} if stage.module != stage.name else set()
     for key, value in stage.declared_values().items():
         if entry := _ENTRIES.get(key.split(".")[0]):
             word, package = entry

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from attribution_preservation.errors import UserError
+from attribution_preservation.pipeline.run.graph import Stage
 from attribution_preservation.pipeline.run.lock import STATE, held
-from attribution_preservation.pipeline.run.stage import Stage
 from attribution_preservation.process.rank import leads
 from attribution_preservation.storage.files import atomic_directory, digest, files_below, write_text
 

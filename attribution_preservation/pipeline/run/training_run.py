@@ -1,6 +1,6 @@
 """What every run of a training stage has in common, from the parameters to the finished files."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
@@ -17,12 +17,13 @@ from attribution_preservation.data.store import Images, Store
 from attribution_preservation.models.files import load_network, save_network
 from attribution_preservation.models.network import Network
 from attribution_preservation.optimization import Optimization
+from attribution_preservation.pipeline.run.graph import Stage
 from attribution_preservation.pipeline.run.resume import ResumeFolder, fingerprint, resume_folder
-from attribution_preservation.pipeline.run.stage import Stage
 from attribution_preservation.process.jobs import each
 from attribution_preservation.process.progress import Progress
 from attribution_preservation.storage.files import atomic_directory, write_text
-from attribution_preservation.storage.identity import Identity
+from attribution_preservation.storage.identity import Identity, masks_beside
+from attribution_preservation.storage.tensors import write_tensors
 from attribution_preservation.training.answers import Score
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -55,8 +56,8 @@ class Run:
 
 
 @dataclass
-class Workplace:
-    """Where one run is at work: its parameters, its resume state and its results."""
+class TrainingRun:
+    """One run under way: its parameters, its resume state and its results."""
 
     stage: Stage
     run: Run
@@ -69,7 +70,7 @@ class Workplace:
     def __post_init__(self) -> None:
         self.start, self._saved = load_checkpoint(self.folder.state), monotonic()
         self._show(self.start.log if self.start else [])
-        self.shown = self.stage.section("input", Input)
+        self.input = self.stage.section("input", Input)
         self.store = Store(self.stage.dep(Path("data/dataset")))
 
     def teacher(self) -> Network:
@@ -98,7 +99,7 @@ class Workplace:
             images: the data set, where it is not the packed one.
             size: side of the network's square input, where it is not that of all others; images are squeezed to it.
         """
-        framing = Framing(size=size) if size else self.shown
+        framing = Framing(size=size) if size else self.input
         batches = Batches(images or self.store, framing, schedule, self.runtime.workers, self.processes.share)
         done = (max(self.start.phase, 1) - 1) * schedule.epochs + self.start.epoch if self.start else 0
         identity = self.run.identity
@@ -108,7 +109,7 @@ class Workplace:
         return Trainer(
             objective,
             batches,
-            Normalize(self.shown.mean, self.shown.std),
+            Normalize(self.input.mean, self.input.std),
             key=(identity.seed, self.stage.name),  # without the method: all methods see the same batches
             processes=self.processes,
             mean_ap=self.mean_ap,
@@ -152,11 +153,21 @@ class Workplace:
         else:
             path.unlink(missing_ok=True)
 
-    def keep(self, network: Network, iteration: int = 0, epoch: int | None = None) -> None:
-        """Write a network among the run's results."""
+    def keep(
+        self,
+        network: Network,
+        iteration: int = 0,
+        epoch: int | None = None,
+        masks: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
+        """Write a network among the run's results, and the masks of its weights beside it where it has some."""
         identity = replace(self.run.identity, iteration=iteration, epoch=epoch)
-        if self.writes:
-            save_network(network, self.folder.work / identity.file_name, identity.as_dict())
+        if not self.writes:
+            return
+        path = self.folder.work / identity.file_name
+        save_network(network, path, identity.as_dict())
+        if masks:
+            write_tensors(masks_beside(path), masks, {"identity": identity.as_dict()})
 
     def finish(self, trainer: Trainer) -> None:
         """Write the record of training and mark the run as complete."""
@@ -178,7 +189,7 @@ def live_file(stage: Stage, run: Run) -> Path:
 def train_all(
     stage: Stage,
     runs: Iterable[Run],
-    train: Callable[[Workplace], None],
+    train: Callable[[TrainingRun], None],
     mean_ap: Score,
     together: Callable[[Run], Hashable] = lambda run: run.below,
 ) -> None:
@@ -187,7 +198,7 @@ def train_all(
     Args:
         stage: the instance.
         runs: what it trains.
-        train: does one run, from where it stopped; ends with `Workplace.finish` or `Workplace.fit_once`.
+        train: does one run, from where it stopped; ends with `TrainingRun.finish` or `TrainingRun.fit_once`.
         mean_ap: for the record of training; training knows no metrics.
         together: neighbours for which it is the same are done by one process, one after another, because `train` keeps
             something from one to the next.
@@ -207,7 +218,7 @@ def train_all(
             with resume_folder(of_run) as folder:
                 if not processes.agreed(folder.complete):
                     here = replace(device, torch=processes.device)
-                    train(Workplace(stage, run, folder, runtime, here, processes, mean_ap))
+                    train(TrainingRun(stage, run, folder, runtime, here, processes, mean_ap))
                 results.append((run.below, folder))
         return results
 

@@ -1,0 +1,14 @@
+"""Every way of compressing, in the order of tables. A new one is a file of this folder and a line here."""
+
+from attribution_preservation.compression.distill import DISTILL
+from attribution_preservation.compression.prune_channels import PRUNE_CHANNELS
+from attribution_preservation.compression.prune_weights import PRUNE_WEIGHTS
+from attribution_preservation.compression.scratch import SCRATCH
+from attribution_preservation.entries import by_name
+
+COMPRESSIONS = by_name(
+    PRUNE_WEIGHTS,
+    PRUNE_CHANNELS,
+    DISTILL,
+    SCRATCH,
+)

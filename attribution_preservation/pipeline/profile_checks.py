@@ -1,0 +1,128 @@
+"""What must fit together across the sections of a profile, of names and numbers: each mistake is one line."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from attribution_preservation.attribution.methods import METHODS
+from attribution_preservation.compression.compressions import COMPRESSIONS
+from attribution_preservation.matching.loss import MapSettings, MatchingSettings
+from attribution_preservation.matching.losses import LOSSES
+from attribution_preservation.matching.variants import methods_of
+from attribution_preservation.optimization import Descent
+from attribution_preservation.training.batch_sizes import check_epoch, training_images
+
+MATCHED = [name for name, compression in COMPRESSIONS.items() if compression.matched]
+
+
+def check_choices(profile: Any) -> None:
+    """Refuse a profile whose sections do not fit together.
+
+    Raises:
+        ValueError: what is wrong, beginning with the key.
+    """
+    seeds = [seed for group in profile.seed_groups.values() for seed in group]
+    if len(seeds) != len(set(seeds)):
+        raise ValueError("seed_groups: a seed stands there twice; every seed is one run")
+    _check_folders(profile)
+    _check_listed(profile)
+    _check_exclusive(profile)
+    _check_matchings(profile)
+    _check_compared(profile)
+    for key, schedule in schedules(profile):
+        check_epoch(key, schedule, training_images(profile.data))
+
+
+def schedules(profile: Any) -> Iterator[tuple[str, Descent]]:
+    """Every section that trains, with its schedule."""
+    for key in ("teacher", *COMPRESSIONS, "roar"):
+        if schedule := getattr(profile, key).optimization:
+            yield key, schedule
+
+
+def runs(profile: Any, compression: str) -> bool:
+    """Whether a profile trains any student of a compression."""
+    section = getattr(profile, compression)
+    return bool(section.students) and (not COMPRESSIONS[compression].matched or bool(section.matchings))
+
+
+def methods_trained_by(profile: Any, compression: str) -> dict[str, MatchingSettings]:
+    """The matching methods that a compression names, by the name that results give them."""
+    names = getattr(profile, compression).matchings
+    return {method: settings for name in names for method, settings in methods_of(name, profile.matching[name]).items()}
+
+
+def _check_folders(profile: Any) -> None:
+    holding = set()
+    for stage in ("teacher", *COMPRESSIONS):
+        folder = getattr(profile.folders, stage)
+        if folder.split("/")[-1] != stage:
+            raise ValueError(f"folders.{stage}: its last part must be {stage}")
+        if stage == "teacher" or runs(profile, stage):
+            holding.add(folder.split("/")[0])
+        if any(other.startswith(f"{folder}/") for other in dict(profile.folders).values()):
+            raise ValueError(f"folders.{stage}: {folder} holds another stage's folder")
+    if set(profile.batches) != holding or len(profile.batches) != len(holding):
+        raise ValueError(f"batches: these folders hold networks: {', '.join(sorted(holding))}")
+
+
+def _check_listed(profile: Any) -> None:
+    """What a stage finds by its name is also among those that are tested."""
+    for name, method in profile.attribute.methods.items():
+        if method.maps not in METHODS:
+            raise ValueError(f"attribute.methods.{name}.maps: {method.maps} is missing in attribution/methods.py")
+
+
+def _check_exclusive(profile: Any) -> None:
+    """What is defined for classes that do not exclude each other, and so not for ImageNet's; and the reverse."""
+    if profile.data.source != "imagenet":
+        if profile.teacher.optimization is None:
+            raise ValueError("teacher.optimization: only ImageNet's classes have pretrained heads; others are trained")
+        return
+    if profile.data.checksum is not None:
+        raise ValueError("data.checksum: ImageNet is a folder, only an archive has a checksum; set it to null")
+    for name, method in profile.attribute.methods.items():
+        if METHODS[method.maps].of_probability:
+            raise ValueError(f"attribute.methods.{name}: explains a probability of its own, which no class here has")
+    if profile.probe is not None:
+        raise ValueError("probe: asks about several classes of an image; set it to null where classes exclude others")
+    if profile.roar.students:
+        raise ValueError(
+            "roar.students: retrains for several classes of an image; leave none where they exclude others"
+        )
+
+
+def _check_matchings(profile: Any) -> None:
+    methods: set[str] = set()
+    for name, entry in profile.matching.items():
+        for method, matching in methods_of(name, entry).items():
+            if method in methods:
+                raise ValueError(f"matching: the method {method} stands there twice")
+            if method in ("teacher", "random"):
+                raise ValueError(f"matching.{method}: this name stands for no method of matching; choose another")
+            if matching.maps not in LOSSES:
+                raise ValueError(f"matching.{name}: {matching.maps} is missing in matching/losses.py")
+            if isinstance(matching, MapSettings) and "strength" not in matching.model_fields_set:
+                raise ValueError(f"matching.{name}: {method} has no strength")
+            methods.add(method)
+    for compression in MATCHED:
+        names = getattr(profile, compression).matchings
+        if unknown := [name for name in names if name not in profile.matching]:
+            raise ValueError(f"{compression}.matchings: {unknown[0]} has no entry under matching")
+        if len(names) != len(set(names)):
+            raise ValueError(f"{compression}.matchings: a name stands there twice")
+    compared, trained = set(profile.evaluate.methods), set()
+    for compression in MATCHED:
+        if runs(profile, compression):
+            of_it = set(methods_trained_by(profile, compression))
+            if not of_it & compared:
+                raise ValueError(f"evaluate.methods: {compression}.matchings trains none of them")
+            trained |= of_it
+    if trained and (unknown := [method for method in profile.evaluate.methods if method not in trained]):
+        raise ValueError(f"evaluate.methods: {unknown[0]} is no method that a compression trains")
+
+
+def _check_compared(profile: Any) -> None:
+    """`common` must mean the same pairs wherever it is counted."""
+    compared = profile.attribute.compared.methods
+    if missing := [name for name in profile.evaluate.methods if name not in compared]:
+        raise ValueError(f"attribute.compared.methods: {missing[0]} is missing, which is among evaluate.methods")
