@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from attribution_preservation.compression.objective import CompressionObjective
-from attribution_preservation.data.data_settings import Framing
+from attribution_preservation.data.framing import Framing
 from attribution_preservation.matching.loss import settings_of
 from attribution_preservation.models.build import build
 from attribution_preservation.optimization import Augmentation

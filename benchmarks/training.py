@@ -17,7 +17,7 @@ import torch
 from joblib import cpu_count
 
 from attribution_preservation.compression.objective import CompressionObjective
-from attribution_preservation.data.data_settings import Framing
+from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.data.store import Images
 from attribution_preservation.matching.loss import settings_of

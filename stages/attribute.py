@@ -12,7 +12,7 @@ import torch
 from attribution_preservation.attribution.extraction import Attribute, Compared
 from attribution_preservation.attribution.method import Attribution, import_libraries
 from attribution_preservation.attribution.pairs import spread
-from attribution_preservation.data.data_settings import Input
+from attribution_preservation.data.framing import Input
 from attribution_preservation.data.inputs import Normalize, Pairs, evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError

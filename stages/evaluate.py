@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from joblib import cpu_count
 
-from attribution_preservation.data.data_settings import Framing
+from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import Pairs, scored_pairs
 from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError

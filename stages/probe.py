@@ -20,7 +20,7 @@ from attribution_preservation.attribution.extraction import Attribute, Compared
 from attribution_preservation.attribution.grad_cam import grad_cam
 from attribution_preservation.attribution.method import Attribution, import_libraries
 from attribution_preservation.attribution.randomization import cascade
-from attribution_preservation.data.data_settings import Input
+from attribution_preservation.data.framing import Input
 from attribution_preservation.data.inputs import Normalize, evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from attribution_preservation.attribution.grad_cam import grad_cam
-from attribution_preservation.data.data_settings import Framing
+from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import Normalize, evaluation_images
 from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.localization import upsample

@@ -309,19 +309,19 @@ def write_manifests(root: Path) -> None:
         write_all_manifests(code)
 
 
-def command_of(name: str) -> list[str]:
+def command_of(name: str, root: Path = PROJECT) -> list[str]:
     """The words after `python -m` that do every instance of a stage, or any other command of `stages`."""
-    stages = read_yaml(PROJECT / "dvc.yaml")["stages"]
+    stages = read_yaml(root / "dvc.yaml")["stages"]
     words = stages[name]["cmd"].split()[2:] if name in stages else [f"stages.{name}"]
     return list(itertools.takewhile(lambda word: not word.startswith("--"), words))
 
 
 def run_stage(root: Path, name: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
     """Run a stage in a copy of the project, whose code and parameters may have changed since."""
-    if name in ORDER[1:]:
+    if name != "code" and name in read_yaml(root / "dvc.yaml")["stages"]:
         write_manifests(root)
     return subprocess.run(
-        [sys.executable, "-m", *command_of(name), *arguments],
+        [sys.executable, "-m", *command_of(name, root), *arguments],
         cwd=root,
         capture_output=True,
         text=True,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from attribution_preservation.compression.objective import CompressionObjective
-from attribution_preservation.data.data_settings import Framing
+from attribution_preservation.data.framing import Framing
 from attribution_preservation.matching.loss import settings_of
 from attribution_preservation.models.files import save_network
 from attribution_preservation.pipeline.profile import Profile

@@ -11,7 +11,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from attribution_preservation import attribution, compression, matching
+from attribution_preservation import attribution, compression, data, matching
 from attribution_preservation.attribution.method import AttributionMethod, MethodSettings, method_of
 from attribution_preservation.attribution.methods import METHODS
 from attribution_preservation.attribution.relevance import propagate
@@ -19,6 +19,8 @@ from attribution_preservation.compression.compression import Compression, compre
 from attribution_preservation.compression.compressions import COMPRESSIONS
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.compression.shape import Frame
+from attribution_preservation.data.source import DataSource, data_section, named_sources, source_of
+from attribution_preservation.data.sources import SOURCES
 from attribution_preservation.entries import by_name, load
 from attribution_preservation.matching.loss import MatchingLoss, MatchingSettings, loss_of, settings_of
 from attribution_preservation.matching.losses import LOSSES
@@ -37,9 +39,10 @@ KINDS = {
     "attribution": (attribution, AttributionMethod, METHODS),
     "matching": (matching, MatchingLoss, LOSSES),
     "compression": (compression, Compression, COMPRESSIONS),
+    "data": (data, DataSource, SOURCES),
 }
 OF_SETTINGS = {"attribution": method_of, "matching": loss_of}
-LISTS = ("methods", "losses", "compressions")
+LISTS = ("methods", "losses", "compressions", "sources")
 EVERY = [(kind, name) for kind in OF_SETTINGS for name in KINDS[kind][2]]
 
 
@@ -108,6 +111,31 @@ def test_two_entries_of_one_name_are_refused():
 def test_settings_of_no_method_are_refused():
     with pytest.raises(ValueError, match="there is no attribution method smooth_grad"):
         method_of(MethodSettings(maps="smooth_grad"))
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "params").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_stage_reads_of_the_section_data_what_the_check_reads(path):
+    values = read_yaml(path)["data"]
+    of_stage = data_section(named_sources(values)).model_validate(values)
+    of_check = data_section(SOURCES.values()).model_validate(values)
+    assert of_stage.settings == of_check.settings
+    assert (of_stage.settings is None) == (SOURCES[values["source"]].settings is None)
+    assert len(SOURCES[values["source"]].title) > 2
+
+
+def test_the_settings_of_the_chosen_source_may_not_be_missing_and_others_may():
+    values = read_yaml(PROJECT / "params" / "digits.yaml")["data"]
+    section = data_section(SOURCES.values())
+    del values["imagenet"]
+    assert section.model_validate(values).settings.size == 56
+    del values["digits"]
+    with pytest.raises(ValueError, match="digits: the settings of the chosen source are missing"):
+        section.model_validate(values)
+
+
+def test_a_name_of_no_data_source_is_refused():
+    with pytest.raises(ValueError, match="there is no data source store"):
+        source_of("store")
 
 
 def test_a_name_of_no_compression_is_refused():

@@ -1,19 +1,33 @@
-"""docs/extend.md keeps its word: a method and a loss are one file and one line each, and a profile may name them."""
+"""docs/extend.md keeps its word: each entry is one file and one line, and a profile names it from data to report."""
 
+import pandas as pd
 import pytest
 
 from attribution_preservation.storage.tensors import read_tensors
-from tests.conftest import TINY, run_stage, write_parameters
+from attribution_preservation.storage.yaml_text import format_yaml, parse_yaml, read_yaml
+from tests.conftest import ORDER, TINY, run_stage, write_parameters
 from tests.docs.examples import blocks
 
-METHOD, LOSS = blocks("extend.md")[0], blocks("extend.md")[2]
-# The smallest path from images to maps.
-STAGES = ("code", "check", "dataset", "teacher", "prune_weights", "attribute")
+METHOD, _, LOSS, _, COMPRESSION, SOURCE, _ = blocks("extend.md")
+STAGE, SECTION = blocks("extend.md", "yaml")
+ADDED = {
+    "attribution": ("ablation_cam", METHOD, "methods.py"),
+    "matching": ("attention", LOSS, "losses.py"),
+    "compression": ("prune_randomly", COMPRESSION, "compressions.py"),
+    "data": ("shapes", SOURCE, "sources.py"),
+}
 
 
-def added(project, folder, name, block, list_file):
-    """Save a block of the page, and add the one line that it tells to add (with its import)."""
+def save(project, folder):
+    """The one file of an entry."""
+    name, block, _ = ADDED[folder]
     (project / "attribution_preservation" / folder / f"{name}.py").write_text(f'"""{name}."""\n\n{block}')
+
+
+def add(project, folder):
+    """The one file of an entry, and its one line in the list, with the import."""
+    name, _, list_file = ADDED[folder]
+    save(project, folder)
     path = project / "attribution_preservation" / folder / list_file
     text = path.read_text()
     before, _, after = text.rpartition(")")
@@ -21,57 +35,90 @@ def added(project, folder, name, block, list_file):
     path.write_text(f"{before}    {name.upper()},\n){after}".replace("\nfrom ", f"\n{imported}from ", 1))
 
 
-def test_a_method_and_a_loss_that_a_reader_adds_are_used_from_the_profile_to_the_maps(project):
+def add_stage(project):
+    """The two blocks of YAML that a compression needs."""
+    text = (project / "dvc.yaml").read_text()
+    (project / "dvc.yaml").write_text(text.replace("  attribute:\n", f"{STAGE}\n  attribute:\n", 1))
+    values = read_yaml(project / "params.yaml") | parse_yaml(SECTION)
+    values["folders"]["prune_randomly"] = "prune_randomly"
+    values["batches"] = ["prune_randomly", "teacher"]
+    (project / "params.yaml").write_text(format_yaml(values))
+
+
+# Of the project's own compressions none runs.
+CHANGES = {
+    "data.source": "shapes",
+    "matching.attention": {"maps": "attention", "strength": 10.0, "exponent": 3.0},
+    **{f"{name}.students": {} for name in ("prune_weights", "prune_channels", "distill", "scratch")},
+    "batches": ["teacher"],
+    "attribute.compared": {"students": ["half"], "methods": ["naive", "attention"]},
     # Without its ReLU: of a network that has learnt so little no map would be positive anywhere.
-    added(project, "attribution", "ablation_cam", METHOD.replace("F.relu", ""), "methods.py")
-    added(project, "matching", "attention", LOSS, "losses.py")
-    write_parameters(
-        project,
-        TINY
-        | {
-            "matching.variants.methods": {"attention": {"maps": "attention", "strength": 10.0, "exponent": 3.0}},
-            "prune_weights.matchings": ["naive", "sswa", "variants"],
-            "prune_weights.students": {"one_shot": {"iterations": 1, "rate": 0.6, "epochs": 1}},
-            "prune_channels.matchings": ["naive", "sswa"],
-            "attribute.compared": {"students": ["one_shot"], "methods": ["naive", "sswa"]},
-            "attribute.methods.ablation_cam": {"maps": "ablation_cam"},
-        },
-    )
-    for name in STAGES:
-        chosen = {"prune_weights": ("--matching", "variants"), "attribute": ("--batch", "teacher")}
-        done = run_stage(project, name, *chosen.get(name, ()))
+    "attribute.methods.ablation_cam": {"maps": "ablation_cam"},
+    "evaluate.methods": ["naive", "attention"],
+    "roar.methods": ["naive"],
+    "roar.students": [],
+}
+
+
+def test_entries_that_a_reader_adds_are_used_from_the_data_to_the_report(project):
+    for folder in ADDED:
+        add(project, folder)
+    path = project / "attribution_preservation" / "attribution" / "ablation_cam.py"
+    path.write_text(path.read_text().replace("F.relu", ""))
+    write_parameters(project, TINY | CHANGES)
+    add_stage(project)
+    values = read_yaml(project / "params.yaml")
+    values["prune_randomly"]["matchings"] = ["naive", "attention"]
+    (project / "params.yaml").write_text(format_yaml(values))
+    before = {path: path.read_bytes() for path in project.rglob("*.py")}
+    for name in (*ORDER[:4], "prune_randomly", *ORDER[8:]):
+        done = run_stage(project, name)
         assert done.returncode == 0, done.stderr
-    (trained,) = (project / "models").rglob("one_shot/variants/attention/**/*.safetensors")
-    assert trained.stat().st_size > 0
+    assert {path: path.read_bytes() for path in project.rglob("*.py")} == before
+    (trained,) = (project / "models").rglob("prune_randomly/half/attention/attention/seed-0/network.safetensors")
+    masks, _ = read_tensors(trained.with_name("network.masks.safetensors"), "")
+    weights, _ = read_tensors(trained, "")
+    assert masks
+    for name, mask in masks.items():
+        assert not weights[f"{name}.weight"][~mask].any()
     maps, description = read_tensors(next((project / "maps" / "all" / "teacher").rglob("*.safetensors")), "")
     assert "ablation_cam" in description["methods"]
     assert maps["ablation_cam"].shape == maps["grad_cam"].shape
     assert maps["ablation_cam"].flatten(1).any(1).all()
+    results = pd.read_csv(project / "reports" / "results.csv")
+    of_it = results[results["compression"] == "prune_randomly"]
+    assert {"naive", "attention"} <= set(of_it["method"])
+    assert {"grad_cam", "ablation_cam"} <= set(of_it["attribution"].dropna())
+    assert of_it["sparsity"].dropna().tolist() == pytest.approx([0.5] * of_it["sparsity"].count(), abs=0.01)
 
 
 @pytest.mark.parametrize(
-    ("folder", "name", "block", "changes", "told"),
+    ("folder", "changes", "told"),
     [
         (
-            "attribution", "ablation_cam", METHOD, {"attribute.methods.ablation_cam": {"maps": "ablation_cam"}},
+            "attribution", {"attribute.methods.ablation_cam": {"maps": "ablation_cam"}},
             "attribute.methods.ablation_cam.maps: ablation_cam is missing in attribution/methods.py",
         ),
         (
-            "matching", "attention", LOSS, {"matching.attention": {"maps": "attention", "strength": 1.0}},
+            "matching", {"matching.attention": {"maps": "attention", "strength": 1.0}},
             "matching.attention: attention is missing in matching/losses.py",
         ),
+        ("compression", {}, "prune_randomly is missing in compression/compressions.py"),
+        ("data", {"data.source": "shapes"}, "data.source: shapes is missing in data/sources.py"),
     ],
 )  # fmt: skip
-def test_a_file_whose_line_was_forgotten_is_named_by_the_check(project, folder, name, block, changes, told):
-    (project / "attribution_preservation" / folder / f"{name}.py").write_text(f'"""{name}."""\n\n{block}')
+def test_a_file_whose_line_was_forgotten_is_named_by_the_check(project, folder, changes, told):
+    save(project, folder)
     write_parameters(project, TINY | changes)
+    if folder == "compression":
+        add_stage(project)
     done = run_stage(project, "check")
     assert done.returncode == 2
     assert told in done.stderr
 
 
 def test_what_a_new_loss_does_not_take_is_named(project):
-    added(project, "matching", "attention", LOSS, "losses.py")
+    add(project, "matching")
     write_parameters(project, TINY | {"matching.attention": {"maps": "attention", "strength": 1.0, "rectifier": "abs"}})
     done = run_stage(project, "check")
     assert done.returncode == 2

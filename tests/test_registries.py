@@ -11,7 +11,7 @@ from attribution_preservation.attribution import extraction
 from attribution_preservation.attribution.methods import METHODS
 from attribution_preservation.attribution.relevance import Relevance
 from attribution_preservation.compression.compressions import COMPRESSIONS
-from attribution_preservation.data.data_settings import Data
+from attribution_preservation.data.sources import SOURCES
 from attribution_preservation.matching import loss, variants
 from attribution_preservation.matching.losses import LOSSES
 from attribution_preservation.matching.rectifier import RECTIFIERS, RectifierName
@@ -112,7 +112,7 @@ INCLUDED = {
     "documented stages": (STAGES, set(re.findall(r"^\| (\w+) \|", (PROJECT / "README.md").read_text("utf-8"), re.M))),
     "hidden layers of joint gradients": (joint_gradients.HIDDEN, joint_gradients.METHODS),
     "sources with a profile": (
-        set(get_args(Data.model_fields["source"].annotation)),
+        set(SOURCES),
         {values["data"]["source"] for values in PROFILES},
     ),
 }

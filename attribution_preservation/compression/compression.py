@@ -1,4 +1,4 @@
-"""What a way of compressing is: its section of params.yaml, the student it makes, and what its training keeps to."""
+"""The record of a compression: its section of params.yaml, its student, the plan and the constraint of training."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ PACKAGE = "attribution_preservation.compression"
 
 
 class CompressionSettings(Section):
-    """What the section of every compression has.
+    """The parameters that every compression has.
 
     Attributes:
         teacher: name of the network that is compressed, or with which the student's maps are compared.
@@ -34,7 +34,7 @@ class CompressionSettings(Section):
 
 
 class MatchedSettings(CompressionSettings):
-    """What the section of a compression has that is trained under matching losses.
+    """The parameters of a compression whose students are trained under matching losses.
 
     Attributes:
         matchings: names of entries of `matching`.
@@ -51,8 +51,8 @@ class Plan:
         schedule: of each phase.
         iterations: number of phases, each of which begins with a step of the constraint; None where there is one
             phase, whose network has no number.
-        snapshots: epochs of a phase after which the network is saved, beside its last; 0 is before the first. None
-            where the network is saved once, at the end, and its file does not name the epoch.
+        snapshots: epochs of a phase after which the network is saved, in addition to its last; 0 is before the first.
+            None where the network is saved once, at the end, and its file does not name the epoch.
     """
 
     schedule: Optimization
@@ -66,7 +66,7 @@ class Plan:
 
 
 class Constraint(Protocol):
-    """What a student keeps to while it is trained: which weights stay 0, which values weights can have."""
+    """A rule that a student's weights follow during training: some stay 0, or all have one of a few values."""
 
     def begin(self, phase: int) -> None:
         """Tighten it, before the first epoch of a phase."""
@@ -75,7 +75,7 @@ class Constraint(Protocol):
         """Enforce it, after every optimiser step."""
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Its tensors by name: what a run needs to resume, and what is saved beside the network."""
+        """Its tensors by name. A run resumes with them, and they are saved next to the network."""
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take over tensors from `state`."""
@@ -106,8 +106,8 @@ class Compression:
         shape: from the settings of one student and its teacher's shape to the student's; for checks before any run.
             Raises UserError, whose message begins with the setting that is wrong.
         objective: from the section, student, teacher and matching settings to the loss.
-        constraint: from the settings of one student and the network to what its training keeps to; None where it is
-            free.
+        constraint: from the settings of one student and the network to the rule that its weights follow; None where
+            there is no rule.
         example: the smallest settings of one student; the contract tests run them.
     """
 

@@ -24,7 +24,7 @@ Rate = Annotated[float, Field(ge=0, le=1), AfterValidator(_worth_a_filter)]
 
 @dataclass(frozen=True)
 class Frame:
-    """What a student has in common with its teacher, whatever its layers are.
+    """The parts of a student that are its teacher's: everything but its layers.
 
     Attributes:
         classes: number of logits.
@@ -59,7 +59,7 @@ def network_of(shape: Shape, frame: Frame) -> Network:
 
 
 def layers_of(shape: Shape, teacher: Any = None) -> Architecture:
-    """The layers of this shape, whatever its teacher's are.
+    """The layers of this shape; the teacher's layers do not matter.
 
     Raises:
         UserError: the architecture is unknown, a width is not divisible, or a layer is left without filters. The

@@ -9,12 +9,18 @@ in evaluation.
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from PIL import Image
+from pydantic import Field
 
 from attribution_preservation.data.scenes import INK, Canvas, divided_handwriting
-from attribution_preservation.data.voc import VOID
+from attribution_preservation.data.source import Data, DataSource, Files, pack_voc
+from attribution_preservation.data.voc import VOID, VOCDirectory
+from attribution_preservation.process.progress import Progress
+from attribution_preservation.settings import Section, Seed
+from attribution_preservation.storage.files import atomic_directory
 
 DIGIT_CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _PALETTE = [0, 0, 0] + [channel for k in range(1, 11) for channel in (25 * k, 255 - 25 * k, 40 + 20 * k)]
@@ -108,3 +114,35 @@ class _Scene:
 
 def _apart(a: tuple[int, int, int], b: tuple[int, int, int]) -> bool:
     return a[0] + a[2] <= b[0] or b[0] + b[2] <= a[0] or a[1] + a[2] <= b[1] or b[1] + b[2] <= a[1]
+
+
+class Digits(Section):
+    """Settings of the source.
+
+    Attributes:
+        seed: of the scenes; independent of the seeds of training.
+        size: side of a scene in pixels.
+        train_images, evaluation_images: number of scenes in each part.
+    """
+
+    seed: Seed
+    size: Annotated[int, Field(ge=48, le=512)]
+    train_images: Files
+    # Likeness of layers is estimated from four images at least, and one alone cannot be resampled.
+    evaluation_images: Annotated[Files, Field(ge=4)]
+
+
+def _pack(data: Data, raw: Path, out: Path) -> str:
+    settings: Digits = data.settings
+    progress = Progress(settings.train_images + settings.evaluation_images, "scenes")
+    with atomic_directory(raw / "digits") as partial:
+        write_scenes(partial, **settings.model_dump(), on_scene=lambda: progress.advance(1))
+    progress.close()
+    return pack_voc(VOCDirectory(raw / "digits", DIGIT_CLASSES), out)
+
+
+def _training_images(data: Data) -> int:
+    return data.settings.train_images
+
+
+DIGITS = DataSource("digits", "Handwritten digits", _pack, Digits, _training_images)

@@ -1,212 +1,123 @@
-"""ImageNet-1k (ILSVRC 2012) as it is usually unpacked: train/WNID/NAME.JPEG and val/WNID/NAME.JPEG.
+"""The data source ImageNet-1k: a folder that the user has, with the masks of its images; or a miniature, generated."""
 
-Where val/ is missing, the official archive of the validation images is read in its place: it is a plain tar, whose
-members can be read where they lie, and the development kit tells their classes. A class's index is the position of
-its wnid among the 1000 in ascending order, as every published network has it.
-"""
+from pathlib import Path
+from typing import Annotated
 
-import csv
-import filecmp
-import io
-import os
-import tarfile
-import zlib
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path, PurePosixPath
+from pydantic import Field, model_validator
 
-import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
-
-from attribution_preservation.data.archive import verify
-from attribution_preservation.data.manifest import Manifest, Place, plain
-from attribution_preservation.data.splits import count, first_few
+from attribution_preservation.data.archive import download, verify
+from attribution_preservation.data.imagenet_folder import find_images, imagenet_classes
+from attribution_preservation.data.miniature import MINIATURE_WNIDS, SEGMENTATION_FILE, write_miniature
+from attribution_preservation.data.segmentation import SEGMENTATION_URL, read_segmentation
+from attribution_preservation.data.source import Checksum, Data, DataSource, Files
+from attribution_preservation.data.store import pack_beside
 from attribution_preservation.errors import UserError
-from attribution_preservation.storage.files import digest
-
-VAL_ARCHIVE = "ILSVRC2012_img_val.tar"
-DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
-_ENDINGS = (".jpeg", ".jpg", ".png")
-_AT_ONCE = 8  # folders: on a file system that lies elsewhere every file is waited for
-_DEVKIT_BYTES = 64 * 2**20  # the real one unpacks to 3 MB
+from attribution_preservation.process.progress import Progress
+from attribution_preservation.settings import Section, Seed
+from attribution_preservation.storage.files import atomic_directory, digest
 
 
-@dataclass(frozen=True)
-class ClassList:
-    """The 1000 classes, in the order of their indices.
+class Miniature(Section):
+    """Photographs in miniature: real handwriting in the layout of ImageNet, one digit each.
 
     Attributes:
-        wnids: WordNet's names of their synsets, ascending; an image's folder is called so.
-        names: short English names.
+        seed: of the images; independent of the seeds of training.
+        train_images, val_images: number of images of each of the ten classes.
+        segmented_images: number of images with masks.
+        smallest, largest: least and greatest length of an image's side in pixels.
     """
 
-    wnids: tuple[str, ...]
-    names: tuple[str, ...]
+    seed: Seed
+    train_images: Files
+    val_images: Files
+    segmented_images: Files
+    smallest: Annotated[int, Field(ge=48, le=512)]
+    largest: Annotated[int, Field(ge=48, le=512)]
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "Miniature":
+        if self.largest < self.smallest:
+            raise ValueError(f"largest ({self.largest}) is less than smallest ({self.smallest})")
+        return self
 
 
-@cache
-def imagenet_classes() -> ClassList:
-    """The class list that lies beside this module."""
-    with Path(__file__).with_name("imagenet_classes.csv").open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(line for line in stream if not line.startswith("#")))
-    return ClassList(tuple(row["wnid"] for row in rows), tuple(row["name"] for row in rows))
-
-
-@dataclass(frozen=True)
-class Found:
-    """What lies in a folder of ImageNet.
+class ImageNet(Section):
+    """ImageNet-1k, or some of its classes.
 
     Attributes:
-        manifest: its images.
-        devkit: `md5:...` of the development kit, None where there is none.
+        classes: how many class folders there must be; networks have 1000 classes in any case.
+        devkit_checksum: `md5:...` or `sha256:...` of ILSVRC2012_devkit_t12.tar.gz where it lies in `data.root`, or null
+            to take it as it is.
+        segmentation: images with masks, gtsegs_ijcv.mat; null downloads it.
+        segmentation_checksum: of that file, or null to take it as it is.
+        miniature: how images are made where `data.root` is null, masks included.
     """
 
-    manifest: Manifest
-    devkit: str | None
+    classes: Annotated[int, Field(ge=1, le=1000)]
+    devkit_checksum: Checksum | None
+    segmentation: str | None
+    segmentation_checksum: Checksum | None
+    miniature: Miniature
 
 
-def find_images(
-    root: str, classes: int, devkit_checksum: str | None, on_folder: Callable[[], None] = lambda: None
-) -> Found:
-    """Every image below a folder, in an order that no file system decides.
+def _write_miniature(settings: Miniature, raw: Path) -> Path:
+    """Make the miniature; returns its folder.
 
-    Nothing is opened but archives, and images of one class that have the same name and size in train and val.
-
-    Files whose names begin with a dot, or end in neither .JPEG, .jpg nor .png, are no images.
-
-    Args:
-        root: the folder; `~` is the user's home.
-        classes: how many class folders `train` and `val` must have.
-        devkit_checksum: `md5:...` or `sha256:...` of the development kit, or None to take it as it is.
-        on_folder: called after each class's folder.
-
-    Raises:
-        UserError: a folder, archive or class is missing, empty or unknown, a name or checksum is not as it must be, or
-            val holds training images.
+    The folder's name tells its settings: DVC brings an earlier data set back without running this stage, and finds the
+    images of its manifest still there.
     """
-    folder = Path(root).expanduser()
-    devkit, archive = folder / DEVKIT, folder / VAL_ARCHIVE
-    if devkit.is_file() and devkit_checksum is not None:
-        verify(devkit, devkit_checksum)
-    places, packed = {"train": _below(folder / "train", classes, on_folder)}, None
-    if (folder / "val").is_dir():
-        places["val"] = _below(folder / "val", classes, on_folder)
-    elif archive.is_file():
-        places["val"], packed = _inside(archive, devkit), archive.name
+    root = raw / "-".join(["miniature", *map(str, settings.model_dump().values())])
+    of_classes = len(MINIATURE_WNIDS) * (settings.train_images + settings.val_images)
+    progress = Progress(of_classes + settings.segmented_images, "images")
+    with atomic_directory(root) as partial:
+        write_miniature(partial, **settings.model_dump(), on_image=lambda: progress.advance(1))
+    progress.close()
+    return root
+
+
+def _segmentation(root: Path, data: Data, raw: Path) -> Path:
+    """The file with masks, verified where its checksum is known."""
+    given, checksum = data.settings.segmentation, data.settings.segmentation_checksum
+    if given is not None:
+        path = Path(given).expanduser()
+    elif data.root is None:
+        return root / SEGMENTATION_FILE
     else:
-        raise UserError(f"{folder} holds neither val/ nor {VAL_ARCHIVE}; check data.root")
-    for part, other in (("train", "val"), ("val", "train")):
-        if lacking := sorted(places[other].keys() - places[part].keys()):
-            raise UserError(
-                f"{folder}: {part} lacks {first_few(lacking)}, of which {other} has images; unpack it as well"
-            )
-    if packed is None:
-        _check_apart(folder, places)
-    manifest = Manifest.of(root, packed, imagenet_classes().wnids, places)
-    return Found(manifest, f"md5:{digest(devkit, 'md5')}" if devkit.is_file() else None)
+        path = raw / SEGMENTATION_FILE
+        download(SEGMENTATION_URL, path, checksum, "data.imagenet.segmentation")
+    if checksum is not None and path.is_file():
+        verify(path, checksum)
+    return path
 
 
-def _below(folder: Path, classes: int, on_folder: Callable[[], None]) -> dict[str, list[Place]]:
-    """Images by class folder."""
-    try:
-        with os.scandir(folder) as entries:
-            found = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{folder} is missing; data.root must hold train/WNID and val/WNID") from None
-    if strange := sorted(set(found) - set(imagenet_classes().wnids)):
-        raise UserError(f"{folder}: {first_few(strange)} is no class of ImageNet-1k; take it out of there")
-    if len(found) != classes:
-        raise UserError(
-            f"{folder} holds {len(found)} class folders, data.imagenet.classes says {classes}; correct either"
-        )
-    places = {}
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for name, of_class in zip(found, pool.map(lambda name: _images(folder / name), found), strict=True):
-            places[name] = of_class
-            on_folder()
-    return places
+def _pack(data: Data, raw: Path, out: Path) -> str:
+    """`data.root` is the folder that holds train and val; null generates a miniature."""
+    settings: ImageNet = data.settings
+    if data.checksum:
+        raise UserError("data.checksum: ImageNet is a folder, only an archive has a checksum; set it to null")
+    root = _write_miniature(settings.miniature, raw) if data.root is None else Path(data.root)
+    progress = Progress(0, f"looking through {root}", unit="folder")
+    # As it was given: an out names no user's home.
+    found = find_images(str(root), settings.classes, settings.devkit_checksum, lambda: progress.advance(1))
+    progress.close()
+    # After the folders: they are looked through in seconds, the file may have to be downloaded.
+    segmentation = _segmentation(root, data, raw)
+    progress, empty = Progress(0, "packing"), list[str]()
+    with atomic_directory(out) as partial:
+        masked = read_segmentation(segmentation, empty.append)
+        told = {"devkit": found.devkit}
+        names = imagenet_classes().names
+        count = pack_beside(found.manifest, masked, names, partial, told, lambda: progress.advance(1))
+    progress.close()
+    left_out = f", {len(empty)} without an object left out" if empty else ""
+    return (
+        f"{found.manifest.train} images for training, {len(found.manifest) - found.manifest.train} for predictions, "
+        f"{count} with masks (sha256:{digest(segmentation)}{left_out}) in {out}"
+    )
 
 
-def _check_apart(folder: Path, places: Mapping[str, Mapping[str, list[Place]]]) -> None:
-    """Refuse training images in val, whether folders were linked or files copied; the first such class tells."""
-    for wnid, of_class in places["val"].items():
-        train, val = folder / "train" / wnid, folder / "val" / wnid
-        named = sorted(place.name for place in set(of_class) & set(places["train"][wnid]))
-        linked = train.samefile(val)
-        if both := [name for name in named if linked or filecmp.cmp(train / name, val / name, shallow=False)]:
-            raise UserError(
-                f"{val} holds {count(len(both), 'training image')} ({first_few(both)}); "
-                "an image is for training or for evaluation, so unpack val again"
-            )
+def _training_images(data: Data) -> int | None:
+    return len(MINIATURE_WNIDS) * data.settings.miniature.train_images if data.root is None else None
 
 
-def _images(folder: Path) -> list[Place]:
-    with os.scandir(folder) as entries:
-        found = [
-            Place(entry.name, entry.stat().st_size)
-            for entry in entries
-            if entry.name.lower().endswith(_ENDINGS) and not entry.name.startswith(".") and entry.is_file()
-        ]
-    if not found:
-        raise UserError(f"{folder} holds no image; a class needs at least one")
-    return [_checked(folder, place) for place in found]
-
-
-def _checked(where: Path, place: Place) -> Place:
-    if not plain(place.name):
-        raise UserError(f"{where}: {place.name!r} is no plain image name")
-    if not place.size:
-        raise UserError(f"{where / place.name} is empty; restore the file")
-    return place
-
-
-def _inside(archive: Path, devkit: Path) -> dict[str, list[Place]]:
-    """Validation images by class, as members of the archive."""
-    wnids = _ground_truth(devkit)
-    try:
-        with tarfile.open(archive, "r:") as tar:
-            # No sparse files: their bytes lie in pieces.
-            members = [member for member in tar if member.type in (tarfile.REGTYPE, tarfile.AREGTYPE)]
-    except (tarfile.TarError, EOFError, ValueError, OSError) as error:
-        raise UserError(f"{archive} is truncated or no plain tar archive ({error}); fetch it again") from None
-    if len(members) != len(wnids):
-        raise UserError(
-            f"{archive} holds {len(members)} images, {devkit.name} tells the classes of {len(wnids)}; fetch both again"
-        )
-    places: dict[str, list[Place]] = {}
-    # Line n of the list is of the image with the n-th number, and so with the n-th name.
-    named = sorted((PurePosixPath(member.name).name, member) for member in members)
-    for wnid, (name, member) in zip(wnids, named, strict=True):
-        places.setdefault(wnid, []).append(_checked(archive, Place(name, member.size, member.offset_data)))
-    return places
-
-
-def _ground_truth(devkit: Path) -> list[str]:
-    """Wnid of every validation image, by number."""
-    if not devkit.is_file():
-        raise UserError(f"{devkit} is missing, which tells the classes of {VAL_ARCHIVE}; put it there")
-    wanted = {"ILSVRC2012_validation_ground_truth.txt": b"", "meta.mat": b""}
-    try:
-        with tarfile.open(devkit) as tar:
-            for member in tar:
-                name = PurePosixPath(member.name).name
-                if name in wanted and member.isfile():
-                    if member.size > _DEVKIT_BYTES:
-                        raise ValueError(f"{name} has {member.size} bytes")
-                    wanted[name] = tar.extractfile(member).read()
-        synsets = np.atleast_1d(loadmat(io.BytesIO(wanted["meta.mat"]), squeeze_me=True)["synsets"])
-        # Synsets with children are groups of classes.
-        of_number = {
-            int(synset["ILSVRC2012_ID"]): str(synset["WNID"]) for synset in synsets if not int(synset["num_children"])
-        }
-        numbers = wanted["ILSVRC2012_validation_ground_truth.txt"].split()
-        found = [of_number[int(number)] for number in numbers]
-        if strange := sorted(set(found) - set(imagenet_classes().wnids)):
-            raise ValueError(f"{first_few(strange)} is no class of ImageNet-1k")
-    # What readers of archives and of MATLAB's files raise of bytes that are not what they claim to be.
-    except (tarfile.TarError, MatReadError, zlib.error, EOFError, OSError, ValueError, LookupError, TypeError) as error:
-        raise UserError(f"{devkit} is not readable as ImageNet's development kit ({error}); fetch it again") from None
-    return found
+IMAGENET = DataSource("imagenet", "ImageNet-1k", _pack, ImageNet, _training_images, exclusive=True)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from attribution_preservation.data.data_settings import Framing
+from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.store import Images, Store
 from attribution_preservation.data.voc import VOID
 from attribution_preservation.errors import UserError

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy.special import expit
 
-from attribution_preservation.data.data_settings import Framing
+from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import evaluation_images, resize_images
 from attribution_preservation.data.store import Store
 from attribution_preservation.metrics.localization import upsample

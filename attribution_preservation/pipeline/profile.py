@@ -8,7 +8,9 @@ from pydantic import Field, create_model, model_validator
 from attribution_preservation.attribution.extraction import Attribute
 from attribution_preservation.compression.compression import PACKAGE, Compression
 from attribution_preservation.compression.compressions import COMPRESSIONS
-from attribution_preservation.data.data_settings import Data, Input
+from attribution_preservation.data.framing import Input
+from attribution_preservation.data.source import Data, data_section
+from attribution_preservation.data.sources import SOURCES
 from attribution_preservation.entries import load
 from attribution_preservation.errors import UserError
 from attribution_preservation.matching.variants import MatchingEntry
@@ -78,11 +80,12 @@ class Common(Section):
         return self
 
 
-# A section for every compression of the list, and a folder.
+# A section for every compression of the list, and its folder; the settings of every data source.
 Profile = create_model(
     "Profile",
     __base__=Common,
     __doc__=Common.__doc__,
+    data=(data_section(SOURCES.values()), ...),
     folders=(create_model("Folders", __base__=Folders, **dict.fromkeys(COMPRESSIONS, (Folder, ...))), ...),
     **{name: (compression.settings, ...) for name, compression in COMPRESSIONS.items()},
 )

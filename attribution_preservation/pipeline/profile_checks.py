@@ -1,15 +1,17 @@
-"""What must fit together across the sections of a profile, of names and numbers: each mistake is one line."""
+"""Checks across the sections of a profile: names and numbers that must fit together. Each mistake is one line."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from attribution_preservation.attribution.methods import METHODS
 from attribution_preservation.compression.compressions import COMPRESSIONS
+from attribution_preservation.data.source import source_of
+from attribution_preservation.data.sources import SOURCES
 from attribution_preservation.matching.loss import MapSettings, MatchingSettings
 from attribution_preservation.matching.losses import LOSSES
 from attribution_preservation.matching.variants import methods_of
 from attribution_preservation.optimization import Descent
-from attribution_preservation.training.batch_sizes import check_epoch, training_images
+from attribution_preservation.training.batch_sizes import check_epoch
 
 MATCHED = [name for name, compression in COMPRESSIONS.items() if compression.matched]
 
@@ -27,9 +29,9 @@ def check_choices(profile: Any) -> None:
     _check_listed(profile)
     _check_exclusive(profile)
     _check_matchings(profile)
-    _check_compared(profile)
+    images = SOURCES[profile.data.source].training_images(profile.data)
     for key, schedule in schedules(profile):
-        check_epoch(key, schedule, training_images(profile.data))
+        check_epoch(key, schedule, images)
 
 
 def schedules(profile: Any) -> Iterator[tuple[str, Descent]]:
@@ -66,7 +68,14 @@ def _check_folders(profile: Any) -> None:
 
 
 def _check_listed(profile: Any) -> None:
-    """What a stage finds by its name is also among those that are tested."""
+    """The entries that the profile names are also in the lists, so that they are tested."""
+    name = profile.data.source
+    if name not in SOURCES:
+        try:
+            source_of(name)
+        except ValueError:
+            raise ValueError(f"data.source: {name} is none of {', '.join(SOURCES)}") from None
+        raise ValueError(f"data.source: {name} is missing in data/sources.py")
     for name, method in profile.attribute.methods.items():
         if method.maps not in METHODS:
             raise ValueError(f"attribute.methods.{name}.maps: {method.maps} is missing in attribution/methods.py")
@@ -74,7 +83,7 @@ def _check_listed(profile: Any) -> None:
 
 def _check_exclusive(profile: Any) -> None:
     """What is defined for classes that do not exclude each other, and so not for ImageNet's; and the reverse."""
-    if profile.data.source != "imagenet":
+    if not SOURCES[profile.data.source].exclusive:
         if profile.teacher.optimization is None:
             raise ValueError("teacher.optimization: only ImageNet's classes have pretrained heads; others are trained")
         return
@@ -119,10 +128,3 @@ def _check_matchings(profile: Any) -> None:
             trained |= of_it
     if trained and (unknown := [method for method in profile.evaluate.methods if method not in trained]):
         raise ValueError(f"evaluate.methods: {unknown[0]} is no method that a compression trains")
-
-
-def _check_compared(profile: Any) -> None:
-    """`common` must mean the same pairs wherever it is counted."""
-    compared = profile.attribute.compared.methods
-    if missing := [name for name in profile.evaluate.methods if name not in compared]:
-        raise ValueError(f"attribute.compared.methods: {missing[0]} is missing, which is among evaluate.methods")

@@ -1,10 +1,11 @@
-"""What must fit together across the sections of a profile, of layers: every mistake that is known before any run."""
+"""Checks across the sections of a profile: layers and map sizes that must fit together. Each mistake is one line."""
 
 from typing import Any
 
 from attribution_preservation.attribution.methods import METHODS
 from attribution_preservation.compression.compressions import COMPRESSIONS
 from attribution_preservation.compression.shape import Shape, layers_of
+from attribution_preservation.data.sources import SOURCES
 from attribution_preservation.errors import UserError
 from attribution_preservation.matching.loss import LayerSettings, MatchingSettings
 from attribution_preservation.matching.losses import LOSSES
@@ -25,6 +26,7 @@ def check_shapes(profile: Any) -> None:
     teachers = _teachers(profile)
     students = {compression: _students(profile, compression, teachers[compression]) for compression in COMPRESSIONS}
     _check_attribution(profile, teachers, students)
+    _check_compared(profile)
     _check_grids(profile)
     _check_probe(profile, teachers, students)
     _check_roar(profile)
@@ -45,7 +47,7 @@ def _teachers(profile: Any) -> dict[str, Architecture]:
         layers.map_sizes(profile.input.size)
         if network.hidden and not isinstance(layers, VGGShape):
             raise ValueError(f"{key}.hidden: a residual network has no hidden layers in its head")
-        whole = network.init == "imagenet" and profile.data.source == "imagenet"
+        whole = network.init == "imagenet" and SOURCES[profile.data.source].exclusive
         published = _HIDDEN if isinstance(layers, VGGShape) else []
         if whole and network.hidden != published:
             raise ValueError(f"{key}.hidden: torchvision's network has {published}")
@@ -118,6 +120,13 @@ def _check_attribution(
                 f"attribute.methods.{name}.layer: at {layer} some networks have a side of {sides[0]}, others of "
                 f"{sides[1]}; their maps could not be compared"
             )
+
+
+def _check_compared(profile: Any) -> None:
+    """`common` must mean the same pairs wherever it is counted."""
+    compared = profile.attribute.compared.methods
+    if missing := [name for name in profile.evaluate.methods if name not in compared]:
+        raise ValueError(f"attribute.compared.methods: {missing[0]} is missing, which is among evaluate.methods")
 
 
 def _check_grids(profile: Any) -> None:

@@ -2,21 +2,8 @@
 
 from collections.abc import Mapping
 
-from attribution_preservation.data.data_settings import Data
 from attribution_preservation.models.architectures import Architecture
 from attribution_preservation.optimization import Descent
-
-_VOC = 5717  # training images of PASCAL VOC 2012
-_MINIATURE = 10  # classes of the generated ImageNet
-
-
-def training_images(data: Data) -> int | None:
-    """Number of training images; None where only packing the data set counts them."""
-    if data.source == "digits":
-        return data.digits.train_images
-    if data.root is not None:
-        return None
-    return _VOC if data.source == "voc2012" else _MINIATURE * data.imagenet.miniature.train_images
 
 
 def check_epoch(key: str, schedule: Descent, images: int | None) -> None:
@@ -25,7 +12,7 @@ def check_epoch(key: str, schedule: Descent, images: int | None) -> None:
     Args:
         key: section of the schedule.
         schedule: of a training.
-        images: see `training_images`.
+        images: of training; None where only packing the data set counts them.
 
     Raises:
         ValueError: an epoch has fewer images than a batch.

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.data.device import sent
+from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import frame_image
 from attribution_preservation.data.store import Images
 from attribution_preservation.errors import UserError
@@ -80,8 +80,8 @@ class Batches:
         """Batches of the epoch that `key` identifies, on a device.
 
         Yields:
-            Images, uint8 [B, 3, S, S], and multi-label vectors, float32 [B, C], or where classes exclude each other
-            their indices, int64 [B]; B is this process's share of a batch.
+            Images, uint8 [B, 3, S, S], and labels: multi-label vectors, float32 [B, C], or indices, int64 [B], where
+            classes exclude each other. B is this process's share of a batch.
         """
         device = torch.device(device)
         generator = torch.Generator().manual_seed(derived_seed(*key, "order"))
@@ -145,9 +145,9 @@ def _no_shared_memory(workers: int) -> UserError:
 
 
 class Originals(Dataset):
-    """What of each training image is shown in one epoch, in its original size.
+    """The part of each training image that one epoch uses, in its original size.
 
-    It is asked for by the epoch's key and the image's row; key and position seed the draw.
+    An index is the epoch's key with the image's row; key and position seed the draw.
 
     Without random crops the square is cut here where there is one to cut: `Crops.resized` squeezes what it is given.
     """
@@ -185,7 +185,7 @@ class Originals(Dataset):
 
 
 def collate(samples: list[tuple[Crop | UserError, int]]) -> tuple[Crops | UserError, torch.Tensor]:
-    """What `Originals` gives of some images as one batch, or the first failure among them; and their rows."""
+    """One batch of samples of `Originals`, or the first failure among them; and their rows."""
     rows = torch.tensor([row for _, row in samples])
     if errors := [crop for crop, _ in samples if isinstance(crop, UserError)]:
         return errors[0], rows

@@ -22,7 +22,7 @@ from attribution_preservation.attribution.method import Attribution, Method
 from attribution_preservation.attribution.randomization import cascade
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.compression.weight_pruning import WeightMasks
-from attribution_preservation.data.data_settings import Framing
+from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.matching.loss import MatchingSettings, settings_of
 from attribution_preservation.matching.variants import methods_of, read_entry

@@ -12,8 +12,8 @@ from joblib import cpu_count
 
 import benchmarks.loader
 from attribution_preservation.compression.objective import CompressionObjective
-from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.data.device import sent
+from attribution_preservation.data.framing import Framing
 from attribution_preservation.errors import UserError
 from attribution_preservation.matching.loss import settings_of
 from attribution_preservation.process.streams import tell

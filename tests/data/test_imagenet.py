@@ -13,8 +13,8 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.models import ResNet18_Weights
 
-from attribution_preservation.data import imagenet
-from attribution_preservation.data.imagenet import find_images, imagenet_classes
+from attribution_preservation.data import imagenet_folder as imagenet
+from attribution_preservation.data.imagenet_folder import find_images, imagenet_classes
 from attribution_preservation.data.miniature import write_miniature
 from attribution_preservation.data.segmentation import read_segmentation
 from attribution_preservation.data.store import Store, pack_beside

@@ -9,8 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import v2
 
 from attribution_preservation.data import inputs
-from attribution_preservation.data.data_settings import Framing
-from attribution_preservation.data.imagenet import find_images, imagenet_classes
+from attribution_preservation.data.framing import Framing
+from attribution_preservation.data.imagenet_folder import find_images, imagenet_classes
 from attribution_preservation.data.inputs import Normalize, evaluation_images, frame_image, frame_mask, scored_pairs
 from attribution_preservation.data.segmentation import read_segmentation
 from attribution_preservation.data.store import Store, pack, pack_beside

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from attribution_preservation.data import scenes
-from attribution_preservation.data.imagenet import find_images, imagenet_classes
+from attribution_preservation.data.imagenet_folder import find_images, imagenet_classes
 from attribution_preservation.data.miniature import MINIATURE_WNIDS, write_miniature
 from attribution_preservation.data.scenes import INK
 from tests.conftest import hashes

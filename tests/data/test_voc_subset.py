@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from attribution_preservation.data.archive import unpack, verify
-from attribution_preservation.data.data_settings import Framing
+from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import scored_pairs
 from attribution_preservation.data.store import Store, pack
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory, find_voc_root

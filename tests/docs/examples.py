@@ -5,11 +5,10 @@ from typing import Any
 
 from tests.conftest import PROJECT
 
-_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-
-def blocks(page: str) -> list[str]:
-    return _BLOCK.findall((PROJECT / "docs" / page).read_text(encoding="utf-8"))
+def blocks(page: str, language: str = "python") -> list[str]:
+    block = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return block.findall((PROJECT / "docs" / page).read_text(encoding="utf-8"))
 
 
 def run(page: str, number: int, **names: Any) -> dict[str, Any]:

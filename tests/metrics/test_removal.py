@@ -5,7 +5,7 @@ import pytest
 import torch
 from quantus import PixelFlipping
 
-from attribution_preservation.data.data_settings import Framing
+from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import evaluation_images, frame_image
 from attribution_preservation.data.store import Store, pack
 from attribution_preservation.metrics.removal import (

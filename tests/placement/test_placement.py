@@ -17,8 +17,8 @@ from attribution_preservation.attribution.method import Attribution, Method
 from attribution_preservation.attribution.randomization import cascade
 from attribution_preservation.compression.objective import CompressionObjective, Logits
 from attribution_preservation.compression.weight_pruning import WeightMasks
-from attribution_preservation.data.data_settings import Framing
 from attribution_preservation.data.device import sent
+from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.metrics.prediction import mean_ap
 from attribution_preservation.models.vgg import VGG

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
 
-from attribution_preservation.data.data_settings import Framing
+from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import Normalize, evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
 from attribution_preservation.models.files import load_network

@@ -26,7 +26,7 @@ def load(*names):
 def test_every_module_behind_a_stage_that_computes_loads_without_what_orchestrates_and_draws():
     files = {path for name in STAGES for path in closure(PROJECT / "stages" / f"{name}.py")}
     # Entries are loaded by their names.
-    lists = ("attribution/methods.py", "matching/losses.py", "compression/compressions.py")
+    lists = ("attribution/methods.py", "matching/losses.py", "compression/compressions.py", "data/sources.py")
     files |= {path for name in lists for path in closure(PROJECT / "attribution_preservation" / name)}
     names = sorted(".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in files)
     names.append("benchmarks.gpu.command")

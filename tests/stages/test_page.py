@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from attribution_preservation.data.data_settings import Framing
+from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import scored_pairs
 from attribution_preservation.data.store import Store
 from tests.conftest import run_stage

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from attribution_preservation.data.data_settings import Framing
+from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import scored_pairs
 from attribution_preservation.data.store import Store
 from attribution_preservation.reporting.results import REFERENCES

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from attribution_preservation.data.data_settings import Framing
+from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.data.store import Store
 from attribution_preservation.metrics.prediction import mean_ap

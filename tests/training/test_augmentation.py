@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 from torchvision.transforms import v2
 
-from attribution_preservation.data.data_settings import Framing
+from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import frame_image
 from attribution_preservation.optimization import Augmentation, Optimization
 from attribution_preservation.training import batches

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from attribution_preservation.data.data_settings import Framing
+from attribution_preservation.data.framing import Framing
 from attribution_preservation.errors import UserError
 from attribution_preservation.optimization import Optimization
 from attribution_preservation.training.batches import Batches

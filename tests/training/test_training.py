@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from attribution_preservation.compression.weight_pruning import WeightMasks
-from attribution_preservation.data.data_settings import Framing
+from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import Normalize, evaluation_images
 from attribution_preservation.data.store import Store, pack
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory

@@ -23,6 +23,7 @@ CODE = ("stages", "attribution_preservation")  # folders of the project's own mo
 _ENTRIES = {
     "attribute": ("maps", "attribution_preservation/attribution"),
     "matching": ("maps", "attribution_preservation/matching"),
+    "data": ("source", "attribution_preservation/data"),
 }
 _COMPRESSIONS = Path("attribution_preservation/compression")
 
@@ -69,7 +70,8 @@ def _entries(stage: "Stage") -> list[Path]:
     for key, value in stage.declared_values().items():
         if entry := _ENTRIES.get(key.split(".")[0]):
             word, package = entry
-            modules |= {Path(package, f"{name}.py") for name in _named(value, word)}
+            names = {*_named(value, word), *(value if key == "data" else [])}  # a data source has its settings there
+            modules |= {Path(package, f"{name}.py") for name in names}
     return sorted(path for path in modules if path.is_file())
 
 

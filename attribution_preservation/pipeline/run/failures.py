@@ -1,4 +1,4 @@
-"""What a user is told of a failure that can be foreseen: one line with its cause and its remedy."""
+"""Messages of known failures: one line with the cause and the remedy."""
 
 import errno
 import os

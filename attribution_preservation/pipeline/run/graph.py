@@ -1,4 +1,4 @@
-"""What a stage may see: the parameters and dependencies that dvc.yaml declares for it, and nothing else.
+"""The graph of stages. A stage sees the parameters and dependencies that dvc.yaml declares for it, and nothing else.
 
 DVC reruns a stage when something that it declares has changed. A stage that read more than it declares would be
 skipped when it must run, so the only way to parameters leads through `Stage.parameters`, which reads dvc.yaml.

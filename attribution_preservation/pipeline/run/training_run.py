@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from attribution_preservation.data.data_settings import Framing, Input
+from attribution_preservation.data.framing import Framing, Input
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.data.store import Images, Store
 from attribution_preservation.models.files import load_network, save_network
@@ -160,7 +160,7 @@ class TrainingRun:
         epoch: int | None = None,
         masks: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
-        """Write a network among the run's results, and the masks of its weights beside it where it has some."""
+        """Write a network into the run's results, and the masks of its weights into a file next to it."""
         identity = replace(self.run.identity, iteration=iteration, epoch=epoch)
         if not self.writes:
             return

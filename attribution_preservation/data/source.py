@@ -1,0 +1,115 @@
+"""The record of a data source, and the section `data` of params.yaml, which chooses one."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, create_model, model_validator
+
+from attribution_preservation.data.store import pack
+from attribution_preservation.data.voc import VOCDirectory
+from attribution_preservation.entries import load
+from attribution_preservation.process.progress import Progress
+from attribution_preservation.settings import Section
+from attribution_preservation.storage.files import atomic_directory
+
+_PACKAGE = "attribution_preservation.data"
+Checksum = Annotated[str, Field(pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$")]
+# Each is a file of its own; ImageNet has 1.3 million.
+Files = Annotated[int, Field(gt=0, le=10**6)]
+
+
+class Data(Section):
+    """Where images, labels and masks come from.
+
+    Attributes:
+        source: name of the data source.
+        root: folder or archive that the user has; null where the source downloads or generates its files.
+        checksum: `md5:...` or `sha256:...` of the archive at `root`, or null to take it as it is.
+    """
+
+    source: str
+    root: str | None
+    checksum: Checksum | None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_listed(cls, values: Any) -> Any:
+        # Of a source that has a file and no line in the list, "unknown parameter" would say too little.
+        if isinstance(values, Mapping):
+            for name in values:
+                if name not in cls.model_fields and load(_PACKAGE, name, DataSource) is not None:
+                    raise ValueError(f"{name} is missing in data/sources.py")
+        return values
+
+    @model_validator(mode="after")
+    def _has_its_settings(self) -> Self:
+        if self.source in type(self).model_fields and self.settings is None:
+            raise ValueError(f"{self.source}: the settings of the chosen source are missing")
+        return self
+
+    @property
+    def settings(self) -> Any:
+        """The settings of the chosen source; None where it has none."""
+        return getattr(self, self.source, None)
+
+
+def uncounted(data: Data) -> int | None:
+    """None: the number of images is known once they are packed."""
+    return None
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """One source of images, labels and masks.
+
+    Attributes:
+        name: its word in params.yaml.
+        title: its name for people.
+        pack: from the section, a folder for files on the way, and the output to the sentence that the stage prints. It
+            gets the files and writes the packed data set.
+        settings: of the section's key that has the source's name; None where the source has no settings.
+        training_images: from the section to the number of training images; None where only packing counts them.
+        exclusive: whether the classes exclude each other, so that an image has one label.
+    """
+
+    name: str
+    title: str
+    pack: Callable[[Any, Path, Path], str]
+    settings: type[Section] | None = None
+    training_images: Callable[[Any], int | None] = uncounted
+    exclusive: bool = False
+
+
+def source_of(name: Any) -> DataSource:
+    """The data source of a name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    source = load(_PACKAGE, name, DataSource)
+    if source is None:
+        raise ValueError(f"there is no data source {name}")
+    return source
+
+
+def data_section(sources: Iterable[DataSource]) -> type[Data]:
+    """The section `data` with the settings of some sources, each of which may be left out where it is not chosen."""
+    settings = {source.name: (source.settings | None, None) for source in sources if source.settings}
+    return create_model("Data", __base__=Data, __doc__=Data.__doc__, **settings)
+
+
+def named_sources(values: Mapping[str, Any]) -> list[DataSource]:
+    """The sources whose settings a section has."""
+    named = (load(_PACKAGE, name, DataSource) for name in values)
+    return [source for source in named if source is not None]
+
+
+def pack_voc(directory: VOCDirectory, out: Path) -> str:
+    """Pack a data set in VOC's layout; the sentence for the user."""
+    progress, notes = Progress(0, "packing"), list[str]()
+    with atomic_directory(out) as partial:
+        count = pack(directory, partial, lambda: progress.advance(1), notes.append)
+    progress.close()
+    return ". ".join([f"{count} images of {len(directory.classes)} classes in {out}", *notes])
