@@ -104,7 +104,7 @@ class Compression:
             network that is trained. Its caller has seeded torch for initial weights.
         plan: from the section and the settings of one student to its training.
         shape: from the settings of one student and its teacher's shape to the student's; for checks before any run.
-            Raises UserError, whose message begins with the setting that is wrong.
+            Raises UserError or ValueError, whose message begins with the setting that is wrong.
         objective: from the section, student, teacher and matching settings to the loss.
         constraint: from the settings of one student and the network to the rule that its weights follow; None where
             there is no rule.

@@ -62,13 +62,14 @@ def layers_of(shape: Shape, teacher: Any = None) -> Architecture:
     """The layers of this shape; the teacher's layers do not matter.
 
     Raises:
-        UserError: the architecture is unknown, a width is not divisible, or a layer is left without filters. The
-            message begins with the setting.
+        ValueError: the architecture is unknown, or a layer is left without filters; the message begins with the
+            setting.
+        UserError: a width is not divisible; likewise.
     """
     if shape.architecture not in ARCHITECTURES:
-        raise UserError(f"architecture: there is no {shape.architecture}; there are {', '.join(ARCHITECTURES)}")
+        raise ValueError(f"architecture: there is no {shape.architecture}; there are {', '.join(ARCHITECTURES)}")
     layers = narrowed(shape.architecture, shape.width_divisor)
     try:
         return layers.thinned(shape.rates)
     except UserError as error:
-        raise UserError(f"rates.{error}") from None
+        raise ValueError(f"rates.{error}") from None

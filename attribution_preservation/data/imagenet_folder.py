@@ -18,8 +18,6 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from attribution_preservation.data.archive import verify
 from attribution_preservation.data.manifest import Manifest, Place, plain
@@ -188,6 +186,10 @@ def _ground_truth(devkit: Path) -> list[str]:
     """Wnid of every validation image, by number."""
     if not devkit.is_file():
         raise UserError(f"{devkit} is missing, which tells the classes of {VAL_ARCHIVE}; put it there")
+    # Imported here: the check of a profile, which knows all data sources, needs none of it.
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
     wanted = {"ILSVRC2012_validation_ground_truth.txt": b"", "meta.mat": b""}
     try:
         with tarfile.open(devkit) as tar:

@@ -8,7 +8,6 @@ occurs in two of training, validation and the images with masks.
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from attribution_preservation.data.scenes import INK, Canvas, divided_handwriting
@@ -90,6 +89,9 @@ def _scene(
 
 def _write_segmentation(path: Path, segmented: list[tuple[np.ndarray, np.ndarray]]) -> None:
     """The file that `attribution_preservation.data.segmentation` reads, as MATLAB 7.3 writes it."""
+    # Imported here: the check of a profile, which knows all data sources, needs none of it.
+    import h5py
+
     with h5py.File(path, "w", userblock_size=512) as file:
         values, cells = file.create_group("#refs#"), file.create_group("value")
 

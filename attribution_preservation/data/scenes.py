@@ -2,7 +2,6 @@
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_digits
 
 TRAIN_SAMPLES = 1300  # of 1797; the rest is for evaluation
 INK = 0.5  # share of full ink from which a pixel is stroke
@@ -14,6 +13,9 @@ def divided_handwriting(seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     Returns:
         By part, `train` and `val`: ink from 0 to 1, [N, 8, 8], and which digit it is, [N].
     """
+    # Imported here: it takes a second, and the check of a profile, which knows all data sources, needs none of it.
+    from sklearn.datasets import load_digits
+
     handwriting, digits = load_digits(return_X_y=True)
     handwriting = handwriting.reshape(-1, 8, 8) / 16.0
     order = np.random.default_rng([seed, 0]).permutation(len(digits))

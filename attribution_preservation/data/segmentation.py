@@ -10,11 +10,14 @@ images, http://calvin-vision.net/datasets/imagenet-segmentation.
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 
 from attribution_preservation.errors import UserError
+
+if TYPE_CHECKING:
+    import h5py
 
 SEGMENTATION_URL = "http://calvin-vision.net/bigstuff/proj-imagenet/data/gtsegs_ijcv.mat"
 MAXIMUM_PIXELS = 2**26  # of an image; the largest photograph of ImageNet has half as many
@@ -44,6 +47,9 @@ def read_segmentation(
     """
     if not path.is_file():
         raise UserError(f"{path} is missing; check data.imagenet.segmentation")
+    # Imported here: the check of a profile, which knows all data sources, needs none of it.
+    import h5py
+
     try:
         file = h5py.File(path, "r")
     except _BROKEN as error:
@@ -73,8 +79,10 @@ def read_segmentation(
             raise UserError(f"{path} holds no mask with an object, localisation cannot be scored; fetch it again")
 
 
-def _cells(file: h5py.File, path: Path, name: str) -> np.ndarray:
+def _cells(file: "h5py.File", path: Path, name: str) -> np.ndarray:
     """References of a cell array, [N]."""
+    import h5py
+
     try:
         cells = file["value"][name]
         if h5py.check_ref_dtype(cells.dtype) is not h5py.Reference:
@@ -84,7 +92,7 @@ def _cells(file: h5py.File, path: Path, name: str) -> np.ndarray:
         raise UserError(f"{path} has no list /value/{name} ({_short(error)}); fetch it again") from None
 
 
-def _image(file: h5py.File, reference: h5py.Reference) -> np.ndarray | None:
+def _image(file: "h5py.File", reference: "h5py.Reference") -> np.ndarray | None:
     found = _array(file, reference)
     if found is None or found.dtype != np.uint8 or found.ndim not in (2, 3):
         return None
@@ -93,13 +101,13 @@ def _image(file: h5py.File, reference: h5py.Reference) -> np.ndarray | None:
     return found.transpose(2, 1, 0) if len(found) == 3 else None
 
 
-def _mask(file: h5py.File, reference: h5py.Reference) -> np.ndarray | None:
+def _mask(file: "h5py.File", reference: "h5py.Reference") -> np.ndarray | None:
     cell = _array(file, reference)
     found = None if cell is None else _array(file, cell.ravel()[0])
     return found.T if found is not None and found.ndim == 2 and found.dtype.kind in "buif" else None
 
 
-def _array(file: h5py.File, reference: h5py.Reference) -> np.ndarray | None:
+def _array(file: "h5py.File", reference: "h5py.Reference") -> np.ndarray | None:
     """What a reference leads to, unless it leads nowhere or to what no image can be."""
     try:
         dataset = file[reference]

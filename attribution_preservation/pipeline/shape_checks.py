@@ -70,7 +70,7 @@ def _students(profile: Any, compression: str, teacher: Architecture) -> dict[str
         key = f"{compression}.students.{name}"
         try:
             layers = COMPRESSIONS[compression].shape(settings, teacher)
-        except UserError as error:
+        except (UserError, ValueError) as error:
             raise ValueError(f"{key}.{error}") from None
         if wider := layers.wider_than(teacher):
             raise ValueError(f"{key}: wider than its teacher ({wider})")
@@ -87,7 +87,7 @@ def _students(profile: Any, compression: str, teacher: Architecture) -> dict[str
 def _layers(key: str, shape: Shape) -> Architecture:
     try:
         return layers_of(shape)
-    except UserError as error:
+    except (UserError, ValueError) as error:
         raise ValueError(f"{key}.{error}") from None
 
 

@@ -31,6 +31,7 @@ from attribution_preservation.training.checkpoint import load_checkpoint, save_c
 from attribution_preservation.training.processes import Processes
 from benchmarks.photographs import Photographs
 from tests.attribution import test_methods as attribution
+from tests.conftest import command_of
 from tests.placement.simulation import CUDA, Mixed, place, simulated_gpu
 from tests.training.joint_gradients import HIDDEN, METHODS
 from tests.training.test_training import AUGMENTED, PLAIN, RUNTIME, schedule
@@ -265,7 +266,7 @@ def test_a_stage_that_trains_makes_the_same_networks(gpu, finished, tmp_path, mo
     expected = {path: load_file(path) for path in sorted(stage.out.rglob("*.safetensors"))}
     shutil.rmtree(stage.out)
     with gpu() as seen, contextlib.chdir(root):
-        importlib.import_module(f"stages.{name}").main(stage)
+        importlib.import_module(command_of(name)[0]).main(stage)
     assert seen.operations
     assert expected.keys() == set(stage.out.rglob("*.safetensors"))
     for path, tensors in expected.items():

@@ -120,6 +120,8 @@ class _Fault:
 def _stage() -> str | None:
     words = dict(zip(sys.orig_argv, sys.orig_argv[1:], strict=False))
     package, _, name = words.get("-m", "").partition(".")
+    if name == "compress":  # which serves several stages
+        name = words.get("stages.compress")
     return name if package == "stages" and os.environ.get("FAULT_STAGE") in (name, "*") else None
 
 
