@@ -363,6 +363,23 @@ def hashes(root: Path, *folders: str) -> dict[str, str]:
     }
 
 
+# Files that take minutes, and the two that make the runs that others share: side by side in two processes these come
+# first, so that no process waits for another's run, and small files are left to fill the end.
+FIRST = (
+    "stages/test_dvc_habits.py", "faults/test_malformed.py", "stages/test_path.py", "faults/test_kills.py",
+    "stages/test_audit.py", "stages/test_imagenet.py", "pipeline/test_cluster.py", "training/test_processes.py",
+    "stages/test_remote.py", "placement/test_placement.py", "faults/test_disk.py", "models/test_torchvision.py",
+    "browser/test_landing.py", "stages/test_code.py", "faults/test_changes.py", "metrics/test_significance.py",
+    "browser/test_incomplete.py", "training/test_live.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the files; the order of the tests of one file stays."""
+    rank = {PROJECT / "tests" / name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+
 def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
     """A folder that whichever test process needs it first makes for all of them; not to be changed."""
     base = tmp_path_factory.getbasetemp()
