@@ -1,5 +1,6 @@
 """What dvc.lock records of every stage instance of the present graph."""
 
+import functools
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -39,12 +40,12 @@ class Entry:
         """See `attribution_preservation.pipeline.provenance.fingerprint`."""
         return fingerprint(self.command, self.parameters, self.deps)
 
-    @property
+    @functools.cached_property
     def code(self) -> dict[str, str]:
         """The project's own code that it used: modules, or where its manifest is not known that manifest."""
         return self.modules or {path: md5 for path, md5 in self.deps.items() if _is_manifest(path)}
 
-    @property
+    @functools.cached_property
     def data(self) -> dict[str, str]:
         """Those of the dependencies that other stages make, without the manifest."""
         return {path: md5 for path, md5 in self.deps.items() if not _is_manifest(path)}
@@ -94,6 +95,7 @@ def _is_manifest(path: str) -> bool:
     return Path(path).parent == MANIFESTS
 
 
+@functools.cache  # of a graph the same paths are compared again and again
 def within(path: str, folder: str) -> bool:
     """Whether a path is a folder or file, or lies below it; both relative to the project's root."""
     return Path(folder) in (Path(path), *Path(path).parents)
