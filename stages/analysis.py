@@ -85,7 +85,7 @@ def _retrained(folders: Iterable[Path], comparisons: Comparisons) -> Iterator[Ro
                 if percent not in shared:
                     raise UserError(f"roar holds no classifier of the teacher's maps; {RETRAIN}")
                 for row in comparisons.predictions(sources | shared[percent], "naive"):
-                    yield {**level.level, **row, "metric": f"roar_{row['metric']}_{percent}"}
+                    yield {**level.level, **row, "metric": f"roar_{row['metric']}", "at": percent}
 
 
 def _files(folders: Iterable[Path], remedy: str) -> dict[Identity, Path]:

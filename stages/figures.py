@@ -34,6 +34,7 @@ from attribution_preservation.reporting.probes import (
 from attribution_preservation.reporting.report_settings import Figures
 from attribution_preservation.reporting.results import (
     Level,
+    Measure,
     compressions,
     display_name,
     finished,
@@ -98,10 +99,10 @@ def main(stage: Stage) -> str:
         for metric in measured(results, PLOTTED):
             population = PLOTTED[metric]
             for name, course in along.items():
-                table = curve_table(results, course, methods, metric, population)
+                table = curve_table(results, course, methods, Measure(metric), population)
                 write_text(folder / f"{name}_{metric}.csv", csv_text(table))
             for name, history in repairs.items():
-                table = curve_table(results, history, methods, metric, population)
+                table = curve_table(results, history, methods, Measure(metric), population)
                 write_text(folder / f"{name}_repair_{metric}.csv", csv_text(table))
         for name, tables in trained.items():
             for quantity, table in tables.items():
@@ -163,9 +164,9 @@ def _of_probes(results: pd.DataFrame, methods: list[str], along: Courses, folder
     if likeness := layer_metrics(results):
         shown = [likeness, company_metrics(results)]
         for name, course in along.items():
-            if select(course[0].of(results), metric=next(iter(likeness))).size:
+            if select(course[0].of(results), metric="cka").size:
                 yield partial(draw_layers, results, course, methods, shown, folder / f"{name}_layers.png")
-    if select(results, compression="teacher")["metric"].str.startswith("untrained_").any():
+    if select(results, compression="teacher")["metric"].eq("untrained").any():
         yield partial(draw_untrained, results, folder / "untrained.png")
     if noise_columns(results):
         yield partial(draw_robustness, results, methods, folder / "robustness.png")

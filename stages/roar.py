@@ -203,7 +203,8 @@ def _score(
             "method": source.identity.method or None,
             "seed": source.identity.seed,
             "attribution": source.attribution,
-            "metric": f"roar_{name}_{question.percent}",
+            "metric": f"roar_{name}",
+            "at": question.percent,
             "value": score(logits, images.labels(positions)),
             "n": len(positions),
         }

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from attribution_preservation.metrics.names import at, columns
 from attribution_preservation.metrics.prediction import image_ap, resampled_f1, resampled_mean_ap
 from attribution_preservation.metrics.scoring import Row, Scored, scores_of
 from attribution_preservation.metrics.significance import (
@@ -15,8 +16,8 @@ from attribution_preservation.metrics.significance import (
 
 REFERENCE = "naive"
 # What is a difference within one network already, and is compared with none at all.
-CONTRASTS = ("insertion_over_", "deletion_under_")
-# Attribution method and population, both empty for predictions; metric.
+CONTRASTS = (at("insertion_over", ""), at("deletion_under", ""))
+# Attribution method and population, both empty for predictions; the metric's name, with its parameter.
 Key = tuple[str, str, str]
 # A mean over its own share of the pairs, or no score of a map.
 _NOT_TESTED = ("zero_maps", "absorbed")
@@ -170,7 +171,7 @@ class Comparisons:
                 **where,
                 "attribution": attribution or None,
                 "population": population or None,
-                "metric": metric,
+                **columns(metric),
                 **vars(test),
             }
 

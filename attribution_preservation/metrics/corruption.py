@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from attribution_preservation.data.voc import VOID
+from attribution_preservation.metrics.names import at
 from attribution_preservation.metrics.prediction import image_ap, mean_ap
 
 
@@ -51,15 +52,15 @@ def noise_scores(
         deviations, seed: see `corrupted`.
 
     Returns:
-        Points of mAP lost, `mean_ap_lost_REGION_DEVIATION`, and of each image's average precision,
-        `ap_lost_REGION_DEVIATION`, [N]. Negative where noise helps.
+        Points of mAP lost, `mean_ap_lost` at REGION/DEVIATION, and of each image's average precision, `ap_lost` at
+        REGION/DEVIATION, [N]. Negative where noise helps.
     """
     clean = predict(images).detach().numpy()
     whole, of_images = {}, {}
     for region, pixels in regions(masks).items():
         for deviation in deviations:
             noisy = predict(corrupted(images, pixels, deviation, seed)).detach().numpy()
-            name = f"{region}_{deviation:g}"
-            whole[f"mean_ap_lost_{name}"] = mean_ap(clean, labels) - mean_ap(noisy, labels)
-            of_images[f"ap_lost_{name}"] = image_ap(clean, labels) - image_ap(noisy, labels)
+            where = f"{region}/{deviation:g}"
+            whole[at("mean_ap_lost", where)] = mean_ap(clean, labels) - mean_ap(noisy, labels)
+            of_images[at("ap_lost", where)] = image_ap(clean, labels) - image_ap(noisy, labels)
     return whole, of_images

@@ -10,6 +10,7 @@ from attribution_preservation.attribution.pairs import spread
 from attribution_preservation.data.inputs import Pairs
 from attribution_preservation.metrics.comparisons import CONTRASTS
 from attribution_preservation.metrics.corruption import noise_scores
+from attribution_preservation.metrics.names import at, columns
 from attribution_preservation.metrics.probe_settings import Probe
 from attribution_preservation.metrics.removal import contrasts, removal_scores
 from attribution_preservation.metrics.representation import alike_by_image, gram, linear_cka
@@ -106,11 +107,11 @@ class Prober:
         """Layer by layer: CKA, images that keep the same company, and whether maps move where that changes."""
         of_maps = cosine(network.maps, teacher.maps)
         for name, seen in network.layers.items():
-            yield {"metric": f"cka_{name}", "value": linear_cka(seen, teacher.layers[name]), "n": len(seen)}
+            yield {**columns(at("cka", name)), "value": linear_cka(seen, teacher.layers[name]), "n": len(seen)}
             of_images = alike_by_image(seen, teacher.layers[name])
-            yield {"metric": f"company_{name}", "value": of_images.mean(), "n": len(of_images)}
+            yield {**columns(at("company", name)), "value": of_images.mean(), "n": len(of_images)}
             value = association(of_maps, of_images[self._place])
-            yield {"metric": f"association_{name}", "value": value, "n": len(of_maps)}
+            yield {**columns(at("association_company", name)), "value": value, "n": len(of_maps)}
 
     def removal(self, view: View, look: Look, teacher: Look | None = None) -> dict[str, dict[str, np.ndarray]]:
         """Scores of the chosen pairs by what orders their pixels, and metric, [n]."""
@@ -142,7 +143,7 @@ class Prober:
         for name, values in of_masked.items():
             of_images[name][rows] = values
         means = whole | {name: float(values.mean()) for name, values in of_masked.items()}
-        return [{"metric": name, "value": value, "n": len(rows)} for name, value in means.items()], of_images
+        return [{**columns(name), "value": value, "n": len(rows)} for name, value in means.items()], of_images
 
     def lost_where_moved(self, of_images: Mapping[str, np.ndarray], look: Look, teacher: Look) -> Iterator[Row]:
         """Within one network, do the images whose maps moved lose more to noise? Negative where they do.
@@ -153,7 +154,7 @@ class Prober:
         kept = np.bincount(self._row_of_pair, cosine(look.maps, teacher.maps)) / counts
         for name, values in of_images.items():
             value = association(kept, values[self._rows])
-            yield {"metric": f"association_{name}", "value": value, "n": len(self._rows)}
+            yield {**columns(f"association_{name}"), "value": value, "n": len(self._rows)}
 
     def untrained(
         self, view: View, cascade: Callable[[int], Iterable[tuple[str, View]]], methods: Iterable[str]
@@ -172,21 +173,23 @@ class Prober:
         chosen = spread(len(self._pairs), settings.pairs)
         for name in methods:
             before = np.abs(view.explain(name, chosen))
-            found: dict[str, list[np.ndarray]] = {"floor": [rank_correlation(_of_other_images(before), before)]}
+            others = rank_correlation(_of_other_images(before), before)
+            found: dict[str, list[np.ndarray]] = {"untrained_floor": [others]}
             flat: dict[str, int] = {}
             for draw in range(settings.draws):
                 for layer, changed in cascade(settings.seed + 1000 * draw):
                     after = np.abs(changed.explain(name, chosen))
                     told = np.ptp(after, axis=(1, 2)) > 0
-                    found.setdefault(layer, []).append(rank_correlation(after, before)[told])
-                    flat[layer] = flat.get(layer, 0) + int((~told).sum())
-            for layer, parts in found.items():
+                    found.setdefault(at("untrained", layer), []).append(rank_correlation(after, before)[told])
+                    flat_at = at("untrained_flat", layer)
+                    flat[flat_at] = flat.get(flat_at, 0) + int((~told).sum())
+            for metric, parts in found.items():
                 values = np.concatenate(parts)
                 value = values.mean() if len(values) else None
-                yield {"attribution": name, "metric": f"untrained_{layer}", "value": value, "n": len(values)}
-            for layer, count in flat.items():
+                yield {"attribution": name, **columns(metric), "value": value, "n": len(values)}
+            for metric, count in flat.items():
                 asked = settings.draws * len(chosen)
-                yield {"attribution": name, "metric": f"untrained_flat_{layer}", "value": count, "n": asked}
+                yield {"attribution": name, **columns(metric), "value": count, "n": asked}
 
     def scored(self, removal: Mapping[str, dict[str, np.ndarray]], of_images: dict[str, np.ndarray]) -> Scored:
         """What is tested of a network."""

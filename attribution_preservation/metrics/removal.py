@@ -14,6 +14,7 @@ from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import evaluation_images, resize_images
 from attribution_preservation.data.store import Store
 from attribution_preservation.metrics.localization import upsample
+from attribution_preservation.metrics.names import at
 
 _AT_ONCE = 256  # images
 
@@ -195,11 +196,11 @@ def removal_scores(
         seed: of the order of pixels with equal values.
 
     Returns:
-        By metric, each [B] and in percent. `least_score_K`: probability of the class with the K % least important
-        pixels gone (0: of the whole image); `least_kept_K`: whether it is still predicted (100 or 0); `most_...`: with
-        the most important gone. `insertion_area`, `deletion_area`: mean probability while pixels appear, or go, from
-        the most important on, over all shares (trapezoidal rule): a map that names what the network decides by has a
-        large first and a small second one. Both grow with the network's confidence; see `contrasts`.
+        By metric, each [B] and in percent. `least_score` at K: probability of the class with the K % least important
+        pixels gone (0: of the whole image); `least_kept` at K: whether it is still predicted (100 or 0);
+        `most_...`: with the most important gone. `insertion_area`, `deletion_area`: mean probability while pixels
+        appear, or go, from the most important on, over all shares (trapezoidal rule): a good map has a large first and
+        a small second one. Both grow with the network's confidence; see `contrasts`.
     """
     size = images.shape[-1]
     places = torch.from_numpy(np.stack([ranks(values, [seed, n]) for n, values in enumerate(upsample(maps, size))]))
@@ -211,8 +212,8 @@ def removal_scores(
         logits = np.concatenate([whole, between, nothing], axis=1)
         probability = 100.0 * expit(logits.astype(np.float64))
         for column, percent in enumerate(steps[:-1]):
-            found[f"{word}_score_{percent}"] = probability[:, column]
-            found[f"{word}_kept_{percent}"] = 100.0 * (logits[:, column] > 0)
+            found[at(f"{word}_score", percent)] = probability[:, column]
+            found[at(f"{word}_kept", percent)] = 100.0 * (logits[:, column] > 0)
         found[area] = np.trapezoid(probability, steps, axis=1) / 100
     return found
 
@@ -225,11 +226,11 @@ def contrasts(own: Mapping[str, np.ndarray], others: Mapping[str, Mapping[str, n
         others: those of the others, by name.
 
     Returns:
-        `insertion_over_NAME` and `deletion_under_NAME`, each [B], in points of probability; positive where `own` is
+        `insertion_over` and `deletion_under` at NAME, each [B], in points of probability; positive where `own` is
         better.
     """
     found = {}
     for name, other in others.items():
-        found[f"insertion_over_{name}"] = own["insertion_area"] - other["insertion_area"]
-        found[f"deletion_under_{name}"] = other["deletion_area"] - own["deletion_area"]
+        found[at("insertion_over", name)] = own["insertion_area"] - other["insertion_area"]
+        found[at("deletion_under", name)] = other["deletion_area"] - own["deletion_area"]
     return found

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from attribution_preservation.metrics.localization import centre_map, random_maps
+from attribution_preservation.metrics.names import columns
 from attribution_preservation.metrics.pairs import ScoredPairs
 from attribution_preservation.metrics.similarity import correlation, cosine, l2_distance
 
@@ -92,14 +93,16 @@ class Scored:
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Scored":
         """The inverse of `arrays`."""
-        parts = [(name.split("/"), values) for name, values in arrays.items()]
-        explained = {name[1]: values for name, values in parts if name[0] == "explained"}
+        # A metric's name may hold a slash: `ap_lost@background/16`.
+        parts = [(*name.partition("/")[::2], values) for name, values in arrays.items()]
+        explained = {name: values for kind, name, values in parts if kind == "explained"}
         scores: dict[str, dict[str, np.ndarray]] = {attribution: {} for attribution in explained}
-        for name, values in parts:
-            if name[0] == "score":
-                scores[name[1]][name[2]] = values
-        populations = {name[1]: values for name, values in parts if name[0] == "population"}
-        images = {name[1]: values for name, values in parts if name[0] == "image"}
+        for kind, name, values in parts:
+            if kind == "score":
+                attribution, _, metric = name.partition("/")
+                scores[attribution][metric] = values
+        populations = {name: values for kind, name, values in parts if kind == "population"}
+        images = {name: values for kind, name, values in parts if kind == "image"}
         return cls(arrays["logits"], images, explained, scores, populations)
 
     def joined(self, other: "Scored") -> "Scored":
@@ -245,7 +248,7 @@ def _network_rows(network: Evidence, scored: Scored, pairs: ScoredPairs, **where
     for metric, values in scored.images.items():
         known = values[~np.isnan(values)]
         if known.size:
-            yield {**where, "metric": metric, "value": known.mean(), "n": known.size}
+            yield {**where, **columns(metric), "value": known.mean(), "n": known.size}
 
 
 def mean_rows(scores: dict[str, np.ndarray], populations: dict[str, np.ndarray], **where: Any) -> Iterator[Row]:
@@ -262,7 +265,7 @@ def mean_rows(scores: dict[str, np.ndarray], populations: dict[str, np.ndarray],
             counted = counted[~np.isnan(counted)]  # an object without background has no ROC curve
             # How many maps are zero is a count; all else is a mean, and empty where the population is.
             value = counted.sum() if metric == "zero_maps" else counted.mean() if counted.size else None
-            yield {**where, "population": population, "metric": metric, "value": value, "n": counted.size}
+            yield {**where, "population": population, **columns(metric), "value": value, "n": counted.size}
 
 
 def scores_of(scores: Mapping[str, np.ndarray], population: str, exclusive: bool) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ import pandas as pd
 from attribution_preservation.reporting.panels import SCORES, Line, Panel, draw_panels, over_seeds
 from attribution_preservation.reporting.results import (
     Level,
+    Measure,
     display_name,
     finished,
     full_network,
@@ -30,7 +31,13 @@ ORIGIN = {
     "cosine": ("cosine to the teacher's map", True),
     "association": ("rank correlation of cosine and divergence", True),
 }
-BESIDE_TEACHER = tuple(ORIGIN)  # these compare with it, and it has none of its own
+# These compare with the teacher, which has none of its own.
+BESIDE_TEACHER = (*ORIGIN, "cka", "association_company")
+
+
+def measures(metrics: Mapping[str, tuple[str, bool]]) -> dict[Measure, tuple[str, bool]]:
+    """Metrics without a parameter, for `curve_panels`."""
+    return {Measure(metric): words for metric, words in metrics.items()}
 
 
 def courses(results: pd.DataFrame, compression: str) -> dict[str, list[Level]]:
@@ -51,12 +58,16 @@ def histories(results: pd.DataFrame, compression: str) -> dict[str, list[Level]]
 
 
 def curve_table(
-    results: pd.DataFrame, course: Sequence[Level], methods: Sequence[str], metric: str, population: str | None
+    results: pd.DataFrame,
+    course: Sequence[Level],
+    methods: Sequence[str],
+    measure: Measure,
+    population: str | None,
 ) -> pd.DataFrame:
     """Mean over seeds by level, one column per method and one with its deviation, for `dvc plots` and figures."""
     attribution = "grad_cam" if population else None
     steps = ["iteration", "epoch"]
-    of_metric = select(results, metric=metric, population=population, attribution=attribution)
+    of_metric = select(results, **measure._asdict(), population=population, attribution=attribution)
     rows = pd.concat([level.of(of_metric) for level in course])
     table = pd.DataFrame([{step: getattr(level, step) for step in steps} for level in course], dtype="Int64")
     index = pd.MultiIndex.from_frame(table)
@@ -72,7 +83,7 @@ def draw_curves(
     results: pd.DataFrame, course: Sequence[Level], methods: Sequence[str], population: str, path: Path
 ) -> None:
     """One panel per metric: mean over seeds as a line, one deviation as a band, the teacher as a dashed line."""
-    panels = curve_panels(results, course, methods, population, SCORES)
+    panels = curve_panels(results, course, methods, population, measures(SCORES))
     draw_panels([panels], _title(results, course, population), path)
 
 
@@ -80,7 +91,7 @@ def draw_origin(
     results: pd.DataFrame, course: Sequence[Level], methods: Sequence[str], population: str, path: Path
 ) -> None:
     """Do predictions hold while maps move? As `draw_curves`, of predictions beside the teacher's, and of maps."""
-    panels = curve_panels(results, course, methods, population, ORIGIN)
+    panels = curve_panels(results, course, methods, population, measures(ORIGIN))
     draw_panels([panels], _title(results, course, population), path)
 
 
@@ -88,7 +99,7 @@ def draw_layers(
     results: pd.DataFrame,
     course: Sequence[Level],
     methods: Sequence[str],
-    rows: Sequence[Mapping[str, tuple[str, bool]]],
+    rows: Sequence[Mapping[Measure, tuple[str, bool]]],
     path: Path,
 ) -> None:
     """Do hidden layers stay the teacher's where maps do not? Their likeness layer by layer, beside that of maps."""
@@ -108,14 +119,14 @@ def curve_panels(
     course: Sequence[Level],
     methods: Sequence[str],
     population: str,
-    metrics: Mapping[str, tuple[str, bool]],
+    metrics: Mapping[Measure, tuple[str, bool]],
 ) -> list[Panel]:
-    """What is drawn; metrics: axis label, and whether it is a score of pairs, by name."""
+    """A panel for each metric; metrics: axis label, and whether it is a score of pairs."""
     panels = []
-    for metric in measured(results, metrics, population):
-        label, of_pairs = metrics[metric]
+    for measure in measured(results, metrics, population):
+        label, of_pairs = metrics[measure]
         counted = population if of_pairs else None
-        table = curve_table(results, course, methods, metric, counted)
+        table = curve_table(results, course, methods, measure, counted)
         shown = _places(course)
         lines = [
             Line(display_name(method), shown, table[method], table[f"{method}_deviation"], number)
@@ -123,12 +134,12 @@ def curve_panels(
             if method in table
         ]
         of_teacher = full_network(results, course[0])
-        if metric.startswith("cka_") and len(strangers := select(of_teacher, metric=metric)):
+        if measure.metric == "cka" and len(strangers := select(of_teacher, **measure._asdict())):
             # What two networks share that have only the data in common.
             alike = [float(strangers["value"].mean())] * len(shown)
             lines.append(Line("Two teachers", shown, alike, [float("nan")] * len(shown)))
-        if metric not in BESIDE_TEACHER and not metric.startswith(("cka_", "association_")):
-            teacher = _teacher(results, course, metric, counted)
+        if measure.metric not in BESIDE_TEACHER:
+            teacher = _teacher(results, course, measure.metric, counted)
             lines.append(Line("Teacher", shown, teacher, [float("nan")] * len(shown)))
         ends = finished(course)
         if len(ends) > 1:

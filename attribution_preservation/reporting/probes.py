@@ -10,6 +10,7 @@ import pandas as pd
 from attribution_preservation.reporting.panels import Line, Panel, draw_panels, over_seeds
 from attribution_preservation.reporting.results import (
     Level,
+    Measure,
     compressions,
     display_name,
     full_networks,
@@ -17,6 +18,7 @@ from attribution_preservation.reporting.results import (
     present,
     select,
     shared_seeds,
+    values_of_at,
 )
 from attribution_preservation.reporting.significance import ALPHA, MARK, PairedTests, corrected
 
@@ -33,6 +35,7 @@ class Column:
     Attributes:
         heading: with its unit.
         metric, attribution: as in results.csv; None where the metric has no order of pixels.
+        at: value of the metric's parameter; None where it has none.
         reference: what a test compares with, `naive`, or `zero` where the metric is a difference already.
         digits: decimals.
     """
@@ -42,13 +45,14 @@ class Column:
     attribution: str | None
     reference: str = "naive"
     digits: int = 1
+    at: str | None = None
 
 
 AREAS = [
     Column("insertion area [%]", "insertion_area", OWN),
     Column("deletion area [%]", "deletion_area", OWN),
     *(
-        Column(f"{word} {heading} [points]", f"{metric}_{order}", OWN, "zero")
+        Column(f"{word} {heading} [points]", metric, OWN, "zero", at=order)
         for word, metric in (("insertion over", "insertion_over"), ("deletion under", "deletion_under"))
         for order, heading in _CONTRASTED.items()
     ),
@@ -57,9 +61,7 @@ AREAS = [
 
 def shares(results: pd.DataFrame) -> list[int]:
     """Shares of pixels that were removed, in percent, between none and all: what areas are sums over."""
-    begins = "least_score_"
-    names = [metric for metric in results["metric"].unique() if metric.startswith(begins)]
-    return [*sorted(int(metric.removeprefix(begins)) for metric in names), 100]
+    return [*sorted(int(share) for share in values_of_at(results, "least_score")), 100]
 
 
 def noise_columns(results: pd.DataFrame) -> list[Column]:
@@ -69,11 +71,11 @@ def noise_columns(results: pd.DataFrame) -> list[Column]:
     to the teacher's: negative where images whose maps moved lose more.
     """
     columns = []
-    for metric in [metric for metric in results["metric"].unique() if metric.startswith("ap_lost_")]:
-        region, deviation = metric.removeprefix("ap_lost_").split("_")
+    for at in values_of_at(results, "ap_lost"):
+        region, deviation = at.split("/")
         heading = f"{region}, noise {deviation}"
-        columns.append(Column(heading, metric, None))
-        columns.append(Column(f"{heading}: loss with cosine", f"association_{metric}", None, digits=2))
+        columns.append(Column(heading, "ap_lost", None, at=at))
+        columns.append(Column(f"{heading}: loss with cosine", "association_ap_lost", None, digits=2, at=at))
     return columns
 
 
@@ -128,7 +130,7 @@ def probe_table(
         named = {"attribution": column.attribution} if column.attribution else {}
         made = {}
         for place, (level, method, _) in enumerate(networks):
-            where = {"population": population or "all", "reference": column.reference, **named}
+            where = {"population": population or "all", "reference": column.reference, "at": column.at or "", **named}
             if tests and level and (test := tests.find(level, method, column.metric, **where)):
                 made[place] = test
         adjusted = corrected({place: test.p for place, test in made.items()})
@@ -142,7 +144,7 @@ def probe_table(
 
 
 def _rows(rows: pd.DataFrame, column: Column, population: str | None) -> pd.DataFrame:
-    return select(rows, metric=column.metric, attribution=column.attribution, population=population)
+    return select(rows, metric=column.metric, at=column.at, attribution=column.attribution, population=population)
 
 
 def _values(rows: pd.DataFrame, column: Column, population: str | None) -> pd.Series:
@@ -219,8 +221,8 @@ def removal_panels(results: pd.DataFrame, level: Level, methods: Sequence[str], 
 
 
 def _curve(name: str, rows: pd.DataFrame, metric: str, style: int) -> Line:
-    percents = sorted({int(found.rsplit("_", 1)[1]) for found in rows["metric"] if found.startswith(f"{metric}_")})
-    values = [select(rows, metric=f"{metric}_{percent}")["value"] for percent in percents]
+    percents = sorted(int(percent) for percent in values_of_at(rows, metric))
+    values = [select(rows, metric=metric, at=str(percent))["value"] for percent in percents]
     return Line(name, percents, [v.mean() for v in values], [v.std(ddof=1) for v in values], style)
 
 
@@ -233,36 +235,35 @@ def draw_untrained(results: pd.DataFrame, path: Path) -> None:
 
 def untrained_panel(results: pd.DataFrame) -> Panel:
     """Rank correlation of maps without sign, by attribution method, against the layers that are untrained."""
-    rows = results[(results["compression"] == "teacher") & results["metric"].str.startswith("untrained_")]
-    layers = [found for found in dict.fromkeys(rows["metric"].str.removeprefix("untrained_")) if "_" not in found]
-    layers.sort(key=lambda found: found == "floor")  # a stable sort: what a map shares with any other comes last
+    rows = select(results, compression="teacher")
+    rows = rows[rows["metric"].isin(["untrained", "untrained_floor"])]
+    # A map's likeness to one of another image comes last.
+    measures = [*(("untrained", at) for at in values_of_at(rows, "untrained")), ("untrained_floor", None)]
     lines = []
     for number, attribution in enumerate(rows["attribution"].dropna().unique()):
-        of_layer = [select(rows, attribution=attribution, metric=f"untrained_{name}")["value"] for name in layers]
-        x = list(range(len(layers)))
+        of_method = select(rows, attribution=attribution)
+        of_layer = [select(of_method, metric=metric, at=at)["value"] for metric, at in measures]
+        x = list(range(len(measures)))
         mean, deviation = [v.mean() for v in of_layer], [v.std(ddof=1) for v in of_layer]
         lines.append(Line(display_name(attribution), x, mean, deviation, number))
-    words = [name if not place else f"+ {name}" for place, name in enumerate(layers)]
-    words = ["another\nimage" if name == "+ floor" else name for name in words]
-    ticks = (list(range(len(layers))), words)
+    words = [f"+ {at}" if place else str(at) for place, (_, at) in enumerate(measures)]
+    ticks = (list(range(len(measures))), [*words[:-1], "another\nimage"])
     return Panel("rank correlation with the trained map", lines, "untrained layers", ticks)
 
 
-def layer_metrics(results: pd.DataFrame) -> dict[str, tuple[str, bool]]:
+def layer_metrics(results: pd.DataFrame) -> dict[Measure, tuple[str, bool]]:
     """Panels of hidden layers beside the teacher's, and of maps, for `curve_panels`."""
-    names = [metric for metric in results["metric"].unique() if metric.startswith("cka_")]
-    likeness = {metric: (f"linear CKA, {metric.removeprefix('cka_')}", False) for metric in names}
-    return likeness | {"cosine": ("cosine to the teacher's map", True)} if likeness else {}
+    likeness = {Measure("cka", at): (f"linear CKA, {at}", False) for at in values_of_at(results, "cka")}
+    return likeness | {Measure("cosine"): ("cosine to the teacher's map", True)} if likeness else {}
 
 
-def company_metrics(results: pd.DataFrame) -> dict[str, tuple[str, bool]]:
+def company_metrics(results: pd.DataFrame) -> dict[Measure, tuple[str, bool]]:
     """Below them: do maps move where hidden layers, or predictions, do?"""
-    names = [metric.removeprefix("cka_") for metric in layer_metrics(results) if metric != "cosine"]
     found = {
-        f"association_{name}": (f"rank correlation of cosine and\nthe image's company in {name}", False)
-        for name in names
+        Measure("association_company", at): (f"rank correlation of cosine and\nthe image's company in {at}", False)
+        for at in values_of_at(results, "cka")
     }
-    return found | {"association": ("rank correlation of cosine and divergence", True)}
+    return found | {Measure("association"): ("rank correlation of cosine and divergence", True)}
 
 
 def draw_robustness(results: pd.DataFrame, methods: Sequence[str], path: Path) -> None:
@@ -277,7 +278,7 @@ def robustness_panels(results: pd.DataFrame, methods: Sequence[str]) -> list[lis
     keys = ["compression", "student", "method", "seed"]
     cosines = select(results, metric="cosine", population="all", attribution="grad_cam")
     for column in noise_columns(results)[::2]:
-        lost = select(results, metric=column.metric).dropna(subset=["method"])
+        lost = select(results, metric=column.metric, at=column.at).dropna(subset=["method"])
         both = lost.merge(cosines, on=[*keys, "iteration", "epoch"], suffixes=("_lost", ""))
         lines = []
         for number, method in enumerate(methods):

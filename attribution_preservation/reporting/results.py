@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 
@@ -12,7 +12,7 @@ from attribution_preservation.errors import UserError
 
 COLUMNS = [
     "profile", "compression", "teacher", "method", "seed", "student", "iteration", "epoch", "sparsity",
-    "attribution", "population", "metric", "value", "n",
+    "attribution", "population", "metric", "at", "value", "n",
 ]  # fmt: skip
 # What every stage that scores writes.
 _WRITTEN = ("compression", "seed", "metric", "value")
@@ -81,6 +81,13 @@ class Level:
         return select(results, **vars(self))
 
 
+class Measure(NamedTuple):
+    """A metric, and the value of its parameter where it has one; as in results.csv."""
+
+    metric: str
+    at: str | None = None
+
+
 def result_files(groups: Iterable[str], batches: Iterable[str]) -> list[Path]:
     """Every file of results, from the project's root.
 
@@ -114,7 +121,7 @@ def read_frame(
         text = path.read_text(encoding="utf-8")
         if not text.endswith("\n"):
             raise UserError(f"{path} breaks off; {remedy}")
-        frame = pd.read_csv(io.StringIO(text))
+        frame = pd.read_csv(io.StringIO(text), dtype={"at": "string"})
     except FileNotFoundError:
         raise UserError(f"{path} is missing; {remedy}") from None
     except ValueError as error:  # pandas' and those of text that is none
@@ -178,14 +185,24 @@ def full_networks(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {str(name): rows for name, rows in found.groupby("teacher", sort=False)}
 
 
-def measured(results: pd.DataFrame, metrics: Iterable[str], population: str | None = None) -> list[str]:
+def values_of_at(results: pd.DataFrame, metric: str) -> list[str]:
+    """The values of a metric's parameter, in the order of the results."""
+    return [str(at) for at in select(results, metric=metric)["at"].dropna().unique()]
+
+
+M = TypeVar("M", str, Measure)
+
+
+def measured(results: pd.DataFrame, metrics: Iterable[M], population: str | None = None) -> list[M]:
     """Those of the metrics that results hold, in the order given; of pairs, only what a population has if it is named.
 
     Where classes exclude each other, maps of a network's own class are compared with no other network's.
     """
     if population is not None:
         results = results[results["population"].isna() | (results["population"] == population)]
-    found = set(results["metric"])
+    found: set[object] = set(results["metric"])
+    for metric, at in results.reindex(columns=["metric", "at"]).drop_duplicates().itertuples(index=False):
+        found.add(Measure(metric, None if pd.isna(at) else at))
     return [metric for metric in metrics if metric in found]
 
 

@@ -15,6 +15,7 @@ from attribution_preservation.reporting.results import (
     present,
     select,
     shared_seeds,
+    values_of_at,
 )
 from attribution_preservation.reporting.significance import ALPHA, MARK, Outcome, PairedTests, corrected
 
@@ -25,7 +26,7 @@ ROAR_METRICS = {"f1": "F1 of the retrained classifier [%]", "mean_ap": "mAP of t
 def roars(results: pd.DataFrame) -> list[Level]:
     """Students that a classifier was retrained for."""
     levels = [level for compression in compressions(results) for level in last_levels(results, compression)]
-    return [level for level in levels if level.of(results)["metric"].str.startswith("roar_f1_").any()]
+    return [level for level in levels if (level.of(results)["metric"] == "roar_f1").any()]
 
 
 def draw_roar(results: pd.DataFrame, level: Level, methods: Sequence[str], path: Path) -> None:
@@ -59,10 +60,8 @@ def roar_panel(results: pd.DataFrame, level: Level, methods: Sequence[str], metr
 
 def _roar_scores(rows: pd.DataFrame, metric: str) -> Iterator[tuple[int, pd.Series]]:
     """By share of removed pixels in percent, the scores of each seed: means over its retrainings."""
-    begins = f"roar_{metric}_"
-    found = rows[rows["metric"].str.startswith(begins)]
-    for percent in sorted({int(name.removeprefix(begins)) for name in found["metric"]}):
-        yield percent, select(found, metric=f"{begins}{percent}").groupby("seed")["value"].mean()
+    for percent in sorted(int(at) for at in values_of_at(rows, f"roar_{metric}")):
+        yield percent, select(rows, metric=f"roar_{metric}", at=str(percent)).groupby("seed")["value"].mean()
 
 
 def roar_table(results: pd.DataFrame, level: Level, methods: Sequence[str], tests: PairedTests) -> pd.DataFrame:
@@ -81,7 +80,7 @@ def roar_table(results: pd.DataFrame, level: Level, methods: Sequence[str], test
             row: dict[str, object] = {"maps of": lines[0].name, "removed [%]": percent}
             for metric, line in zip(panels, lines, strict=True):
                 row |= {metric: line.mean[place], f"{metric}_deviation": line.deviation[place]}
-            test = tests.find(level, names[lines[0].name], f"roar_f1_{percent}", "all")
+            test = tests.find(level, names[lines[0].name], "roar_f1", "all", at=percent)
             rows.append(row | (test._asdict() if test else {}))
     frame = pd.DataFrame(rows).reindex(columns=[*rows[0], *Outcome._fields])
     frame["corrected"] = pd.Series(corrected(frame["p"].dropna().to_dict()), dtype=float)

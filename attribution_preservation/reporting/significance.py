@@ -20,7 +20,7 @@ METRICS = {
     "point_accuracy": ("point accuracy [points]", 1),
     "cosine": ("cosine", 3),
 }
-_WHERE = ["compression", "student", "method", "reference", "attribution", "population", "metric"]
+_WHERE = ["compression", "student", "method", "reference", "attribution", "population", "metric", "at"]
 _OF_PAIRS = ("roc_auc", "point_accuracy", "cosine")
 Key = TypeVar("Key", bound=Hashable)
 
@@ -43,7 +43,7 @@ class PairedTests:
     """
 
     def __init__(self, frame: pd.DataFrame) -> None:
-        names = frame.reindex(columns=_WHERE).fillna("")
+        names = frame.reindex(columns=_WHERE).astype("string").fillna("")
         steps = [
             [None if pd.isna(step) else int(step) for step in row]
             for row in frame[["iteration", "epoch"]].itertuples(index=False)
@@ -64,6 +64,7 @@ class PairedTests:
         population: str,
         attribution: str = "grad_cam",
         reference: str = "naive",
+        at: object = "",
     ) -> Outcome | None:
         """The test of one comparison.
 
@@ -71,9 +72,10 @@ class PairedTests:
             level, method: whose network; method is empty for one that was trained without.
             metric, population, attribution: as in results.csv; a metric of predictions has neither of the last two.
             reference: `naive` or `teacher`.
+            at: value of the metric's parameter; empty where it has none.
         """
-        return self._found.get((level, method, reference, attribution, population, metric)) or self._found.get(
-            (level, method, reference, "", "", metric)
+        return self._found.get((level, method, reference, attribution, population, metric, str(at))) or self._found.get(
+            (level, method, reference, "", "", metric, str(at))
         )
 
 

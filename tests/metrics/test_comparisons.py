@@ -115,17 +115,18 @@ def test_what_is_a_difference_already_is_tested_against_zero():
     def network(gain):
         found = scored(np.full(IMAGES, 0.9))
         over = GENERATOR.normal(gain, 0.1, IMAGES)
-        return found.joined(Scored(found.logits, {}, {"own": EVERY}, {"own": {"insertion_over_random": over}}, {}))
+        return found.joined(Scored(found.logits, {}, {"own": EVERY}, {"own": {"insertion_over@random": over}}, {}))
 
     students = {"naive": {seed: network(2.0) for seed in SEEDS}, "swa": {seed: network(0.0) for seed in SEEDS}}
     rows = list(Comparisons(TRUTH, 200, 0).rows({seed: scored(np.ones(IMAGES)) for seed in SEEDS}, students))
     of_zero = [row for row in rows if row["reference"] == "zero"]
-    assert {row["metric"] for row in of_zero} == {"insertion_over_random"}  # a cosine is no difference
+    assert {row["metric"] for row in of_zero} == {"insertion_over"}  # a cosine is no difference
     naive = pick(of_zero, method="naive", population="all")
     assert naive["difference"] == pytest.approx(2, abs=0.1)
     assert naive["p"] < 0.001
     assert pick(of_zero, method="swa", population="all")["p"] > 0.05
-    assert pick(rows, method="swa", reference="naive", metric="insertion_over_random", population="all")["p"] < 0.001
+    against_naive = {"reference": "naive", "metric": "insertion_over", "at": "random"}
+    assert pick(rows, method="swa", population="all", **against_naive)["p"] < 0.001
 
 
 def test_a_seed_whose_own_pairs_have_no_score_is_left_out():

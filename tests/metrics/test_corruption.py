@@ -51,8 +51,8 @@ def test_a_network_that_looks_at_the_object_loses_nothing_in_the_background():
         noise_scores(predict(rows), images, labels, masks, [500.0], 0) for rows in (slice(0, 4), slice(5, 8))
     )
     for (whole, of_images), spared, hit in ((above, "background", "object"), (below, "object", "background")):
-        assert whole[f"mean_ap_lost_{spared}_500"] == 0
-        assert whole[f"mean_ap_lost_{hit}_500"] > 10
-        assert not of_images[f"ap_lost_{spared}_500"].any()
-        assert of_images[f"ap_lost_{hit}_500"].shape == (20,)
-        assert of_images[f"ap_lost_{hit}_500"].mean() > 10
+        assert whole[f"mean_ap_lost@{spared}/500"] == 0
+        assert whole[f"mean_ap_lost@{hit}/500"] > 10
+        assert not of_images[f"ap_lost@{spared}/500"].any()
+        assert of_images[f"ap_lost@{hit}/500"].shape == (20,)
+        assert of_images[f"ap_lost@{hit}/500"].mean() > 10

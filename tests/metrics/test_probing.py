@@ -51,10 +51,10 @@ def test_a_network_is_judged_by_its_own_map_beside_its_teachers():
     for own, teachers, sign in ((right, wrong, 1), (wrong, right, -1)):
         found = prober().removal(view(own), Look(None, own), Look(None, teachers))
         assert set(found) == {"own_grad_cam", "teachers_grad_cam", "other_images_grad_cam", "random"}
-        assert (sign * found["own_grad_cam"]["insertion_over_teachers_grad_cam"] > 0).all()
-        assert (sign * found["own_grad_cam"]["deletion_under_teachers_grad_cam"] > 0).all()
+        assert (sign * found["own_grad_cam"]["insertion_over@teachers_grad_cam"] > 0).all()
+        assert (sign * found["own_grad_cam"]["deletion_under@teachers_grad_cam"] > 0).all()
         # All images have the same map here.
-        assert (found["own_grad_cam"]["insertion_over_other_images_grad_cam"] == 0).all()
+        assert (found["own_grad_cam"]["insertion_over@other_images_grad_cam"] == 0).all()
     assert set(prober().removal(view(right), Look(None, right))) == {"own_grad_cam", "other_images_grad_cam", "random"}
 
 
@@ -62,8 +62,8 @@ def test_before_anything_is_removed_every_order_shows_the_whole_image():
     maps = corner()
     expected = 100 / (1 + np.exp(-first_pixel(images()).double().numpy()[:, 0]))
     for scores in prober().removal(view(maps), Look(None, maps), Look(None, maps)).values():
-        np.testing.assert_allclose(scores["least_score_0"], expected)
-        np.testing.assert_allclose(scores["most_score_0"], expected)
+        np.testing.assert_allclose(scores["least_score@0"], expected)
+        np.testing.assert_allclose(scores["most_score@0"], expected)
 
 
 def test_noise_in_what_a_network_does_not_look_at_costs_nothing():
@@ -73,16 +73,16 @@ def test_noise_in_what_a_network_does_not_look_at_costs_nothing():
     asked = prober()
     asked._labels = np.eye(2)[np.arange(COUNT) % 2]
     rows, of_images = asked.noise(view(corner(), two_classes))
-    assert (of_images["ap_lost_background_40"] == 0).all()
-    assert {row["metric"] for row in rows if row["value"] == 0} >= {"ap_lost_background_40"}
-    assert (of_images["ap_lost_object_40"] != 0).any()
+    assert (of_images["ap_lost@background/40"] == 0).all()
+    assert ("ap_lost", "background/40") in {(row["metric"], row["at"]) for row in rows if row["value"] == 0}
+    assert (of_images["ap_lost@object/40"] != 0).any()
 
 
 def test_images_whose_maps_moved_lose_more():
     teacher, moved = corner(), corner()
     share = np.linspace(0, 1, COUNT)[:, None, None]
     moved = ((1 - share) * moved + share * moved[:, ::-1, ::-1]).astype(np.float32)
-    lost = {"ap_lost_background_40": np.linspace(0, 5, COUNT), "ap_lost_object_40": np.zeros(COUNT)}
+    lost = {"ap_lost@background/40": np.linspace(0, 5, COUNT), "ap_lost@object/40": np.zeros(COUNT)}
     background, objects = prober().lost_where_moved(lost, Look(None, moved), Look(None, teacher))
     assert background["value"] == pytest.approx(-1)
     assert objects["value"] is None  # all alike: no rank
@@ -99,18 +99,20 @@ def test_maps_of_the_untrained_are_held_against_the_networks_own_and_the_flat_on
         yield "head", view(-maps)
         yield "conv1", view(flat)
 
-    found = {row["metric"]: (row["value"], row["n"]) for row in prober().untrained(view(maps), cascade, ["lrp"])}
+    found = {
+        (row["metric"], row["at"]): (row["value"], row["n"]) for row in prober().untrained(view(maps), cascade, ["lrp"])
+    }
     assert seeds == [5, 1005]
     # A map that turned over has not moved.
-    assert found["untrained_head"] == (pytest.approx(1), 2 * COUNT)
-    assert found["untrained_conv1"] == (pytest.approx(1), 2 * (COUNT - 4))
-    assert (found["untrained_flat_head"], found["untrained_flat_conv1"]) == ((0, 2 * COUNT), (8, 2 * COUNT))
-    assert abs(found["untrained_floor"][0]) < 0.2
+    assert found["untrained", "head"] == (pytest.approx(1), 2 * COUNT)
+    assert found["untrained", "conv1"] == (pytest.approx(1), 2 * (COUNT - 4))
+    assert (found["untrained_flat", "head"], found["untrained_flat", "conv1"]) == ((0, 2 * COUNT), (8, 2 * COUNT))
+    assert abs(found["untrained_floor", None][0]) < 0.2
 
 
 def test_a_network_is_like_itself():
     inside = prober().inside(view(corner()))
-    found = {row["metric"]: row["value"] for row in prober().likeness(inside, inside)}
-    assert found["cka_first"] == pytest.approx(1)
-    assert found["company_first"] == pytest.approx(1)
-    assert found["association_first"] is None  # nothing moved
+    found = {(row["metric"], row["at"]): row["value"] for row in prober().likeness(inside, inside)}
+    assert found["cka", "first"] == pytest.approx(1)
+    assert found["company", "first"] == pytest.approx(1)
+    assert found["association_company", "first"] is None  # nothing moved

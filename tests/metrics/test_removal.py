@@ -126,12 +126,12 @@ def test_scores_of_a_map_that_names_the_only_pixel_that_counts():
     right[0, 1, 0] = 1.0
     labels, colour = torch.tensor([0]), torch.zeros(3)
     found = removal_scores(predict, image, labels, right, [25, 50, 75], colour, 0)
-    assert [found[f"least_score_{k}"][0] for k in (25, 50, 75)] == [100, 100, 100]
-    assert [found[f"most_score_{k}"][0] for k in (25, 50, 75)] == [0, 0, 0]
-    assert (found["least_kept_75"][0], found["most_kept_25"][0]) == (100, 0)
+    assert [found[f"least_score@{k}"][0] for k in (25, 50, 75)] == [100, 100, 100]
+    assert [found[f"most_score@{k}"][0] for k in (25, 50, 75)] == [0, 0, 0]
+    assert (found["least_kept@75"][0], found["most_kept@25"][0]) == (100, 0)
     # 1 until the last quarter, over which it falls; and over the first quarter.
     assert (found["insertion_area"][0], found["deletion_area"][0]) == (pytest.approx(87.5), pytest.approx(12.5))
-    assert found["least_score_0"][0] == found["most_score_0"][0] == 100  # the whole image
+    assert found["least_score@0"][0] == found["most_score@0"][0] == 100  # the whole image
     wrong = removal_scores(predict, image, labels, 1 - right, [25, 50, 75], colour, 0)
     assert (wrong["insertion_area"][0], wrong["deletion_area"][0]) == (pytest.approx(12.5), pytest.approx(87.5))
 
@@ -140,8 +140,8 @@ def test_an_order_is_contrasted_with_others_by_its_areas():
     own = {"insertion_area": np.array([80.0, 50.0]), "deletion_area": np.array([5.0, 20.0])}
     chance = {"insertion_area": np.array([30.0, 60.0]), "deletion_area": np.array([25.0, 10.0])}
     found = contrasts(own, {"random": chance})
-    assert found["insertion_over_random"].tolist() == [50, -10]
-    assert found["deletion_under_random"].tolist() == [20, -10]
+    assert found["insertion_over@random"].tolist() == [50, -10]
+    assert found["deletion_under@random"].tolist() == [20, -10]
 
 
 def test_another_images_order_is_from_the_same_part():

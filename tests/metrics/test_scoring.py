@@ -160,10 +160,25 @@ def test_baselines_are_scored_on_the_pairs_of_each_method():
     assert value(rows, method="centre", attribution="grad_cam", population="all") == (30, 3)
 
 
+def test_a_file_keeps_the_parameter_of_a_metric_whatever_its_letters_are():
+    images = {
+        name: np.full(2, number, dtype=float) for number, name in enumerate(("ap_lost@object/16", "ap_lost@object/64"))
+    }
+    scores = {"own": {"insertion_over@random": np.ones(1), "least_score@0.5/a": np.zeros(1)}}
+    scored = Scored(np.zeros((2, 3)), images, {"own": np.zeros(1, dtype=int)}, scores, {"all": np.ones(2, dtype=bool)})
+    found = Scored.of_arrays(scored.arrays())
+    assert {name: values[0] for name, values in found.images.items()} == {
+        "ap_lost@object/16": 0,
+        "ap_lost@object/64": 1,
+    }
+    assert found.scores["own"].keys() == scores["own"].keys()
+    assert found.populations.keys() == {"all"}
+
+
 def test_a_population_whose_pairs_have_no_background_is_counted_as_none():
     # An object that fills its image has no ROC curve: tables tell from n = 0 that nothing was scored.
     rows = list(scoring.mean_rows({"roc_auc": np.full(2, np.nan)}, {"own": np.ones(2, dtype=bool)}))
-    assert rows == [{"population": "own", "metric": "roc_auc", "value": None, "n": 0}]
+    assert rows == [{"population": "own", "metric": "roc_auc", "at": None, "value": None, "n": 0}]
 
 
 def test_the_absorbed_share_is_a_score_of_its_pairs():

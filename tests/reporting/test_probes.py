@@ -27,22 +27,29 @@ LEVEL = Level("distill", "half", None, 5)
 AREA = {"naive": (60.0, 64.0), "swa": (70.0, 72.0)}
 
 
+def untrained(layer):
+    flat = layer.startswith("flat_")
+    if layer == "floor":
+        return {"metric": "untrained_floor"}
+    return {"metric": "untrained_flat" if flat else "untrained", "at": layer.removeprefix("flat_")}
+
+
 def rows():
     for seed in (0, 1):
         teacher = {"compression": "teacher", "seed": seed}
         for order, area in (("own_grad_cam", 80.0), ("random", 20.0)):
             yield {**teacher, "attribution": order, "population": "all", "metric": "insertion_area", "value": area}
-        yield {**teacher, "metric": "ap_lost_background_40", "value": 2.0 + seed}
+        yield {**teacher, "metric": "ap_lost", "at": "background/40", "value": 2.0 + seed}
         for layer, value in (("floor", 0.3), ("head", 0.5), ("flat_head", 7.0), ("conv1", 0.1)):
-            yield {**teacher, "attribution": "lrp", "metric": f"untrained_{layer}", "value": value + 0.2 * seed}
-        yield {**teacher, "attribution": "random", "metric": "roar_f1_0", "value": 90.0}
-        yield {**teacher, "attribution": "random", "metric": "roar_mean_ap_0", "value": 95.0}
-        yield {**teacher, "attribution": "random", "metric": "roar_f1_50", "value": 70.0 + seed}
+            yield {**teacher, "attribution": "lrp", **untrained(layer), "value": value + 0.2 * seed}
+        yield {**teacher, "attribution": "random", "metric": "roar_f1", "at": "0", "value": 90.0}
+        yield {**teacher, "attribution": "random", "metric": "roar_mean_ap", "at": "0", "value": 95.0}
+        yield {**teacher, "attribution": "random", "metric": "roar_f1", "at": "50", "value": 70.0 + seed}
         for attribution in ("random", "grad_cam"):
-            yield {**teacher, "attribution": attribution, "metric": "roar_mean_ap_50", "value": 80.0}
+            yield {**teacher, "attribution": attribution, "metric": "roar_mean_ap", "at": "50", "value": 80.0}
         # Two classifiers were retrained for each network: their mean is the network's score.
         for score in (48.0, 52.0):
-            yield {**teacher, "attribution": "grad_cam", "metric": "roar_f1_50", "value": score}
+            yield {**teacher, "attribution": "grad_cam", "metric": "roar_f1", "at": "50", "value": score}
         # The teacher over the pairs that are common to these students.
         same = {"compression": "distill", "student": "half", "epoch": 5, "method": "teacher", "seed": seed}
         same |= {"population": "common", "attribution": "own_grad_cam"}
@@ -52,19 +59,19 @@ def rows():
             for population in ("common", "all"):
                 of = {**where, "attribution": "own_grad_cam", "population": population}
                 yield {**of, "metric": "insertion_area", "value": area[seed]}
-                yield {**of, "metric": "insertion_over_random", "value": area[seed] - 20}
+                yield {**of, "metric": "insertion_over", "at": "random", "value": area[seed] - 20}
                 for percent, score in ((20, 90.0), (80, 60.0)):
                     for name in ("least_score", "least_kept", "most_score"):
-                        yield {**of, "metric": f"{name}_{percent}", "value": score + seed}
-                        yield {**of, "attribution": "random", "metric": f"{name}_{percent}", "value": 10.0}
+                        yield {**of, "metric": name, "at": str(percent), "value": score + seed}
+                        yield {**of, "attribution": "random", "metric": name, "at": str(percent), "value": 10.0}
                         others = {**of, "attribution": "other_images_grad_cam"}
-                        yield {**others, "metric": f"{name}_{percent}", "value": 20.0}
-            yield {**where, "metric": "ap_lost_background_40", "value": area[seed] / 10}
-            yield {**where, "metric": "cka_pool1", "value": 0.9}
+                        yield {**others, "metric": name, "at": str(percent), "value": 20.0}
+            yield {**where, "metric": "ap_lost", "at": "background/40", "value": area[seed] / 10}
+            yield {**where, "metric": "cka", "at": "pool1", "value": 0.9}
             cosine = {**where, "attribution": "grad_cam", "population": "all", "metric": "cosine"}
             yield {**cosine, "value": 0.5 + 0.1 * seed}
-            yield {**where, "attribution": "grad_cam", "metric": "roar_f1_50", "value": 60.0}
-            yield {**where, "attribution": "grad_cam", "metric": "roar_mean_ap_50", "value": 70.0}
+            yield {**where, "attribution": "grad_cam", "metric": "roar_f1", "at": "50", "value": 60.0}
+            yield {**where, "attribution": "grad_cam", "metric": "roar_mean_ap", "at": "50", "value": 70.0}
 
 
 @pytest.fixture
@@ -99,12 +106,12 @@ def test_a_cell_is_mean_and_deviation_and_marked_by_its_test(results):
 
 def test_a_contrast_is_tested_against_nothing_and_an_area_against_naive(results):
     heading = "insertion over random order [points]"
-    against_zero = outcome(0.01, reference="zero", metric="insertion_over_random")
+    against_zero = outcome(0.01, reference="zero", metric="insertion_over", at="random")
     table = probe_table(results, METHODS, AREAS, "all", against_zero).set_index("method")
     assert table.at["swa", heading] == pytest.approx(51)
     assert table.at["swa", f"{heading} significant"]
     assert not table.at["swa", "insertion area [%] significant"]
-    against_naive = outcome(0.01, metric="insertion_over_random")
+    against_naive = outcome(0.01, metric="insertion_over", at="random")
     table = probe_table(results, METHODS, AREAS, "all", against_naive).set_index("method")
     assert not table.at["swa", f"{heading} significant"]
 
@@ -127,8 +134,8 @@ def test_full_networks_are_named_where_there_are_several(results):
 
 def test_noise_has_a_column_for_each_region_and_deviation(results):
     column, of_moved = noise_columns(results)
-    assert (column.heading, column.metric) == ("background, noise 40", "ap_lost_background_40")
-    assert of_moved.metric == "association_ap_lost_background_40"
+    assert (column.heading, column.metric, column.at) == ("background, noise 40", "ap_lost", "background/40")
+    assert (of_moved.metric, of_moved.at) == ("association_ap_lost", "background/40")
     table = probe_table(results, METHODS, [column], None).set_index("method")
     assert table[column.heading].tolist() == pytest.approx([2.5, 6.2, 7.1])
 
@@ -172,7 +179,7 @@ def test_every_network_is_a_point_of_robustness(results, tmp_path):
 
 
 def test_hidden_layers_have_a_panel_each_beside_that_of_maps(results):
-    assert list(layer_metrics(results)) == ["cka_pool1", "cosine"]
+    assert list(layer_metrics(results)) == [("cka", "pool1"), ("cosine", None)]
     assert layer_metrics(results[~results["metric"].str.startswith("cka")]) == {}
 
 
@@ -186,7 +193,7 @@ def test_every_order_of_removal_starts_at_the_classifier_that_saw_everything(res
     assert found["Random"][50] == pytest.approx(70.5)
     # The deviation is over networks, not over the classifiers of one.
     assert panel.lines[0].deviation[1] == 0
-    of_swa = outcome(0.01, attribution=None, population=None, metric="roar_f1_50", difference=-3.0)
+    of_swa = outcome(0.01, attribution=None, population=None, metric="roar_f1", at="50", difference=-3.0)
     frame = roar_table(results, LEVEL, METHODS, of_swa)
     table = frame.set_index(["maps of", "removed [%]"])
     assert table.at[("Full network", 50), "f1"] == pytest.approx(50)

@@ -19,6 +19,7 @@ from attribution_preservation.reporting.curves import (
     draw_curves,
     draw_origin,
     histories,
+    measures,
 )
 from attribution_preservation.reporting.formats import csv_table, latex_table, markdown_table
 from attribution_preservation.reporting.heatmaps import HeatmapRow, draw_heatmaps
@@ -26,6 +27,7 @@ from attribution_preservation.reporting.panels import SCORES
 from attribution_preservation.reporting.results import (
     COLUMNS,
     Level,
+    Measure,
     compressions,
     finished,
     headline,
@@ -73,7 +75,7 @@ def test_what_is_known_of_a_network_bears_its_sparsity(tmp_path):
         "value": 1.0,
     }
     pd.DataFrame([{**network, "sparsity": 0.36, "metric": "mean_ap"}]).to_csv(tmp_path / "scores.csv", index=False)
-    others = [{**network, "metric": "cka_conv1"}, {**network, "iteration": 3, "metric": "cka_conv1"}]
+    others = [{**network, "metric": "cka", "at": "conv1"}, {**network, "iteration": 3, "metric": "cka", "at": "conv1"}]
     pd.DataFrame(others).to_csv(tmp_path / "probes.csv", index=False)
     found = read_results([tmp_path / "scores.csv", tmp_path / "probes.csv"], "tiny")
     assert found["sparsity"].fillna(-1).tolist() == [0.36, 0.36, -1]
@@ -233,9 +235,9 @@ def test_figures_of_a_population_without_similarity_have_no_panel_of_it(scores, 
     assert labels == ["mAP [%]", "ROC-AUC [%]", "point accuracy [%]"]
     draw_comparison(results, METHODS, "own", tmp_path / "own.png")
     course = courses(results, "prune_weights")["iterative"]
-    of_course = [panel.label for panel in curve_panels(results, course, METHODS, "own", ORIGIN)]
+    of_course = [panel.label for panel in curve_panels(results, course, METHODS, "own", measures(ORIGIN))]
     assert of_course == ["decisions that are the teacher's [%]", "KL divergence of predictions [nats]"]
-    assert len(curve_panels(results, course, METHODS, "all", ORIGIN)) == 4
+    assert len(curve_panels(results, course, METHODS, "all", measures(ORIGIN))) == 4
 
 
 def test_the_headline_is_the_last_iteration_of_every_student(scores):
@@ -251,7 +253,7 @@ def test_the_headline_is_the_last_iteration_of_every_student(scores):
 def test_curves_have_a_column_per_method(scores):
     results = scores()
     course = courses(results, "prune_weights")["iterative"]
-    table = curve_table(results, course, METHODS, "cosine", "all")
+    table = curve_table(results, course, METHODS, Measure("cosine"), "all")
     assert table["swa"].tolist() == [pytest.approx(0.61)] * 2
     assert table["swa_deviation"].tolist() == [pytest.approx(np.std([0.6, 0.62], ddof=1))] * 2
     assert list(table.columns)[:3] == ["iteration", "epoch", "sparsity"]
@@ -306,7 +308,7 @@ def test_the_comparison_counts_the_pairs_of_the_networks_that_it_draws(scores):
 def test_predictions_stand_beside_maps_along_the_iterations(scores, tmp_path):
     results = scores()
     course = courses(results, "prune_weights")["iterative"]
-    agreement, divergence, cosine, association = curve_panels(results, course, METHODS, "all", ORIGIN)
+    agreement, divergence, cosine, association = curve_panels(results, course, METHODS, "all", measures(ORIGIN))
     assert agreement.lines[0].mean.tolist() == [96.5, 96.5]  # 96 and 97, of both seeds
     assert cosine.lines[0].mean.tolist() == pytest.approx([0.52, 0.52])
     # What compares with the teacher has no line of the teacher's own.
@@ -318,7 +320,7 @@ def test_predictions_stand_beside_maps_along_the_iterations(scores, tmp_path):
 
 def test_the_curves_are_the_means_by_iteration(scores):
     results = scores()
-    panels = curve_panels(results, courses(results, "prune_weights")["iterative"], METHODS, "own", SCORES)
+    panels = curve_panels(results, courses(results, "prune_weights")["iterative"], METHODS, "own", measures(SCORES))
     naive = panels[3].lines[0]
     assert list(naive.x) == [1, 2]
     assert list(naive.mean) == [pytest.approx(0.82)] * 2
@@ -346,11 +348,11 @@ def test_snapshots_of_training_are_in_histories_and_not_in_tables():
     # Every epoch takes its share of its iteration: what was just pruned stands where the one before ended.
     history = histories(results, "prune_weights")["iterative"]
     assert len(history) == 4
-    cosine = curve_panels(results, history, ["naive"], "all", SCORES)[-1]
+    cosine = curve_panels(results, history, ["naive"], "all", measures(SCORES))[-1]
     assert list(cosine.lines[0].x) == [0, 1, 1, 2]
     assert list(cosine.lines[0].mean) == [0.5, 0.9, 0.4, 0.8]
     assert cosine.ticks == ([1, 2], ["20", "40"])
-    by_epoch = curve_panels(results, courses(results, "distill")["half"], ["naive"], "all", SCORES)[-1]
+    by_epoch = curve_panels(results, courses(results, "distill")["half"], ["naive"], "all", measures(SCORES))[-1]
     assert (list(by_epoch.lines[0].x), by_epoch.x_label) == ([1, 3], "epoch")
 
 

@@ -67,21 +67,24 @@ def test_results_cover_every_network_metric_and_population(finished):
     networks |= {("prune_channels", "rate_70", "", "", method) for method in ("swa_abs", "share_0.1", "share_0.5")}
     expected = {(*network, population) for network in networks for population in ("own", "common", "all")}
     assert found == expected - {("teacher", "", "", "", "", "common")}
-    assert set(results["metric"]) == {
+    measures = results[["metric", "at"]].fillna("").drop_duplicates().itertuples(index=False)
+    alone = {metric for metric, at in measures if not at}
+    assert alone == {
         "roc_auc", "point_accuracy", "zero_maps", "cosine", "correlation", "l2", "mean_ap", "sample_ap", "f1",
         "parameters", "nonzero_parameters", "macs", "bytes", "absorbed", "agreement", "divergence",
         "pair_divergence", "association", "insertion_area", "deletion_area",
-        *(f"{word}_{what}_{k}" for word in ("least", "most") for what in ("score", "kept") for k in (0, 20, 80)),
-        *(f"{word}_{order}" for word in ("insertion_over", "deletion_under")
-          for order in ("teachers_grad_cam", "other_images_grad_cam", "random")),
-        *(f"{word}ap_lost_{region}_40" for word in ("", "mean_") for region in ("background", "object")),
-        *(f"association_ap_lost_{region}_40" for region in ("background", "object")),
-        *(f"untrained_{flat}{layer}" for flat in ("", "flat_")
-          for layer in ("head", "conv1", "conv2", "conv3", "conv4", "conv5")),
         "untrained_floor",
-        *(f"{metric}_{layer}" for metric in ("cka", "company", "association") for layer in ("conv4", "pool3")),
-        *(f"roar_{metric}_{k}" for metric in ("f1", "mean_ap") for k in (0, 50)),
     }  # fmt: skip
+    expected = {
+        ("least_score", "least_kept", "most_score", "most_kept"): {"0", "20", "80"},
+        ("insertion_over", "deletion_under"): {"teachers_grad_cam", "other_images_grad_cam", "random"},
+        ("ap_lost", "mean_ap_lost", "association_ap_lost"): {"background/40", "object/40"},
+        ("untrained", "untrained_flat"): {"head", "conv1", "conv2", "conv3", "conv4", "conv5"},
+        ("cka", "company", "association_company"): {"conv4", "pool3"},
+        ("roar_f1", "roar_mean_ap"): {"0", "50"},
+    }
+    found = {metric: set(rows["at"]) for metric, rows in results.dropna(subset=["at"]).groupby("metric")}
+    assert found == {metric: values for metrics, values in expected.items() for metric in metrics}
     assert {"centre", "random", "grad_cam"} <= set(results["attribution"])
     sparsity = results[(results["student"] == "iterative") & (results["method"] == "sswa")].groupby("iteration")
     assert sparsity["sparsity"].first().astype(float).tolist() == pytest.approx([0.2, 0.36, 0.488], abs=1e-4)
@@ -97,7 +100,7 @@ def test_probes_start_from_the_network_that_was_evaluated(finished):
     results = pd.read_csv(root / "reports" / "results.csv")
     found = results[(results["compression"] == "teacher") & (results["population"] == "all")]
     for word in ("least", "most"):
-        of_whole = found[found["metric"] == f"{word}_score_0"]
+        of_whole = found[(found["metric"] == f"{word}_score") & (found["at"] == "0")]
         assert set(of_whole["attribution"]) == {"own_grad_cam", "other_images_grad_cam", "random"}
         assert of_whole["value"].tolist() == pytest.approx([float(expected)] * 3, rel=1e-5)
 
@@ -118,10 +121,10 @@ def test_classifiers_are_retrained_on_what_is_left(finished):
 def test_retrained_classifiers_are_compared_with_naives(finished):
     root, _ = finished
     tests = pd.read_csv(root / "analysis" / "significance.csv")
-    tests = tests[tests["metric"] == "roar_mean_ap_50"].set_index("method")
+    tests = tests[(tests["metric"] == "roar_mean_ap") & (tests["at"] == "50")].set_index("method")
     assert set(tests.index) == {"teacher", "other_images_grad_cam", "random", "sswa"}
     results = pd.read_csv(root / "reports" / "results.csv")
-    results = results[results["metric"] == "roar_mean_ap_50"]
+    results = results[(results["metric"] == "roar_mean_ap") & (results["at"] == "50")]
     (naive,) = results.loc[results["method"] == "naive", "value"]
     for order, source in (("grad_cam", "teacher"), ("other_images_grad_cam",) * 2, ("random",) * 2):
         (found,) = results.loc[(results["compression"] == "teacher") & (results["attribution"] == order), "value"]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attribution_preservation.reporting.curves import ORIGIN, curve_panels
+from attribution_preservation.reporting.curves import ORIGIN, curve_panels, measures
 from attribution_preservation.reporting.panels import SCORES, STYLES, Line, Panel
 from attribution_preservation.reporting.results import Level
 
@@ -33,10 +33,10 @@ def curve_data(
     for title, course in along.items():
         panels = {}
         for population in populations:
-            drawn = curve_panels(results, course, methods, population, SCORES)
+            drawn = curve_panels(results, course, methods, population, measures(SCORES))
             drawn += [
                 panel
-                for panel in curve_panels(results, course, methods, population, ORIGIN)
+                for panel in curve_panels(results, course, methods, population, measures(ORIGIN))
                 if panel.label not in {found.label for found in drawn}
             ]
             steps = level_words(results, course)
