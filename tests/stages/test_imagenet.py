@@ -19,6 +19,7 @@ from attribution_preservation.data.inputs import Normalize, evaluation_images, s
 from attribution_preservation.data.store import Store
 from attribution_preservation.models.files import load_network
 from attribution_preservation.models.pretrained import imagenet_url
+from attribution_preservation.storage.identity import network_files
 from attribution_preservation.storage.yaml_text import read_yaml
 from tests.conftest import dvc, make_project, run_all, run_stage, write_parameters
 
@@ -104,7 +105,7 @@ def test_every_score_of_a_student_is_that_of_its_network_on_those_images(
     shown = Normalize(parameters["mean"], parameters["std"])(evaluation_images(store, positions, FRAMING))
     models = root / "models" / "all" / "all"
     teacher = load_network(models / "teacher" / full / "seed-0" / "network.safetensors")[0]
-    (path,) = (models / compression / student / "paper" / "swa" / "seed-0").rglob("*.safetensors")
+    (path,) = network_files(models / compression / student / "paper" / "swa" / "seed-0")
     network = load_network(path)[0]
     with torch.no_grad():
         logits = {"teacher": teacher(shown), "student": network(shown)}
