@@ -10,7 +10,7 @@ import pytest
 from attribution_preservation.drawing import matplotlib
 from attribution_preservation.reporting.heatmaps import HeatmapRow, draw_heatmaps
 from attribution_preservation.reporting.panels import Line, Panel, draw_panels
-from tests.conftest import ORDER, PROJECT
+from tests.conftest import ORDER, PROJECT, command_of
 
 # What a kernel of Jupyter sets for itself and every process below it.
 NOTEBOOK = {
@@ -55,7 +55,8 @@ def python(code, *arguments, cwd=PROJECT, **variables):
 
 
 def test_every_stage_can_be_imported_where_a_notebook_started_it():
-    imports = "\n".join(f"import stages.{name}" for name in (*ORDER, "audit", "cluster"))
+    modules = dict.fromkeys(command_of(name)[0] for name in (*ORDER, "audit", "cluster"))
+    imports = "\n".join(f"import {module}" for module in modules)
     done = python(imports, MPLBACKEND=BACKENDS[0], **NOTEBOOK)
     assert done.returncode == 0, done.stderr
 

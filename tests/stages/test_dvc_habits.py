@@ -133,7 +133,7 @@ def test_the_audit_tells_what_an_experiment_changed(root):
     assert run_stage(root, "audit", table, "--check").returncode == 0
     found = json.loads(run_stage(root, "audit", table, "--diff", "HEAD", "--json").stdout)["diff"]
     parameters = {(c["where"], c["what"], c["before"], c["after"]) for c in found if c["kind"] == "parameter"}
-    assert parameters == {(name, RATE, BEFORE, AFTER) for name in ("code", "check", "scratch@half-all")}
+    assert parameters == {(name, RATE, BEFORE, AFTER) for name in ("check", "scratch@half-all")}
     moved = [c for c in found if c["kind"] == "number"]
     assert any(c["what"].endswith(": mean_ap_mean") for c in moved)
 
