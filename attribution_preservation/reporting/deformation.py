@@ -16,6 +16,7 @@ from attribution_preservation.reporting.results import (
     last_levels,
     select,
 )
+from attribution_preservation.reporting.table import Cell, Grid, Table, mean_cell, text_cell
 
 ATTRIBUTIONS = ("grad_cam", "excitation_bp", "lrp", "rap")
 _PUBLISHED = Path(__file__).parent / "published" / "tables_1_2.csv"
@@ -79,16 +80,19 @@ def deformations(results: pd.DataFrame, minimum_pairs: int) -> Iterator[Deformat
         )
 
 
-def deformation_markdown(table: Deformation, note: str, seeds: int) -> str:
+def deformation_table(table: Deformation, note: str, seeds: int) -> Table:
     """Ours with deviations, and the published figure in parentheses."""
-    shown = table.frame[["network", "student"]].copy()
-    shown["parameters"] = [
-        ("" if pd.isna(ours) else f"{ours:,.0f}") + (f" ({theirs})" if isinstance(theirs, str) else "")
-        for ours, theirs in zip(table.frame["parameters"], table.frame["parameters_published"], strict=True)
+    headings = ["network", "student", "parameters", *map(display_name, ATTRIBUTIONS), "n"]
+    rows = [
+        [
+            text_cell(row["network"]),
+            text_cell(row["student"]),
+            text_cell(_parameters(row["parameters"], row["parameters_published"])),
+            *(_cell(row, name) for name in ATTRIBUTIONS),
+            text_cell(_counts(row)),
+        ]
+        for _, row in table.frame.iterrows()
     ]
-    for name in ATTRIBUTIONS:
-        shown[display_name(name)] = [_cell(row, name) for _, row in table.frame.iterrows()]
-    shown["n"] = [_counts(row) for _, row in table.frame.iterrows()]
     over = f"Mean ± sample deviation over {seeds} seeds" if seeds > 1 else "One seed, no deviation"
     caption = f"{table.title}, in percent. Over pairs that the network of the row itself predicts. {over}. In "
     caption += "parentheses: published for VGG16 on VOC 2012 (Park et al. 2020, Tables 1 and 2), whose data and "
@@ -100,7 +104,11 @@ def deformation_markdown(table: Deformation, note: str, seeds: int) -> str:
     if (table.frame["population"] == "all").any():
         caption += "‡: over all pairs, because too few were predicted; where a class is not predicted its logit is "
         caption += "negative, and with it the relevance that LRP and RAP hand out. "
-    return f"{caption}{note}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n"
+    return Table(table.name, f"{caption}{note}", [Grid(headings, rows)], table.frame)
+
+
+def _parameters(ours: float, theirs: object) -> str:
+    return ("" if pd.isna(ours) else f"{ours:,.0f}") + (f" ({theirs})" if isinstance(theirs, str) else "")
 
 
 def _row(
@@ -147,8 +155,7 @@ def _counts(row: pd.Series) -> str:
     return counts[0] if len(set(counts)) == 1 else " / ".join(counts)
 
 
-def _cell(row: pd.Series, name: str) -> str:
-    text = "" if pd.isna(row[name]) else f"{row[name]:.1f}"
-    text += "" if pd.isna(row[f"{name}_deviation"]) else f" ± {row[f'{name}_deviation']:.1f}"
-    text += "‡" if row["population"] == "all" else ""
-    return text + ("" if pd.isna(row[f"{name}_published"]) else f" ({row[f'{name}_published']:.2f})")
+def _cell(row: pd.Series, name: str) -> Cell:
+    behind = "‡" if row["population"] == "all" else ""
+    behind += "" if pd.isna(row[f"{name}_published"]) else f" ({row[f'{name}_published']:.2f})"
+    return mean_cell(row[name], row[f"{name}_deviation"], marks=behind) or text_cell(behind)

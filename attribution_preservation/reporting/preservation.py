@@ -16,8 +16,8 @@ from attribution_preservation.reporting.results import (
     shared_seeds,
 )
 from attribution_preservation.reporting.significance import ALPHA, MARK, PairedTests
-from attribution_preservation.reporting.tables import Cell, TableRow, summarize
-from attribution_preservation.storage.csv_text import csv_text
+from attribution_preservation.reporting.table import Cell, Grid, Span, Table, mean_cell, text_cell
+from attribution_preservation.reporting.tables import Score, SummaryRow, summarize
 
 _PUBLISHED = Path(__file__).parent / "published" / "tables_3_4.csv"
 _TABLES = {"prune_weights": (3, "Unstructured pruning"), "prune_channels": (4, "Structured pruning")}
@@ -67,7 +67,7 @@ class Preservation:
     title: str
     cells: int
     seeds: int
-    rows: list[TableRow]
+    rows: list[SummaryRow]
     published: list[dict[str, Published]]
 
 
@@ -131,7 +131,7 @@ def preservations(
 
 def _rows(
     results: pd.DataFrame, chosen: Sequence[Level], methods: Sequence[str], tests: PairedTests | None, cells: int
-) -> list[TableRow]:
+) -> list[SummaryRow]:
     of_population = {
         population: summarize(results, population, chosen, methods, 0, tests).rows for population in ("own", "all")
     }
@@ -144,12 +144,12 @@ def _rows(
             if metric != _L2_PUBLISHED
         }
         cosine, scale = found["cosine"], 2e5 / cells
-        found[_L2_PUBLISHED] = Cell(scale * (1 - cosine.mean), scale * cosine.deviation, cosine.best)
-        rows.append(TableRow(own.name, own.method, own.level, own.sparsity, own.sizes, own.pairs, found))
+        found[_L2_PUBLISHED] = Score(scale * (1 - cosine.mean), scale * cosine.deviation, cosine.best)
+        rows.append(SummaryRow(own.name, own.method, own.level, own.sparsity, own.sizes, own.pairs, found))
     return rows
 
 
-def _beside(row: TableRow, theirs: pd.DataFrame, rates: Mapping[tuple[str, str], float]) -> dict[str, Published]:
+def _beside(row: SummaryRow, theirs: pd.DataFrame, rates: Mapping[tuple[str, str], float]) -> dict[str, Published]:
     printed = theirs.rename(columns={"l2": _L2_PUBLISHED})
     if row.level is None:
         # The first row is the full network's; baselines were not published.
@@ -189,23 +189,16 @@ def preservation_caption(table: Preservation, note: str) -> str:
     return text + note
 
 
-def preservation_markdown(table: Preservation, note: str) -> str:
-    """Markdown, with its caption above."""
-    frame = pd.DataFrame(_shown(table, "**{}**", "†", " ± "))
-    return f"{preservation_caption(table, note)}\n\n{frame.to_markdown(index=False, disable_numparse=True)}\n"
+def preservation_table(table: Preservation, note: str) -> Table:
+    """Ours, and in parentheses the published figures."""
+    headings = ["student", "network", "sparsity %", *(heading for heading, _, _ in METRICS.values()), "n"]
+    pairs = zip(table.rows, table.published, strict=True)
+    rows = [_cells(row, published) for row, published in pairs]
+    return Table(table.name, preservation_caption(table, note), [Grid(headings, rows)], _numbers(table))
 
 
-def preservation_latex(table: Preservation, note: str) -> str:
-    """LaTeX (booktabs), with caption and label."""
-    frame = pd.DataFrame(_shown(table, "\\textbf{{{}}}", "$^\\dagger$", " $\\pm$ ")).map(_escaped)
-    frame.columns = [_escaped(column) for column in frame.columns]
-    text = _escaped(preservation_caption(table, note)).replace("†", "$^\\dagger$").replace("±", "$\\pm$")
-    align = "ll" + "r" * (len(frame.columns) - 2)
-    return frame.to_latex(index=False, escape=False, caption=text, label=f"tab:{table.name}", column_format=align)
-
-
-def preservation_csv(table: Preservation) -> str:
-    """CSV with means, deviations and published figures as numbers."""
+def _numbers(table: Preservation) -> pd.DataFrame:
+    """Means, deviations and published figures."""
     rows = []
     for row, published in zip(table.rows, table.published, strict=True):
         figures: dict[str, object] = {
@@ -218,31 +211,22 @@ def preservation_csv(table: Preservation) -> str:
             figures |= {metric: cell.mean, f"{metric}_deviation": cell.deviation}
             figures[f"{metric}_published"] = published[metric].value
         rows.append(figures)
-    return csv_text(pd.DataFrame(rows))
+    return pd.DataFrame(rows)
 
 
-def _shown(table: Preservation, bold: str, ahead: str, between: str) -> Iterator[dict[str, str]]:
-    for row, published in zip(table.rows, table.published, strict=True):
-        shown = {
-            "student": row.level.student.replace("_", " ") if row.level else "",
-            "network": row.name.replace("_", " ").replace("Teacher", "Full network"),
-            "sparsity %": "" if row.sparsity is None else f"{100 * row.sparsity:.1f}",
-        }
-        for metric, (heading, digits, _) in METRICS.items():
-            shown[heading] = _text(row.cells[metric], published[metric], digits, bold, ahead, between)
-        yield shown | {"n": "" if np.isnan(row.pairs) else f"{row.pairs:.0f}"}
+def _cells(row: SummaryRow, published: Mapping[str, Published]) -> list[Cell]:
+    return [
+        text_cell(row.level.student.replace("_", " ") if row.level else ""),
+        text_cell(row.name.replace("_", " ").replace("Teacher", "Full network")),
+        text_cell("" if row.sparsity is None else f"{100 * row.sparsity:.1f}"),
+        *(_cell(row.cells[metric], published[metric], digits) for metric, (_, digits, _) in METRICS.items()),
+        text_cell("" if np.isnan(row.pairs) else f"{row.pairs:.0f}"),
+    ]
 
 
-def _text(cell: Cell, published: Published, digits: int, bold: str, ahead: str, between: str) -> str:
-    text = ""
-    if not np.isnan(cell.mean):
-        text = bold.format(f"{cell.mean:.{digits}f}") if cell.best else f"{cell.mean:.{digits}f}"
-        text += "" if np.isnan(cell.deviation) else f"{between}{cell.deviation:.{digits}f}"
-        text += (ahead if cell.ahead else "") + (MARK if cell.significant else "")
+def _cell(score: Score, published: Published, digits: int) -> Cell:
+    marks = ("†" if score.ahead else "") + (MARK if score.significant else "")
+    ours = mean_cell(score.mean, score.deviation, digits, score.best, marks)
     if not published.printed:
-        return text
-    return f"{text} ({bold.format(published.printed) if published.best else published.printed})".strip()
-
-
-def _escaped(text: str) -> str:
-    return text.replace("%", "\\%").replace("_", "\\_")
+        return ours
+    return *ours, Span(" (" if ours else "("), Span(published.printed, published.best), Span(")")

@@ -21,6 +21,7 @@ from attribution_preservation.reporting.results import (
     values_of_at,
 )
 from attribution_preservation.reporting.significance import ALPHA, MARK, PairedTests, corrected
+from attribution_preservation.reporting.table import Cell, Grid, Table, mean_cell, text_cell
 
 OWN, OTHERS, CHANCE = "own_grad_cam", "other_images_grad_cam", "random"  # what orders the pixels
 # what a network's own map is contrasted with: heading
@@ -79,7 +80,7 @@ def noise_columns(results: pd.DataFrame) -> list[Column]:
     return columns
 
 
-def probe_table(
+def probed(
     results: pd.DataFrame,
     methods: Sequence[str],
     columns: Sequence[Column],
@@ -151,30 +152,36 @@ def _values(rows: pd.DataFrame, column: Column, population: str | None) -> pd.Se
     return _rows(rows, column, population)["value"].dropna()
 
 
-def probe_markdown(frame: pd.DataFrame, columns: Sequence[Column], title: str, note: str, seeds: int) -> str:
-    """`probe_table` as people read it, with its caption above."""
-    rows, several = [], frame["teacher"].nunique() > 1
+def probe_table(frame: pd.DataFrame, columns: Sequence[Column], name: str, title: str, note: str, seeds: int) -> Table:
+    """`probed` as people read it."""
+    several = frame["teacher"].nunique() > 1
+    rows = []
     for _, row in frame.iterrows():
         of_student = row["method"] == "teacher" and not pd.isna(row["student"])
-        shown = {
-            "compression": "" if row["compression"] == "teacher" else display_name(row["compression"]),
-            "student": "" if pd.isna(row["student"]) else row["student"].replace("_", " "),
-            "method": display_name(row["method"])
-            + (", same pairs" if of_student else f" ({row['teacher']})" if several and pd.isna(row["student"]) else ""),
-        }
-        for column in columns:
-            mean, deviation = row[column.heading], row[f"{column.heading} deviation"]
-            text = "" if pd.isna(mean) else f"{mean:.{column.digits}f}"
-            text += "" if pd.isna(deviation) else f" ± {deviation:.{column.digits}f}"
-            text += MARK if row[f"{column.heading} significant"] else ""
-            shown[column.heading] = text + (" (no test)" if row[f"{column.heading} untested"] else "")
-        rows.append(shown | {"n": "" if pd.isna(row["n"]) else f"{row['n']:.0f}"})
+        which = ", same pairs" if of_student else f" ({row['teacher']})" if several and pd.isna(row["student"]) else ""
+        rows.append(
+            [
+                text_cell("" if row["compression"] == "teacher" else display_name(row["compression"])),
+                text_cell("" if pd.isna(row["student"]) else row["student"].replace("_", " ")),
+                text_cell(display_name(row["method"]) + which),
+                *(_cell(row, column) for column in columns),
+                text_cell("" if pd.isna(row["n"]) else f"{row['n']:.0f}"),
+            ]
+        )
     over = f"Mean ± sample deviation over {seeds} seeds" if seeds > 1 else "One seed, no deviation"
     text = f"{title}. {over}. {MARK}: differs from Naive (over and under: from 0) by a paired test over images and "
     text += f"seeds, p < {ALPHA} after Holm's correction for the comparisons of the column; no test: too few seeds, or "
     text += "pairs on too few images. "
     text += f"n: mean number of pairs or images. {note}"
-    return f"{text}\n\n{pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)}\n"
+    headings = ["compression", "student", "method", *(column.heading for column in columns), "n"]
+    return Table(name, text, [Grid(headings, rows)], frame, labels=3)
+
+
+def _cell(row: pd.Series, column: Column) -> Cell:
+    marks = MARK if row[f"{column.heading} significant"] else ""
+    marks += " (no test)" if row[f"{column.heading} untested"] else ""
+    mean, deviation = row[column.heading], row[f"{column.heading} deviation"]
+    return mean_cell(mean, deviation, column.digits, marks=marks) or text_cell(marks)
 
 
 def removals(results: pd.DataFrame) -> list[Level]:

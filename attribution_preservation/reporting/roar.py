@@ -18,6 +18,7 @@ from attribution_preservation.reporting.results import (
     values_of_at,
 )
 from attribution_preservation.reporting.significance import ALPHA, MARK, Outcome, PairedTests, corrected
+from attribution_preservation.reporting.table import Cell, Grid, Table, mean_cell, text_cell
 
 _TEACHER, _OTHERS, _RANDOM = "Full network", "Full network, another image's map", "Random"
 ROAR_METRICS = {"f1": "F1 of the retrained classifier [%]", "mean_ap": "mAP of the retrained classifier [%]"}
@@ -64,7 +65,7 @@ def _roar_scores(rows: pd.DataFrame, metric: str) -> Iterator[tuple[int, pd.Seri
         yield percent, select(rows, metric=f"roar_{metric}", at=str(percent)).groupby("seed")["value"].mean()
 
 
-def roar_table(results: pd.DataFrame, level: Level, methods: Sequence[str], tests: PairedTests) -> pd.DataFrame:
+def retrained(results: pd.DataFrame, level: Level, methods: Sequence[str], tests: PairedTests) -> pd.DataFrame:
     """One row for every source of the order and share of pixels.
 
     Returns:
@@ -87,8 +88,8 @@ def roar_table(results: pd.DataFrame, level: Level, methods: Sequence[str], test
     return frame
 
 
-def roar_markdown(frame: pd.DataFrame, seeds: int, note: str) -> str:
-    """`roar_table` as people read it: a column for each share."""
+def roar_table(frame: pd.DataFrame, name: str, seeds: int, note: str) -> Table:
+    """`retrained` as people read it: a column for each share."""
     over = f"Mean ± sample deviation over {seeds} seeds of network and classifier" if seeds > 1 else "One seed"
     text = (
         "Remove and retrain: F1 [%] of a classifier that is retrained on images whose most important pixels are gone, "
@@ -97,10 +98,17 @@ def roar_markdown(frame: pd.DataFrame, seeds: int, note: str) -> str:
         f"{over}. {MARK}: differs from Naive's by a paired test over images and seeds, p < {ALPHA} after Holm's "
         "correction for the table; under 3 seeds nothing is tested."
     )
-    shown: dict[str, dict[str, str]] = {}
-    for _, row in frame.iterrows():
-        cell = f"{row['f1']:.1f}" + ("" if pd.isna(row["f1_deviation"]) else f" ± {row['f1_deviation']:.1f}")
-        cell += MARK if row["corrected"] < ALPHA else ""
-        shown.setdefault(row["maps of"], {})[f"{row['removed [%]']} %"] = cell
-    table = pd.DataFrame(shown).T.rename_axis("maps of").reset_index()
-    return f"{text} {note}\n\n{table.to_markdown(index=False, disable_numparse=True)}\n"
+    shares = list(dict.fromkeys(frame["removed [%]"]))
+    rows = []
+    for source, found in frame.groupby("maps of", sort=False):
+        by_share = {row["removed [%]"]: row for _, row in found.iterrows()}
+        rows.append(
+            [text_cell(str(source)), *(_cell(by_share[share]) if share in by_share else () for share in shares)]
+        )
+    return Table(
+        name, f"{text} {note}", [Grid(["maps of", *(f"{share} %" for share in shares)], rows)], frame, labels=1
+    )
+
+
+def _cell(row: pd.Series) -> Cell:
+    return mean_cell(row["f1"], row["f1_deviation"], 1, marks=MARK if row["corrected"] < ALPHA else "")

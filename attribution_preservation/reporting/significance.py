@@ -9,6 +9,7 @@ import pandas as pd
 
 from attribution_preservation.metrics.significance import MINIMUM_SEEDS
 from attribution_preservation.reporting.results import Level, display_name, measured, present, read_frame
+from attribution_preservation.reporting.table import Grid, Table, text_cell
 
 ALPHA = 0.05
 MARK = "*"
@@ -108,7 +109,7 @@ def significant(p: Mapping[Key, float]) -> set[Key]:
     return {key for key, value in corrected(p).items() if value < ALPHA}
 
 
-def significance_table(
+def comparisons(
     tests: PairedTests, results: pd.DataFrame, chosen: Sequence[Level], methods: Sequence[str], population: str
 ) -> pd.DataFrame:
     """Every comparison of some levels: Naive with the teacher, each method with Naive.
@@ -144,27 +145,32 @@ def significance_table(
     return frame
 
 
-def significance_markdown(frame: pd.DataFrame, title: str, note: str) -> str:
-    """`significance_table` as people read it, with its caption above."""
-    shown = []
+def significance_table(frame: pd.DataFrame, name: str, title: str, note: str) -> Table:
+    """`comparisons` as people read them."""
+    metrics = measured(frame, METRICS)
+    rows = []
     where = ["compression", "student", "method", "reference"]
     for (compression, student, method, reference), found in frame.groupby(where, sort=False):
-        row = {
-            "compression": display_name(compression),
-            "student": student.replace("_", " "),
-            "difference": f"{display_name(method or compression)} - {display_name(reference)}".replace("_", " "),
-        }
         by_metric = found.set_index("metric")
-        for metric in measured(frame, METRICS):
-            heading, digits = METRICS[metric]
-            row[heading] = _cell(by_metric.loc[metric], digits) if metric in by_metric.index else ""
-        shown.append(row | {"seeds": str(found["seeds"].max())})
+        rows.append(
+            [
+                text_cell(display_name(compression)),
+                text_cell(student.replace("_", " ")),
+                text_cell(f"{display_name(method or compression)} - {display_name(reference)}".replace("_", " ")),
+                *(
+                    text_cell(_cell(by_metric.loc[metric], METRICS[metric][1]) if metric in by_metric.index else "")
+                    for metric in metrics
+                ),
+                text_cell(str(found["seeds"].max())),
+            ]
+        )
     text = f"{title}. Difference [its 95 % confidence interval] p, from a paired bootstrap over images and seeds; p is "
     text += "corrected (Holm) for the number of comparisons in its column with the same reference. "
     text += (
         f"{MARK}: p < {ALPHA}. No test: fewer than {MINIMUM_SEEDS} seeds, or pairs on too few images in one of them. "
     )
-    return f"{text}{note}\n\n{pd.DataFrame(shown).to_markdown(index=False, disable_numparse=True)}\n"
+    headings = ["compression", "student", "difference", *(METRICS[metric][0] for metric in metrics), "seeds"]
+    return Table(name, f"{text}{note}", [Grid(headings, rows)], frame, labels=3)
 
 
 def _cell(test: pd.Series, digits: int) -> str:

@@ -46,7 +46,7 @@ _OF_PAIRS = ("roc_auc", "point_accuracy", "cosine", "l2")
 
 
 @dataclass(frozen=True)
-class Cell:
+class Score:
     """One figure over seeds.
 
     Attributes:
@@ -64,7 +64,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class TableRow:
+class SummaryRow:
     """One row: a network or baseline.
 
     Attributes:
@@ -84,7 +84,7 @@ class TableRow:
     sparsity: float | None
     sizes: dict[str, float]
     pairs: float
-    cells: dict[str, Cell]
+    cells: dict[str, Score]
     replaced: bool = False
 
 
@@ -108,7 +108,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Table:
+class Summary:
     """Rows and what they were counted over.
 
     Attributes:
@@ -119,7 +119,7 @@ class Table:
 
     over: str
     seeds: int
-    rows: list[TableRow]
+    rows: list[SummaryRow]
 
 
 def plans(results: pd.DataFrame, methods: list[str], iterations: Sequence[int]) -> Iterator[Plan]:
@@ -156,7 +156,7 @@ def summarize(
     methods: Sequence[str],
     minimum_pairs: int,
     tests: PairedTests | None = None,
-) -> Table:
+) -> Summary:
     """The table of some levels on one population, below the teacher and the baselines.
 
     Args:
@@ -198,10 +198,10 @@ def summarize(
         )
     if tests is not None:
         _mark(rows, tests, population)
-    return Table(populations(results)[population], results["seed"].nunique(), rows)
+    return Summary(populations(results)[population], results["seed"].nunique(), rows)
 
 
-def _references(results: pd.DataFrame, names: Sequence[str | None], population: str, needed: int) -> list[TableRow]:
+def _references(results: pd.DataFrame, names: Sequence[str | None], population: str, needed: int) -> list[SummaryRow]:
     """Full networks, and on their pairs the baselines, which stand there once where those pairs are the same."""
     networks, baselines = [], {}
     for name in names:
@@ -229,7 +229,7 @@ def _row(
     population: str,
     replaced: bool = False,
     method: str | None = None,
-) -> TableRow:
+) -> SummaryRow:
     counted = select(maps, population=population, metric="roc_auc")["n"].astype(float)
     cells, sizes = {}, {}
     for metric in METRICS:
@@ -237,11 +237,11 @@ def _row(
             values = select(maps, metric=metric, population=population)["value"].dropna()
         else:
             values = network[network["metric"] == metric]["value"] if network is not None else pd.Series(dtype=float)
-        cells[metric] = Cell(float(values.mean()), float(values.std(ddof=1)))
+        cells[metric] = Score(float(values.mean()), float(values.std(ddof=1)))
     if network is not None:
         sizes = {metric: float(network[network["metric"] == metric]["value"].mean()) for metric in SIZES}
     sparsity = maps["sparsity"].dropna()
-    return TableRow(
+    return SummaryRow(
         name,
         method,
         level,
@@ -258,14 +258,14 @@ def _fewest(maps: pd.DataFrame) -> int:
     return int(select(maps, population="own", metric="roc_auc")["n"].min())
 
 
-def _baselines(level: Level | None, rows: pd.DataFrame, population: str, replaced: bool = False) -> list[TableRow]:
+def _baselines(level: Level | None, rows: pd.DataFrame, population: str, replaced: bool = False) -> list[SummaryRow]:
     return [
         _row(text, level, select(rows, attribution=name), None, population, replaced)
         for name, text in BASELINES.items()
     ]
 
 
-def _compare(rows: dict[str, TableRow]) -> list[TableRow]:
+def _compare(rows: dict[str, SummaryRow]) -> list[SummaryRow]:
     """Mark the best of each metric, and what is ahead of Naive by more than one deviation; one row is not compared."""
     if len(rows) == 1:
         return list(rows.values())
@@ -284,7 +284,7 @@ def _compare(rows: dict[str, TableRow]) -> list[TableRow]:
     return list(rows.values())
 
 
-def _mark(rows: Sequence[TableRow], tests: PairedTests, population: str) -> None:
+def _mark(rows: Sequence[SummaryRow], tests: PairedTests, population: str) -> None:
     """Mark what differs from Naive; one family of comparisons for each metric."""
     for metric in METRICS:
         found = {}

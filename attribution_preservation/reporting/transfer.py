@@ -20,7 +20,7 @@ from attribution_preservation.reporting.results import (
     select,
 )
 from attribution_preservation.reporting.significance import ALPHA, MARK, PairedTests, significant
-from attribution_preservation.storage.csv_text import csv_text
+from attribution_preservation.reporting.table import Grid, Table, text_cell
 
 # metric: heading, decimals
 METRICS = {
@@ -32,7 +32,6 @@ METRICS = {
 }
 DRAWN = ("cosine", "correlation", "roc_auc", "point_accuracy")
 SHOWN = ("common", "all")  # rows over their own pairs could not be compared with each other
-FOOTERS = ("n", "seeds")  # rows below a matrix that describe its columns
 _FROM_THE_LOGIT = ("lrp", "rap")
 
 
@@ -129,8 +128,8 @@ def transfer(
     return Transfer(mean, deviation, ahead, differs, pairs, pd.Series(everywhere.sum(axis=0), index=columns))
 
 
-def transfer_markdown(matrices: dict[str, Transfer], title: str, note: str) -> str:
-    """All metrics of one student, one table below the other, as markdown."""
+def transfer_table(matrices: dict[str, Transfer], name: str, title: str, note: str) -> Table:
+    """All metrics of one student, one grid below the other."""
     text = f"{title}. Rows: what was matched in training; columns: what maps are made with. "
     text += "Mean ± sample deviation over those seeds for which every row has a value, as counted below; "
     text += "n: mean number of pairs; costly methods explain fewer, evenly spaced. "
@@ -142,30 +141,31 @@ def transfer_markdown(matrices: dict[str, Transfer], title: str, note: str) -> s
     if signed := [display_name(a) for a in next(iter(matrices.values())).mean.columns if a in _FROM_THE_LOGIT]:
         names = " and ".join(signed)
         text += f"The relevance of {names} begins with the logit: maps turn over where the class is not predicted. "
-    parts = [text + note]
+    grids = []
     for metric, found in matrices.items():
         if found.mean.empty:
             continue
         heading, digits = METRICS[metric]
-        shown = pd.DataFrame(
-            {
-                heading: name,
-                **{
-                    display_name(a): _cell(found.mean.at[name, a], found.deviation.at[name, a], digits)
-                    + _marks(found, name, a)
-                    for a in found.mean.columns
-                },
-            }
-            for name in found.mean.index
-        )
-        for name, counts in zip(FOOTERS, (_counted(found), found.seeds), strict=True):
-            shown.loc[len(shown)] = [name, *(f"{count:.0f}" for count in counts)]
-        parts.append(shown.to_markdown(index=False, disable_numparse=True))
-    return "\n\n".join(parts) + "\n"
+        columns = list(found.mean.columns)
+        rows = [
+            [text_cell(str(row)), *(text_cell(_text(found, row, a, digits)) for a in columns)]
+            for row in found.mean.index
+        ]
+        footers = [
+            [text_cell(row), *(text_cell(f"{count:.0f}") for count in counts)]
+            for row, counts in (("n", _counted(found)), ("seeds", found.seeds))
+        ]
+        grids.append(Grid([heading, *map(display_name, columns)], rows, footers))
+    return Table(name, text + note, grids, None, labels=1)
 
 
-def transfer_csv(matrices: dict[tuple[str, str], Transfer]) -> str:
-    """Tidy CSV of matrices by (population, metric)."""
+def _text(found: Transfer, row: object, attribution: str, digits: int) -> str:
+    mean, deviation = found.mean.at[row, attribution], found.deviation.at[row, attribution]
+    return _cell(mean, deviation, digits) + _marks(found, row, attribution)
+
+
+def transfer_numbers(matrices: dict[tuple[str, str], Transfer]) -> pd.DataFrame:
+    """Tidy rows of matrices by (population, metric)."""
     rows = [
         {
             "population": population,
@@ -181,7 +181,7 @@ def transfer_csv(matrices: dict[tuple[str, str], Transfer]) -> str:
         for name in found.mean.index
         for attribution in found.mean.columns
     ]
-    return csv_text(pd.DataFrame(rows))
+    return pd.DataFrame(rows)
 
 
 @default_settings()

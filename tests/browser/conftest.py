@@ -11,7 +11,7 @@ from PIL import Image
 from attribution_preservation.reporting.page.explorer import explorer_files
 from attribution_preservation.reporting.page.figures import page_figure
 from attribution_preservation.reporting.page.render import Page, page_files, page_html
-from attribution_preservation.reporting.page.tables import page_table
+from attribution_preservation.reporting.table import Grid, Table, text_cell
 from tests.reporting.test_page import explored
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -30,17 +30,19 @@ new PerformanceObserver((list) => {
   }
 }).observe({ type: "layout-shift", buffered: true });
 """
-TRANSFER = """Words.
-
-| cosine | Grad-CAM | LRP |
-|:--|:--|:--|
-| Naive | 0.5 ± 0.1 | - |
-| SWA | 20.0†* | 1,000 (99.9) |
-| EWA |  | 3 |
-| Centre (baseline) | 7.0 | -4 |
-| n | 393 | 2 |
-| seeds | 1 | 30 |
-"""
+TRANSFER = Grid(
+    ["cosine", "Grad-CAM", "LRP"],
+    [
+        [text_cell(text) for text in row]
+        for row in (
+            ("Naive", "0.5 ± 0.1", "-"),
+            ("SWA", "20.0†*", "1,000 (99.9)"),
+            ("EWA", "", "3"),
+            ("Centre (baseline)", "7.0", "-4"),
+        )
+    ],
+    [[text_cell(text) for text in row] for row in (("n", "393", "2"), ("seeds", "1", "30"))],
+)
 
 
 @pytest.fixture(scope="session")
@@ -121,8 +123,8 @@ def written(folder: Path, run: str = "0123", students: int = 1) -> Path:
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(0).integers(0, 256, (300, 500, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / "figures" / "one.png")
-    tables = [page_table("plain", "Words.\n\n| a | b |\n|:--|:--|\n| x | 1 |\n| y | 2 |\n")]
-    tables.append(page_table("transfer", TRANSFER, 2))
+    plain = Grid(["a", "b"], [[text_cell("x"), text_cell("1")], [text_cell("y"), text_cell("2")]])
+    tables = [Table(name, "Words.", [grid], None) for name, grid in (("plain", plain), ("transfer", TRANSFER))]
     figures = [page_figure("figures/one.png", None, (500, 300))]
     page = Page("A note.", "A headline.", tables, curves, data, sheets, figures, "origin", "command", run)
     (folder / "index.html").write_text(page_html(page), encoding="utf-8")

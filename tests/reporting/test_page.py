@@ -23,10 +23,10 @@ from attribution_preservation.reporting.page.explorer import (
 from attribution_preservation.reporting.page.figures import page_figure
 from attribution_preservation.reporting.page.headline import headline_sentence
 from attribution_preservation.reporting.page.render import Page, page_files, page_html
-from attribution_preservation.reporting.page.tables import page_table
 from attribution_preservation.reporting.results import Level
 from attribution_preservation.reporting.significance import PairedTests
-from attribution_preservation.reporting.transfer import FOOTERS, Transfer, transfer_markdown
+from attribution_preservation.reporting.table import Grid, Span, Table, html, text_cell
+from attribution_preservation.reporting.transfer import Transfer, transfer_table
 
 GENERATOR = np.random.default_rng(0)
 LEVEL = Level("prune_weights", "iterative", 2)
@@ -108,30 +108,30 @@ def test_maps_of_two_sizes_share_a_sheet_and_a_map_that_is_zero_has_no_tile():
     assert nothing == [None, None, 0, 0, 0.0]
 
 
-def test_a_table_on_the_page_has_the_cells_of_its_file():
-    markdown = (
-        "Caption with <b> & `code`.\n\n| network | cosine |\n|:--|:--|\n| Naive | 0.9 ± 0.1 |\n| SWA | **0.95**†* |\n"
-    )
-    found = page_table("prune_weights_all", markdown)
-    rows = ElementTree.fromstring(f"<page>{found.html}</page>").iter("tr")
-    cells = [["".join(cell.itertext()) for cell in row] for row in rows]
+def test_a_table_on_the_page_has_its_cells_with_what_is_bold():
+    rows = [[text_cell("Naive"), text_cell("0.9 ± 0.1")], [text_cell("SWA"), (Span("0.95", bold=True), Span("†*"))]]
+    table = Table("prune_weights_all", "Caption with <b> & `code`.", [Grid(["network", "cosine"], rows)], None)
+    text = html(table)
+    found = ElementTree.fromstring(f"<page>{text}</page>").iter("tr")
+    cells = [["".join(cell.itertext()) for cell in row] for row in found]
     assert cells == [["network", "cosine"], ["Naive", "0.9 ± 0.1"], ["SWA", "0.95†*"]]
-    assert "<strong>0.95</strong>†*" in found.html
-    assert "&lt;b&gt; &amp; <code>code</code>" in found.html
-    assert found.title == "prune weights all"
+    assert "<strong>0.95</strong>†*" in text
+    assert "&lt;b&gt; &amp; <code>code</code>" in text
+    assert table.title == "prune weights all"
 
 
-@pytest.mark.parametrize(("footers", "body", "foot"), [(0, ["a", "n", "seeds"], []), (2, ["a"], ["n", "seeds"])])
-def test_rows_that_describe_columns_are_the_foot_of_each_table(footers, body, foot):
-    # A row is in the foot by its place, which the table knows; its name says nothing.
-    table = "| x | y |\n|:--|:--|\n| a | 1 |\n| n | 2 |\n| seeds | 3 |\n"
-    html = page_table("t", f"Words.\n\n{table}\n{table}", footers).html
-    page = ElementTree.fromstring(f"<page>{html}</page>")
-    for part, names in (("tbody", body), ("tfoot", foot)):
-        found = [["".join(row[0].itertext()) for row in rows] for rows in page.iter(part)]
-        assert found == ([names] * 2 if names else [])
-    scopes = [cell.get("scope") for rows in page.iter("tfoot") for row in rows for cell in row]
-    assert scopes == ["row", None] * 2 * len(foot)
+def test_rows_that_describe_columns_are_the_foot_of_each_table():
+    # A row is in the foot because the table says so; its name says nothing.
+    rows = {name: [text_cell(name), text_cell("1")] for name in ("a", "n", "seeds")}
+    for foot in ([], ["n", "seeds"]):
+        body = [name for name in rows if name not in foot]
+        grid = Grid(["x", "y"], [rows[name] for name in body], [rows[name] for name in foot])
+        page = ElementTree.fromstring(f"<page>{html(Table('t', 'Words.', [grid, grid], None))}</page>")
+        for part, names in (("tbody", body), ("tfoot", foot)):
+            found = [["".join(row[0].itertext()) for row in rows] for rows in page.iter(part)]
+            assert found == ([names] * 2 if names else [])
+        scopes = [cell.get("scope") for rows in page.iter("tfoot") for row in rows for cell in row]
+        assert scopes == ["row", None] * 2 * len(foot)
 
 
 def test_the_foot_of_a_transfer_matrix_is_what_it_counts():
@@ -139,8 +139,8 @@ def test_the_foot_of_a_transfer_matrix_is_what_it_counts():
     none = pd.DataFrame(False, index=shown.index, columns=shown.columns)
     pairs = pd.DataFrame({"grad_cam": [40.0, 40.0], "lrp": [12.0, 12.0]}, index=shown.index)
     seeds = pd.Series([3, 2], index=["grad_cam", "lrp"])
-    markdown = transfer_markdown({"cosine": Transfer(shown, shown * 0, none, none, pairs, seeds)}, "Title", "Note.")
-    page = ElementTree.fromstring(f"<page>{page_table('t', markdown, len(FOOTERS)).html}</page>")
+    table = transfer_table({"cosine": Transfer(shown, shown * 0, none, none, pairs, seeds)}, "t", "Title", "Note.")
+    page = ElementTree.fromstring(f"<page>{html(table)}</page>")
     cells = {
         part: [[cell.text or "" for cell in row] for row in page.find(f".//{part}")] for part in ("tbody", "tfoot")
     }
@@ -157,20 +157,20 @@ def parts_of(html):
 @pytest.mark.parametrize("missing", ["explorer", "tables", "curves", "figures"])
 def test_a_part_that_a_profile_has_nothing_for_is_neither_on_the_page_nor_in_its_contents(missing):
     data, _ = explorer_files(*explored(1))
-    having = {"explorer": data, "tables": [page_table("t", "Words.\n")], "curves": [{"title": "c", "panels": {}}]}
+    having = {"explorer": data, "tables": [Table("t", "Words.", [], None)], "curves": [{"title": "c", "panels": {}}]}
     having["figures"] = [page_figure("figures/one.png", None, (50, 30))]
     nothing = explorer_files([], [])[0] if missing == "explorer" else []
-    html = page_html(Page(note="", headline=None, sheets={}, origin="", command="", **having | {missing: nothing}))
+    page = page_html(Page(note="", headline=None, sheets={}, origin="", command="", **having | {missing: nothing}))
     rest = [part for part in ("explorer", "tables", "curves", "figures") if part != missing]
-    assert parts_of(html) == (rest, [*rest, "origin"])
-    assert ("vega.js" in html.split("<body>")[1]) == (missing != "curves")
+    assert parts_of(page) == (rest, [*rest, "origin"])
+    assert ("vega.js" in page.split("<body>")[1]) == (missing != "curves")
 
 
 def test_a_figure_of_known_size_has_its_space():
     data, _ = explorer_files(*explored(1))
     figures = [page_figure("figures/one.png", None, (50, 30)), page_figure("figures/two.png", None)]
-    html = page_html(Page("", None, [], [], data, {}, figures, "", ""))
-    one, two = (part.split(">")[0] for part in html.split("<img")[1:])
+    page = page_html(Page("", None, [], [], data, {}, figures, "", ""))
+    one, two = (part.split(">")[0] for part in page.split("<img")[1:])
     assert 'width="50" height="30"' in one
     assert "width" not in two
 
@@ -235,7 +235,15 @@ def test_the_pages_data_is_json_and_its_library_comes_from_its_package():
     courses, images = explored(2)
     data, sheets = explorer_files(courses, images)
     page = Page(
-        "A note & more.", None, [page_table("t", "Words.\n\n| a |\n|:--|\n| 1 |\n")], [], data, sheets, [], "o", "c"
+        "A note & more.",
+        None,
+        [Table("t", "Words.", [Grid(["a"], [[text_cell("1")]])], None)],
+        [],
+        data,
+        sheets,
+        [],
+        "o",
+        "c",
     )
     files = page_files(page)
     text = files["data.js"].decode()

@@ -5,13 +5,12 @@ import pytest
 
 from attribution_preservation.reporting.preservation import (
     one_shot_rates,
-    preservation_csv,
-    preservation_latex,
-    preservation_markdown,
+    preservation_table,
     preservations,
 )
 from attribution_preservation.reporting.results import COLUMNS
 from attribution_preservation.reporting.significance import PairedTests
+from attribution_preservation.reporting.table import csv, latex, markdown
 from tests.conftest import PROJECT
 
 METHODS = ["naive", "ewa", "swa", "sswa"]
@@ -97,7 +96,7 @@ def test_bold_is_the_best_of_ours_and_the_best_of_the_published(tables):
     assert [name for name, found in published.items() if found["top1"].best] == ["SWA"]
     assert [name for name, found in published.items() if found["l2_per_cell"].best] == ["SSWA"]
     assert [name for name, found in published.items() if found["roc_auc"].best] == ["SSWA"]
-    text = preservation_markdown(table, "")
+    text = markdown(preservation_table(table, ""))
     (row,) = [found for found in text.splitlines() if "SSWA" in found and "one shot 60" in found]
     assert "68.50 ± 0.71 (73.32)" in row
     assert "82.00 ± 0.00† (**80.88**)" in row
@@ -147,19 +146,19 @@ def test_a_table_takes_the_seeds_that_all_of_its_networks_have():
 
 def test_the_caption_says_what_the_figures_are_of():
     found = preservations(results(), METHODS, no_tests(), RATES, "ten classes of ImageNet")
-    assert preservation_markdown(next(found), "").startswith(
+    assert markdown(preservation_table(next(found), "")).startswith(
         "Unstructured pruning on ten classes of ImageNet, Grad-CAM"
     )
 
 
 def test_every_form_holds_every_row(tables):
     for table in tables.values():
-        assert preservation_csv(table).count("\n") == len(table.rows) + 1
-        latex = preservation_latex(table, "a % b_c")
-        assert latex.count("\\\\\n") == len(table.rows) + 1  # the heading too
-        assert "a \\% b\\_c" in latex
-        assert "**" not in latex
-        assert "published (Park et al. 2020)" in preservation_markdown(table, "")
+        assert csv(preservation_table(table, "")).count("\n") == len(table.rows) + 1
+        printed = latex(preservation_table(table, "a % b_c"))
+        assert printed.count("\\\\\n") == len(table.rows) + 1  # the heading too
+        assert "a \\% b\\_c" in printed
+        assert "**" not in printed
+        assert "published (Park et al. 2020)" in markdown(preservation_table(table, ""))
 
 
 def test_where_nothing_has_a_top_1_accuracy_there_are_no_such_tables():

@@ -11,16 +11,17 @@ from attribution_preservation.reporting.probes import (
     draw_untrained,
     layer_metrics,
     noise_columns,
-    probe_markdown,
     probe_table,
+    probed,
     removal_panels,
     removals,
     robustness_panels,
     untrained_panel,
 )
 from attribution_preservation.reporting.results import COLUMNS, Level
-from attribution_preservation.reporting.roar import draw_roar, roar_markdown, roar_panel, roar_table, roars
+from attribution_preservation.reporting.roar import draw_roar, retrained, roar_panel, roar_table, roars
 from attribution_preservation.reporting.significance import PairedTests
+from attribution_preservation.reporting.table import markdown
 
 METHODS = ["naive", "swa"]
 LEVEL = Level("distill", "half", None, 5)
@@ -88,7 +89,7 @@ def outcome(p, **changes):
 
 def test_a_cell_is_mean_and_deviation_and_marked_by_its_test(results):
     for p, mark in ((0.01, True), (0.2, False)):
-        table = probe_table(results, METHODS, AREAS, "all", outcome(p)).set_index("method")
+        table = probed(results, METHODS, AREAS, "all", outcome(p)).set_index("method")
         assert table.at["swa", "insertion area [%]"] == pytest.approx(71)
         assert table.at["swa", "insertion area [%] deviation"] == pytest.approx(2**0.5)
         assert table.at["swa", "insertion area [%] significant"] == mark
@@ -96,38 +97,38 @@ def test_a_cell_is_mean_and_deviation_and_marked_by_its_test(results):
         assert table.at["swa", "insertion area [%] low"] == 1
         assert not table.at["naive", "insertion area [%] significant"]
     assert list(table.index) == ["teacher", "naive", "swa"]
-    text = probe_markdown(table.reset_index(), AREAS, "Title", "Note.", 2)
+    text = markdown(probe_table(table.reset_index(), AREAS, "areas", "Title", "Note.", 2))
     assert "| 71.0 ± 1.4 " in text
     assert "| 80.0 ± 0.0 " in text
     assert "no test)" not in text
-    few = probe_table(results, METHODS, AREAS, "all", outcome(np.nan))
-    assert "71.0 ± 1.4 (no test)" in probe_markdown(few, AREAS, "Title", "Note.", 2)
+    few = probed(results, METHODS, AREAS, "all", outcome(np.nan))
+    assert "71.0 ± 1.4 (no test)" in markdown(probe_table(few, AREAS, "areas", "Title", "Note.", 2))
 
 
 def test_a_contrast_is_tested_against_nothing_and_an_area_against_naive(results):
     heading = "insertion over random order [points]"
     against_zero = outcome(0.01, reference="zero", metric="insertion_over", at="random")
-    table = probe_table(results, METHODS, AREAS, "all", against_zero).set_index("method")
+    table = probed(results, METHODS, AREAS, "all", against_zero).set_index("method")
     assert table.at["swa", heading] == pytest.approx(51)
     assert table.at["swa", f"{heading} significant"]
     assert not table.at["swa", "insertion area [%] significant"]
     against_naive = outcome(0.01, metric="insertion_over", at="random")
-    table = probe_table(results, METHODS, AREAS, "all", against_naive).set_index("method")
+    table = probed(results, METHODS, AREAS, "all", against_naive).set_index("method")
     assert not table.at["swa", f"{heading} significant"]
 
 
 def test_over_common_pairs_the_teacher_is_asked_about_the_same_ones(results):
-    table = probe_table(results, METHODS, AREAS, "common")
+    table = probed(results, METHODS, AREAS, "common")
     assert table["method"].tolist() == ["teacher", "naive", "swa"]
     assert table.set_index("method")["insertion area [%]"].tolist() == pytest.approx([85, 62, 71])
-    assert "Teacher, same pairs" in probe_markdown(table, AREAS, "Title", "Note.", 2)
+    assert "Teacher, same pairs" in markdown(probe_table(table, AREAS, "areas", "Title", "Note.", 2))
 
 
 def test_full_networks_are_named_where_there_are_several(results):
     other = results[results["compression"] == "teacher"].assign(teacher="other")
     both = pd.concat([results, other], ignore_index=True)
     for found, names in ((results, ["Teacher", "Naive", "SWA"]), (both, ["Teacher (full)", "Teacher (other)"])):
-        text = probe_markdown(probe_table(found, METHODS, AREAS, "all"), AREAS, "Title", "", 2)
+        text = markdown(probe_table(probed(found, METHODS, AREAS, "all"), AREAS, "areas", "Title", "", 2))
         shown = [row.split("|")[3].strip() for row in text.splitlines()[4:]]
         assert shown[: len(names)] == names
 
@@ -136,7 +137,7 @@ def test_noise_has_a_column_for_each_region_and_deviation(results):
     column, of_moved = noise_columns(results)
     assert (column.heading, column.metric, column.at) == ("background, noise 40", "ap_lost", "background/40")
     assert (of_moved.metric, of_moved.at) == ("association_ap_lost", "background/40")
-    table = probe_table(results, METHODS, [column], None).set_index("method")
+    table = probed(results, METHODS, [column], None).set_index("method")
     assert table[column.heading].tolist() == pytest.approx([2.5, 6.2, 7.1])
 
 
@@ -194,13 +195,13 @@ def test_every_order_of_removal_starts_at_the_classifier_that_saw_everything(res
     # The deviation is over networks, not over the classifiers of one.
     assert panel.lines[0].deviation[1] == 0
     of_swa = outcome(0.01, attribution=None, population=None, metric="roar_f1", at="50", difference=-3.0)
-    frame = roar_table(results, LEVEL, METHODS, of_swa)
+    frame = retrained(results, LEVEL, METHODS, of_swa)
     table = frame.set_index(["maps of", "removed [%]"])
     assert table.at[("Full network", 50), "f1"] == pytest.approx(50)
     assert table.at[("SWA", 50), "difference"] == -3
     assert table.at[("SWA", 50), "corrected"] == pytest.approx(0.01)
     assert np.isnan(table.at[("Naive", 50), "p"])
-    text = roar_markdown(frame, 2, "Note.")
+    text = markdown(roar_table(frame, "roar", 2, "Note."))
     assert "| 60.0 ± 0.0* " in text
     assert text.count("*:") == 1
     assert "| 90.0 ± 0.0 " in text

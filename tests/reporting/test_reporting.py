@@ -21,7 +21,6 @@ from attribution_preservation.reporting.curves import (
     histories,
     measures,
 )
-from attribution_preservation.reporting.formats import csv_table, latex_table, markdown_table
 from attribution_preservation.reporting.heatmaps import HeatmapRow, draw_heatmaps
 from attribution_preservation.reporting.panels import SCORES
 from attribution_preservation.reporting.results import (
@@ -35,7 +34,9 @@ from attribution_preservation.reporting.results import (
     levels,
     read_results,
 )
+from attribution_preservation.reporting.summary import summary_table
 from attribution_preservation.reporting.sweeps import Sweep, draw_sweeps, sweep_panels
+from attribution_preservation.reporting.table import csv, latex, markdown
 from attribution_preservation.reporting.tables import plans, summarize
 from tests.reporting.conftest import COSINES
 
@@ -119,8 +120,8 @@ def test_too_few_own_pairs_are_replaced_and_marked(scores):
         assert line(table, name).replaced
         assert line(table, name).pairs == 200
     assert line(table, "SWA").cells["cosine"].mean == pytest.approx(0.61)  # the value over all pairs
-    assert "‡" in markdown_table(table, "A title", "")
-    assert "‡" not in markdown_table(table_of(scores()), "A title", "")
+    assert "‡" in markdown(summary_table(table, "summary", "A title", ""))
+    assert "‡" not in markdown(summary_table(table_of(scores()), "summary", "A title", ""))
 
 
 def test_one_table_holds_every_compression(scores):
@@ -136,9 +137,9 @@ def test_one_table_holds_every_compression(scores):
     alone = table.rows[-1]
     assert not any(cell.best or cell.ahead for cell in alone.cells.values())  # there is nothing to compare it with
     assert alone.sizes["macs"] == 1234
-    markdown = markdown_table(table, "Every compression", "")
-    assert "| channel pruning | rate 70   | SWA" in markdown
-    assert "MACs [M]" in markdown
+    text = markdown(summary_table(table, "summary", "Every compression", ""))
+    assert "| channel pruning | rate 70   | SWA" in text
+    assert "MACs [M]" in text
 
 
 def test_a_table_takes_the_seeds_that_all_of_its_networks_have(scores):
@@ -164,26 +165,26 @@ def test_variants_stand_beside_the_methods_with_their_seeds(scores):
     assert [row.name for row in table.rows[-2:]] == ["sweep_0", "sweep_1"]
     assert line(table, "SWA").cells["cosine"].mean == pytest.approx(0.90)
     assert line(table, "sweep_1").cells["cosine"].best
-    text = markdown_table(table, "Variants", "")
+    text = markdown(summary_table(table, "summary", "Variants", ""))
     assert "One seed, no deviation" in text
     assert "†" not in text
 
 
 def test_the_three_forms_agree(scores):
-    table = table_of(scores())
-    markdown, latex = markdown_table(table, "T", "A note."), latex_table(table, "T", "A note.", "own")
-    assert "**0.910** ± 0.014†" in markdown
-    assert "\\textbf{0.910} $\\pm$ 0.014$^\\dagger$" in latex
-    assert "A note." in markdown
-    assert "A note." in latex
-    parsed = pd.read_csv(pd.io.common.StringIO(csv_table(table))).set_index("name")
+    table = summary_table(table_of(scores()), "own", "T", "A note.")
+    shown, printed = markdown(table), latex(table)
+    assert "**0.910** ± 0.014†" in shown
+    assert "\\textbf{0.910} $\\pm$ 0.014$^\\dagger$" in printed
+    assert "A note." in shown
+    assert "A note." in printed
+    parsed = pd.read_csv(pd.io.common.StringIO(csv(table))).set_index("name")
     assert parsed.loc["SWA", "cosine_mean"] == pytest.approx(0.91)
     assert parsed.loc["SWA", "iteration"] == 1
 
 
 def test_a_column_that_says_nothing_is_left_out(scores):
-    assert "sparsity" in markdown_table(table_of(scores()), "T", "")
-    assert "sparsity" not in markdown_table(table_of(scores(), chosen=[CHANNELS]), "T", "")
+    assert "sparsity" in markdown(summary_table(table_of(scores()), "summary", "T", ""))
+    assert "sparsity" not in markdown(summary_table(table_of(scores(), chosen=[CHANNELS]), "summary", "T", ""))
 
 
 def test_baselines_and_teacher_stand_beside_the_scores(scores):
@@ -213,18 +214,18 @@ def test_baselines_stand_once_below_all_full_networks_where_their_pairs_are_the_
 
 def test_a_caption_tells_pairs_of_several_classes_from_top_classes(scores):
     results = scores(own_pairs=99)
-    several = markdown_table(table_of(results), "A title", "")
+    several = markdown(summary_table(table_of(results), "summary", "A title", ""))
     assert "Localisation and similarity over pairs that the network of the row itself predicts" in several
     # Where classes exclude each other, maps of a network's own top class are compared with no other network's.
     results["metric"] = results["metric"].replace({"mean_ap": "top1"})
     results = results[~(results["metric"].isin(["cosine", "l2"]) & results["population"].eq("own"))]
-    found = markdown_table(table_of(results), "A title", "")
+    found = markdown(summary_table(table_of(results), "summary", "A title", ""))
     # No network has fewer pairs than another, so that nothing stands in for few.
     assert "‡" in several
     assert "‡" not in found
     assert "Localisation over every image, asked about the top class of the network of the row itself" in found
     assert "cosine" not in found.splitlines()[2]
-    over_all = markdown_table(table_of(results, "all"), "A title", "")
+    over_all = markdown(summary_table(table_of(results, "all"), "summary", "A title", ""))
     assert "Localisation and similarity over every image, asked about its teacher's top class" in over_all
 
 

@@ -6,18 +6,19 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.reporting.formats import latex_table, markdown_table
 from attribution_preservation.reporting.results import Level, compressions, last_levels
 from attribution_preservation.reporting.significance import (
     PairedTests,
+    comparisons,
     corrected,
     read_tests,
-    significance_markdown,
     significance_table,
     significant,
 )
+from attribution_preservation.reporting.summary import summary_table
+from attribution_preservation.reporting.table import latex, markdown
 from attribution_preservation.reporting.tables import summarize
-from attribution_preservation.reporting.transfer import transfer, transfer_markdown
+from attribution_preservation.reporting.transfer import transfer, transfer_table
 
 METHODS = ["naive", "ewa", "swa"]
 WEIGHTS = Level("prune_weights", "iterative", 2)
@@ -85,30 +86,31 @@ def test_metrics_of_predictions_have_no_population(scores):
 
 
 def test_the_mark_is_explained_where_it_stands(scores):
-    found = outcomes({WEIGHTS: (0.5, 0.001)})
-    table = summarize(scores(), "common", [WEIGHTS], METHODS, 100, found)
-    for text in (markdown_table(table, "A title", ""), latex_table(table, "A title", "", "a")):
+    marked_by = outcomes({WEIGHTS: (0.5, 0.001)})
+    summaries = [summarize(scores(), "common", [WEIGHTS], METHODS, 100, tests) for tests in (marked_by, None)]
+    table, without = (summary_table(summary, "summary", "A title", "") for summary in summaries)
+    for text in (markdown(table), latex(table)):
         assert "*: differs from Naive, p < 0.05" in text
-    assert "0.014†*" in markdown_table(table, "A title", "")  # SWA's cosine, with its deviation
-    assert "differs from" not in markdown_table(summarize(scores(), "common", [WEIGHTS], METHODS, 100), "A title", "")
+    assert "0.014†*" in markdown(table)  # SWA's cosine, with its deviation
+    assert "differs from" not in markdown(without)
 
 
 def test_the_matrix_marks_what_survives(scores):
     found = transfer(scores(), WEIGHTS, METHODS, ["grad_cam"], "cosine", "common", outcomes({WEIGHTS: (0.5, 0.001)}))
     assert found.significant["grad_cam"].to_dict() == {"Naive": False, "EWA": False, "SWA": True}
-    assert "†*" in transfer_markdown({"cosine": found}, "A title", "")
+    assert "†*" in markdown(transfer_table({"cosine": found}, "transfer", "A title", ""))
 
 
 def test_every_comparison_has_its_difference_interval_and_p(scores):
     results = scores()
     chosen = [level for found in compressions(results) for level in last_levels(results, found)]
-    table = significance_table(outcomes({WEIGHTS: (0.03, 0.01)}), results, chosen, METHODS, "common")
+    table = comparisons(outcomes({WEIGHTS: (0.03, 0.01)}), results, chosen, METHODS, "common")
     cosine = table[table["metric"] == "cosine"].set_index(["method", "reference"])["corrected"]
     # Naive with the teacher is a family of its own.
     assert cosine.to_dict() == pytest.approx(
         {("naive", "teacher"): 0.0001, ("ewa", "naive"): 0.03, ("swa", "naive"): 0.02}
     )
-    text = significance_markdown(table, "A title", "A note.")
+    text = markdown(significance_table(table, "significance", "A title", "A note."))
     assert "| Naive - Teacher" in text
     assert "+0.090 [+0.010, +0.170] p = 0.020*" in text
     assert "p < 0.001*" in text
@@ -117,9 +119,9 @@ def test_every_comparison_has_its_difference_interval_and_p(scores):
 
 @pytest.mark.parametrize(("seeds", "why"), [(1, "1 seed"), (2, "2 seeds"), (3, "few images")])
 def test_a_cell_without_a_test_says_why(scores, seeds, why):
-    table = significance_table(outcomes({WEIGHTS: (0.03, np.nan)}), scores(), [WEIGHTS], METHODS, "common")
+    table = comparisons(outcomes({WEIGHTS: (0.03, np.nan)}), scores(), [WEIGHTS], METHODS, "common")
     table["seeds"] = seeds
-    text = significance_markdown(table, "A title", "A note.")
+    text = markdown(significance_table(table, "significance", "A title", "A note."))
     assert f"+0.090 (no test: {why})" in text
 
 

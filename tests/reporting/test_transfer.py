@@ -3,15 +3,17 @@
 import pandas as pd
 import pytest
 
-from attribution_preservation.reporting.deformation import ATTRIBUTIONS, deformation_markdown, deformations
+from attribution_preservation.reporting.deformation import ATTRIBUTIONS, deformation_table, deformations
 from attribution_preservation.reporting.results import COLUMNS, Level
+from attribution_preservation.reporting.table import markdown
 from attribution_preservation.reporting.transfer import (
     draw_transfer,
     transfer,
-    transfer_csv,
-    transfer_markdown,
+    transfer_numbers,
+    transfer_table,
     transferred,
 )
+from attribution_preservation.storage.csv_text import csv_text
 
 LEVEL = Level("distill", "half", None, 5)
 # cosine by matched method and attribution, for two seeds
@@ -118,12 +120,14 @@ def test_the_matrix_as_text_and_picture(tmp_path):
         metric: transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], metric, "all")
         for metric in ("cosine", "roc_auc", "point_accuracy")
     }
-    text = transfer_markdown(found, "Title", "Note.")
+    text = markdown(transfer_table(found, "transfer", "Title", "Note."))
     assert "| SWA" in text
     assert "0.90 ± 0.00†" in text
     assert text.count("| n") == 3
     assert "The relevance of LRP begins with the logit" in text
-    tidy = pd.read_csv(pd.io.common.StringIO(transfer_csv({("all", metric): of for metric, of in found.items()})))
+    tidy = pd.read_csv(
+        pd.io.common.StringIO(csv_text(transfer_numbers({("all", metric): of for metric, of in found.items()})))
+    )
     (row,) = tidy[
         (tidy["metric"] == "cosine") & (tidy["matched"] == "Naive") & (tidy["attribution"] == "grad_cam")
     ].to_dict("records")
@@ -142,7 +146,7 @@ def test_tables_1_and_2_show_the_published_figures_beside_ours():
     assert frame.loc["distillation", "grad_cam_published"] == 78.74
     assert frame.loc["distillation", "parameters"] == 100
     assert second.frame.set_index("network").loc["distillation", "rap_published"] == 56.87
-    text = deformation_markdown(first, "Note.", 2)
+    text = markdown(deformation_table(first, "Note.", 2))
     assert "60.0 ± 14.1 (78.74)" in text
     assert "100 (0.29M)" in text
 
@@ -180,7 +184,9 @@ def test_where_few_pairs_are_predicted_tables_1_and_2_are_over_all_pairs_and_say
     table, _ = deformations(results(attributions=ATTRIBUTIONS), 31)
     populations = table.frame.set_index("network")["population"]
     assert (populations["full network"], populations["distillation"]) == ("own", "all")
-    text = deformation_markdown(table, "Note.", 2)
+    text = markdown(deformation_table(table, "Note.", 2))
     assert "‡: over all pairs" in text
     assert "60.0 ± 14.1‡ (78.74)" in text
-    assert "‡" not in deformation_markdown(next(deformations(results(attributions=ATTRIBUTIONS), 30)), "Note.", 2)
+    assert "‡" not in markdown(
+        deformation_table(next(deformations(results(attributions=ATTRIBUTIONS), 30)), "Note.", 2)
+    )

@@ -10,7 +10,7 @@ import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from attribution_preservation.reporting.page.figures import Figure
-from attribution_preservation.reporting.page.tables import PageTable
+from attribution_preservation.reporting.table import Table, html
 
 ASSETS = Path(__file__).parent / "assets"
 FOLDER = "page"
@@ -35,7 +35,7 @@ class Page:
 
     note: str
     headline: str | None
-    tables: Sequence[PageTable]
+    tables: Sequence[Table]
     curves: list[dict[str, Any]]
     explorer: dict[str, Any]
     sheets: Mapping[str, bytes]
@@ -57,7 +57,9 @@ def page_html(page: Page) -> str:
     style, *scripts = ((ASSETS / name).read_text(encoding="utf-8") for name in ("style.css", *_SCRIPTS))
     explorer = bool(page.explorer["images"] and page.explorer["courses"])
     template = loader.get_template("index.html")
-    return template.render(page=page, explorer=explorer, folder=FOLDER, style=style, script="\n".join(scripts))
+    return template.render(
+        page=page, explorer=explorer, html=html, folder=FOLDER, style=style, script="\n".join(scripts)
+    )
 
 
 def page_files(page: Page) -> dict[str, bytes]:
