@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from attribution_preservation.reporting.results import display_name
+from attribution_preservation.reporting.titles import TITLES, read_titles
 from benchmarks.__main__ import NAMES, ON_DEVICE
 
 README, BENCHMARKS = Path("README.md"), Path("docs/benchmarks.md")
@@ -82,18 +82,19 @@ def _value(figure: dict[str, Any] | None) -> str:
 
 def headlines(metrics: Path) -> str:
     """Every student's cosine to the full network's maps over all pairs, and its predictions, by method; Markdown."""
-    told = json.loads(metrics.read_text(encoding="utf-8"))
+    titles = read_titles(TITLES)
+    headline = json.loads(metrics.read_text(encoding="utf-8"))
     students = [
         (compression, student, figures)
-        for compression, found in told.items()
+        for compression, found in headline.items()
         if compression != "teacher"
         for student, figures in found.items()
     ]
     names = list(dict.fromkeys(name for *_, figures in students for name in figures if name in _METHODS))
     score = "mAP" if any("mean_ap" in figures.get(name, {}) for *_, figures in students for name in names) else "top-1"
     lines = [
-        f"| compression | {' | '.join(f'{display_name(name)}: cosine' for name in names)} "
-        f"| {' | '.join(f'{display_name(name)}: {score} %' for name in names)} |",
+        f"| compression | {' | '.join(f'{titles.method(name)}: cosine' for name in names)} "
+        f"| {' | '.join(f'{titles.method(name)}: {score} %' for name in names)} |",
         f"|---|{'---|' * (2 * len(names))}",
     ]
     for compression, student, figures in students:
@@ -103,7 +104,7 @@ def headlines(metrics: Path) -> str:
         cells = [_mean(found.get("cosine_all"), 3) for found in of]
         cells += [_mean(found.get("mean_ap", found.get("top1")), 1) for found in of]
         sparsity = f", {100 * figures['sparsity']:.0f} % pruned" if "sparsity" in figures else ""
-        lines.append(f"| {display_name(compression)}, {student.replace('_', ' ')}{sparsity} | {' | '.join(cells)} |")
+        lines.append(f"| {titles.student(compression, student)}{sparsity} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -60,8 +60,8 @@ def main(stage: Stage) -> str:
         progress.advance(sum(map(len, found.values())))
     rows += _retrained([stage.dep(Path("roar", group)) for group in groups], comparisons)
     progress.close()
-    write_text(stage.out, csv_text(pd.DataFrame(rows).astype({"iteration": "Int64", "epoch": "Int64"})))
-    return f"{len(rows)} comparisons in {stage.out}"
+    write_text(stage.only_out, csv_text(pd.DataFrame(rows).astype({"iteration": "Int64", "epoch": "Int64"})))
+    return f"{len(rows)} comparisons in {stage.only_out}"
 
 
 def _retrained(folders: Iterable[Path], comparisons: Comparisons) -> Iterator[Row]:

@@ -99,7 +99,7 @@ def main(stage: Stage) -> str:
     wanted = {identity.full_network for identity in networks if identity.compression != "teacher"}
     of_teachers = _of_teachers(stage, workload, wanted) if pairs.label is None else {}
     progress = Progress(len(networks), f"maps of {stage.axes['batch']}", unit="network")
-    with atomic_directory(stage.out) as folder:
+    with atomic_directory(stage.only_out) as folder:
 
         def explain(identity: Identity, path: Path) -> None:
             network, _ = load_network(path)
@@ -113,7 +113,7 @@ def main(stage: Stage) -> str:
         pieces = [partial(explain, identity, path) for identity, path in networks.items()]
         each(pieces, device.jobs, done=lambda _: progress.advance(1))
     progress.close()
-    return f"maps of {len(networks)} networks for {len(pairs)} (image, class) pairs in {stage.out}"
+    return f"maps of {len(networks)} networks for {len(pairs)} (image, class) pairs in {stage.only_out}"
 
 
 def _compared(identities: Iterable[Identity], settings: Compared) -> set[Identity]:

@@ -9,10 +9,10 @@ from attribution_preservation.storage.files import atomic_directory
 def main(stage: Stage) -> str:
     """Write all manifests."""
     manifests = {name: manifest_of(other) for name, other in every_instance().items() if other.name != stage.name}
-    with atomic_directory(stage.out) as folder:
+    with atomic_directory(stage.only_out) as folder:
         for name, text in manifests.items():
             (folder / f"{name}.txt").write_text(text, encoding="utf-8")
-    return f"manifests of {len(manifests)} stage instances in {stage.out}"
+    return f"manifests of {len(manifests)} stage instances in {stage.only_out}"
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def main(stage: Stage) -> str:
 
     train_all(stage, runs, train, mean_ap)
     steps = f"{plan.iterations} iterations, " if plan.iterations else ""
-    return f"{steps}{summary(runs)} in {stage.out}"
+    return f"{steps}{summary(runs)} in {stage.only_out}"
 
 
 def _fit(training: TrainingRun, trainer: Trainer, student: Network, plan: Plan, constraint: Constraint | None) -> None:

@@ -16,7 +16,7 @@ def main(stage: Stage) -> str:
     """Obtain the source and pack it."""
     data = stage.section("data", data_section(named_sources(stage.parameters("data"))))
     RAW.mkdir(parents=True, exist_ok=True)
-    return source_of(data.source).pack(data, RAW, stage.out)
+    return source_of(data.source).pack(data, RAW, stage.only_out)
 
 
 if __name__ == "__main__":

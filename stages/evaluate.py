@@ -52,7 +52,7 @@ def main(stage: Stage) -> str:
     teachers = {identity.full_network: path for identity, path in of_teachers}
     asked, pairs = _pairs(stage)
     baselines = baseline_scores(pairs, settings.random_seed)
-    with atomic_directory(stage.out) as folder:
+    with atomic_directory(stage.only_out) as folder:
 
         def score(teacher: Teacher, level: dict[str, Any], found: list[tuple[Identity, Path]]) -> list[Row]:
             scored: dict[str, Scored]
@@ -81,7 +81,7 @@ def main(stage: Stage) -> str:
         truth = {"image": torch.from_numpy(pairs.image), "labels": torch.from_numpy(pairs.labels)}
         write_tensors(folder / "truth.safetensors", truth, {})
         progress.close()
-    return f"{len(rows)} figures over {len(pairs.image)} (image, class) pairs in {stage.out}"
+    return f"{len(rows)} figures over {len(pairs.image)} (image, class) pairs in {stage.only_out}"
 
 
 def _networks(folder: Path) -> list[tuple[Identity, Path]]:

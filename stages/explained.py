@@ -27,7 +27,7 @@ class Explained:
         seed: the first one.
         pairs: the scored pairs as networks are asked about them.
         truth: the same with the truth about them.
-        told: what a pair's class is.
+        class_of: what a pair's class is.
     """
 
     def __init__(self, stage: Stage) -> None:
@@ -41,7 +41,7 @@ class Explained:
         self._positions = self._store.part("val")
         self.pairs = scored_pairs(self._store, self._positions, self._framing)
         self.truth = scored_truth(**vars(self.pairs), labels=self._store.labels(self._positions))
-        self.told = "truth" if self.pairs.label is not None else "teacher's top class"
+        self.class_of = "truth" if self.pairs.label is not None else "teacher's top class"
 
     def networks(self, level: Level, teacher: str, methods: Sequence[str]) -> dict[str, Identity]:
         """The identities of a level's networks that have maps: `teacher`, and by method, empty for one without.

@@ -22,6 +22,7 @@ from attribution_preservation.reporting.curves import (
     histories,
 )
 from attribution_preservation.reporting.heatmaps import HeatmapRow, draw_heatmaps
+from attribution_preservation.reporting.paired_tests import ALPHA, MARK, PairedTests, read_tests
 from attribution_preservation.reporting.probes import (
     company_metrics,
     draw_removal,
@@ -31,12 +32,12 @@ from attribution_preservation.reporting.probes import (
     noise_columns,
     removals,
 )
+from attribution_preservation.reporting.remove_and_retrain import draw_roar, roars
 from attribution_preservation.reporting.report_settings import Figures
 from attribution_preservation.reporting.results import (
     Level,
     Measure,
     compressions,
-    display_name,
     finished,
     last_levels,
     measured,
@@ -46,10 +47,9 @@ from attribution_preservation.reporting.results import (
     select,
     teacher_of,
 )
-from attribution_preservation.reporting.roar import draw_roar, roars
-from attribution_preservation.reporting.significance import ALPHA, MARK, PairedTests, read_tests
 from attribution_preservation.reporting.sweeps import Sweep, draw_sweeps
-from attribution_preservation.reporting.training import LOGGED, STEPS, training_curves
+from attribution_preservation.reporting.titles import TITLES, Titles, read_titles
+from attribution_preservation.reporting.training_curves import LOGGED, STEPS, training_curves
 from attribution_preservation.reporting.transfer import DRAWN, SHOWN, draw_transfer, transfer, transferred
 from attribution_preservation.storage.csv_text import csv_text
 from attribution_preservation.storage.files import atomic_directory, write_text
@@ -64,13 +64,14 @@ Draws = Iterator[Callable[[], None]]
 
 def main(stage: Stage) -> str:
     """Draw the figures."""
-    figures, plots = stage.outs
+    figures, plots = stage.out(Path("reports/figures")), stage.out(Path("reports/plots"))
     methods = stage.parameters("evaluate.methods")
     files = result_files(stage.parameters("seed_groups"), stage.parameters("batches"))
+    titles = read_titles(stage.dep(TITLES))
     results = read_results([stage.dep(path) for path in files], stage.parameters("profile"))
     tests = read_tests(stage.dep(Path("analysis/significance.csv")))
     trained = {name: training_curves(logs) for name, logs in _logs(stage, methods).items()}
-    heatmaps = _Heatmaps(stage)
+    heatmaps = _Heatmaps(stage, titles)
     along = {
         f"{compression}_{student}": course
         for compression in compressions(results)
@@ -85,10 +86,10 @@ def main(stage: Stage) -> str:
     }
     with atomic_directory(figures) as folder:
         draws = [
-            *_of_scores(results, methods, along, repairs, folder),
-            *_of_sweeps(stage, results, methods, folder),
-            *_of_attributions(results, methods, tests, folder),
-            *_of_probes(results, methods, along, folder),
+            *_of_scores(results, methods, along, repairs, titles, folder),
+            *_of_sweeps(stage, results, methods, titles, folder),
+            *_of_attributions(results, methods, tests, titles, folder),
+            *_of_probes(results, methods, along, titles, folder),
         ]
         for compression in compressions(results):
             first = last_levels(results, compression)[0]
@@ -112,21 +113,23 @@ def main(stage: Stage) -> str:
     return f"figures in {figures}, the curves' numbers in {plots}"
 
 
-def _of_scores(results: pd.DataFrame, methods: list[str], along: Courses, repairs: Courses, folder: Path) -> Draws:
+def _of_scores(
+    results: pd.DataFrame, methods: list[str], along: Courses, repairs: Courses, titles: Titles, folder: Path
+) -> Draws:
     """Every compression side by side, and scores along the levels of each student."""
     for population in POPULATIONS:
         path = folder / f"compressions_{population}.png"
-        yield partial(draw_comparison, results, methods, population, path)
+        yield partial(draw_comparison, results, methods, population, titles, path)
         for name, course in along.items():
             path, origin = folder / f"{name}_{population}.png", folder / f"{name}_origin_{population}.png"
-            yield partial(draw_curves, results, course, methods, population, path)
-            yield partial(draw_origin, results, course, methods, population, origin)
+            yield partial(draw_curves, results, course, methods, population, titles, path)
+            yield partial(draw_origin, results, course, methods, population, titles, origin)
         for name, history in repairs.items():
             path = folder / f"{name}_repair_{population}.png"
-            yield partial(draw_curves, results, history, methods, population, path)
+            yield partial(draw_curves, results, history, methods, population, titles, path)
 
 
-def _of_sweeps(stage: Stage, results: pd.DataFrame, methods: list[str], folder: Path) -> Draws:
+def _of_sweeps(stage: Stage, results: pd.DataFrame, methods: list[str], titles: Titles, folder: Path) -> Draws:
     """Scores against a parameter of matching, for every student that was trained at several values of it."""
     section = stage.parameters("matching")
     for compression in MATCHED:
@@ -138,51 +141,54 @@ def _of_sweeps(stage: Stage, results: pd.DataFrame, methods: list[str], folder: 
                 student = level.student if compression == "prune_channels" else f"{compression}_{level.student}"
                 for population in POPULATIONS:
                     path = folder / f"sweeps_{student}_{population}.png"
-                    yield partial(draw_sweeps, results, level, sweeps, population, path)
+                    yield partial(draw_sweeps, results, level, sweeps, population, titles, path)
 
 
-def _of_attributions(results: pd.DataFrame, methods: list[str], tests: PairedTests, folder: Path) -> Draws:
+def _of_attributions(
+    results: pd.DataFrame, methods: list[str], tests: PairedTests, titles: Titles, folder: Path
+) -> Draws:
     """What was matched, against every attribution method."""
     for level, matched, attributions in transferred(results, methods):
         for population in SHOWN:
             matrices = {
-                metric: transfer(results, level, matched, attributions, metric, population, tests) for metric in DRAWN
+                metric: transfer(results, level, matched, attributions, metric, population, titles, tests)
+                for metric in DRAWN
             }
-            name = f"{display_name(level.compression)} ({level.student.replace('_', ' ')})"
+            name = f"{titles.compression(level.compression)} ({level.student.replace('_', ' ')})"
             marks = f"†: ahead of Naive by a deviation; {MARK}: differs from Naive, p < {ALPHA}"
             title = f"Every attribution method, {name}; pairs: {population}; {marks}"
             path = folder / f"transfer_{level.compression}_{level.student}_{population}.png"
-            yield partial(draw_transfer, matrices, title, path)
+            yield partial(draw_transfer, matrices, title, titles, path)
 
 
-def _of_probes(results: pd.DataFrame, methods: list[str], along: Courses, folder: Path) -> Draws:
+def _of_probes(results: pd.DataFrame, methods: list[str], along: Courses, titles: Titles, folder: Path) -> Draws:
     """What networks make of changed images, their layers, untrained ones, and classifiers retrained."""
     for level in removals(results):
         for population in SHOWN:
             path = folder / f"removal_{level.compression}_{level.student}_{population}.png"
-            yield partial(draw_removal, results, level, methods, population, path)
+            yield partial(draw_removal, results, level, methods, population, titles, path)
     if likeness := layer_metrics(results):
-        shown = [likeness, company_metrics(results)]
+        rows = [likeness, company_metrics(results)]
         for name, course in along.items():
             if select(course[0].of(results), metric="cka").size:
-                yield partial(draw_layers, results, course, methods, shown, folder / f"{name}_layers.png")
+                yield partial(draw_layers, results, course, methods, rows, titles, folder / f"{name}_layers.png")
     if select(results, compression="teacher")["metric"].eq("untrained").any():
-        yield partial(draw_untrained, results, folder / "untrained.png")
+        yield partial(draw_untrained, results, titles, folder / "untrained.png")
     if noise_columns(results):
-        yield partial(draw_robustness, results, methods, folder / "robustness.png")
+        yield partial(draw_robustness, results, methods, titles, folder / "robustness.png")
     for level in roars(results):
-        yield partial(draw_roar, results, level, methods, folder / f"roar_{level.student}.png")
+        yield partial(draw_roar, results, level, methods, titles, folder / f"roar_{level.student}.png")
 
 
 def _logs(stage: Stage, methods: list[str]) -> dict[str, dict[str, list[pd.DataFrame]]]:
     """What training logged, of every seed: by COMPRESSION_STUDENT and method; networks of no method by their name."""
-    found: dict[str, dict[str, list[pd.DataFrame]]] = {}
+    logs: dict[str, dict[str, list[pd.DataFrame]]] = {}
     for compression, below, path in _log_files(stage, methods):
         folders = path.relative_to(below).parts[:-2]
         name = compression if compression == "teacher" else f"{compression}_{folders[0]}"
         log = read_frame(path, STEPS, (*STEPS, *LOGGED), f"run the stage {compression} first")
-        found.setdefault(name, {}).setdefault(folders[-1], []).append(log)
-    return found
+        logs.setdefault(name, {}).setdefault(folders[-1], []).append(log)
+    return logs
 
 
 def _log_files(stage: Stage, methods: list[str]) -> Iterator[tuple[str, Path, Path]]:
@@ -217,8 +223,9 @@ class _Heatmaps:
     the teacher predicts; else over all: chosen by rule, not by looking.
     """
 
-    def __init__(self, stage: Stage) -> None:
-        self._explained, self._methods = Explained(stage), stage.parameters("evaluate.methods")
+    def __init__(self, stage: Stage, titles: Titles) -> None:
+        self._explained, self._titles = Explained(stage), titles
+        self._methods = stage.parameters("evaluate.methods")
         everything = int(self._explained.truth.all.sum())
         self._rows = min(stage.section("figures", Figures).heatmap_rows, everything)
 
@@ -228,22 +235,22 @@ class _Heatmaps:
         Raises:
             UserError: there are no maps of its teacher.
         """
-        shown = self._explained
-        networks = shown.networks(level, name, self._methods)
-        evidence = {method: shown.evidence(identity) for method, identity in networks.items()}
+        explained = self._explained
+        networks = explained.networks(level, name, self._methods)
+        evidence = {method: explained.evidence(identity) for method, identity in networks.items()}
         of_teacher = evidence["teacher"]["logits"]
-        everyone = shown.truth.common([found["logits"] for found in evidence.values()])
-        choices = (everyone, shown.truth.common([of_teacher]), shown.truth.all)
-        candidates = next(found for choice in choices if len(found := np.flatnonzero(choice)) >= self._rows)
+        everyone = explained.truth.common([of_network["logits"] for of_network in evidence.values()])
+        choices = (everyone, explained.truth.common([of_teacher]), explained.truth.all)
+        candidates = next(pairs for choice in choices if len(pairs := np.flatnonzero(choice)) >= self._rows)
         chosen = candidates[np.linspace(0, len(candidates) - 1, self._rows).round().astype(int)]
         return [
             HeatmapRow(
-                f"{shown.told}: {shown.class_name(pair, of_teacher)}",
-                shown.picture(pair),
-                shown.mask(pair),
+                f"{explained.class_of}: {explained.class_name(pair, of_teacher)}",
+                explained.picture(pair),
+                explained.mask(pair),
                 {
-                    display_name(method or level.compression): found["grad_cam"][pair]
-                    for method, found in evidence.items()
+                    self._titles.network(method, level.compression): of_network["grad_cam"][pair]
+                    for method, of_network in evidence.items()
                 },
             )
             for pair in chosen

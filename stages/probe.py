@@ -46,9 +46,9 @@ WRITTEN = ("compression", "seed", "metric", "value")  # columns that every file 
 def main(stage: Stage) -> str:
     """Ask the networks of one group of seeds."""
     if stage.parameters("probe") is None:
-        with atomic_directory(stage.out) as folder:
+        with atomic_directory(stage.only_out) as folder:
             write_text(folder / "results.csv", ",".join(WRITTEN) + "\n")
-        return f"nothing is asked (probe: null in params.yaml); {stage.out} is empty"
+        return f"nothing is asked (probe: null in params.yaml); {stage.only_out} is empty"
     probing, compared = _Probing(stage), stage.parameters("evaluate.methods")
     models = stage.dep(Path("models", stage.axes["group"]))
     files = networks_below(models, REMEDY)
@@ -58,7 +58,7 @@ def main(stage: Stage) -> str:
     if orphans or not teachers:
         whose = f" of {orphans[0]}" if orphans else ""
         raise UserError(f"{models} lacks the teacher{whose}; {REMEDY}")
-    with atomic_directory(stage.out) as folder:
+    with atomic_directory(stage.only_out) as folder:
 
         def keep(identity: Identity, scored: Scored) -> None:
             file = folder / "pairs" / files[identity].relative_to(models)
@@ -91,7 +91,7 @@ def main(stage: Stage) -> str:
         rows = [row for found in each(pieces, probing.jobs, done=lambda _: progress.advance(1)) for row in found]
         pd.DataFrame(rows).to_csv(folder / "results.csv", index=False, lineterminator="\n", float_format="%.10g")
         progress.close()
-    return f"{len(rows)} figures of {len(students) + len(teachers)} networks in {stage.out}"
+    return f"{len(rows)} figures of {len(students) + len(teachers)} networks in {stage.only_out}"
 
 
 @dataclass(frozen=True)

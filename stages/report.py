@@ -19,27 +19,28 @@ from attribution_preservation.process.streams import tell
 from attribution_preservation.reporting.curves import courses as tracks
 from attribution_preservation.reporting.every_table import every_table
 from attribution_preservation.reporting.footer import Origin
-from attribution_preservation.reporting.page.curves import curve_data
-from attribution_preservation.reporting.page.explorer import explorer_files
-from attribution_preservation.reporting.page.figures import page_figure
+from attribution_preservation.reporting.page.alt_texts import page_figure
+from attribution_preservation.reporting.page.curve_data import curve_data
 from attribution_preservation.reporting.page.headline import headline_sentence
-from attribution_preservation.reporting.page.render import Page, page_files, page_html
-from attribution_preservation.reporting.preservation import one_shot_rates
+from attribution_preservation.reporting.page.render import FOLDER, Page, page_files, page_html
+from attribution_preservation.reporting.page.sprite_sheets import explorer_files
+from attribution_preservation.reporting.paired_tests import PairedTests, read_tests
+from attribution_preservation.reporting.preservation_table import one_shot_rates
 from attribution_preservation.reporting.report_settings import Report
 from attribution_preservation.reporting.results import (
     compressions,
-    display_name,
     headline,
     populations,
     read_results,
     result_files,
 )
-from attribution_preservation.reporting.significance import PairedTests, read_tests
 from attribution_preservation.reporting.table import Table, csv, latex, markdown
+from attribution_preservation.reporting.titles import TITLES, Titles, read_titles
 from attribution_preservation.storage.csv_text import csv_text
 from attribution_preservation.storage.files import atomic_directory, files_below, write_json, write_text
 from stages.explorer import explored
 
+REPORTS = Path("reports")
 FIRST = ("table_", "compressions_common")  # what the page shows first
 
 
@@ -51,24 +52,28 @@ def main(stage: Stage) -> str:
     settings = settings.model_copy(update={"note": " ".join([settings.note, *notes])})
     files = result_files(stage.parameters("seed_groups"), stage.parameters("batches"))
     results = read_results([stage.dep(path) for path in files], stage.parameters("profile"))
+    titles = read_titles(stage.dep(TITLES))
     tests = read_tests(stage.dep(Path("analysis/significance.csv")))
     rates = one_shot_rates(*(stage.parameters(f"prune_{what}.students") for what in ("weights", "channels")))
-    tables = list(every_table(results, methods, tests, settings, rates, _images(stage)))
-    all_results, metrics, folder_of_tables, environments, index, beside = stage.outs
+    tables = list(every_table(results, methods, tests, settings, rates, _images(stage), titles))
+    all_results, metrics = stage.out(REPORTS / "results.csv"), stage.out(REPORTS / "metrics.json")
+    folder_of_tables, index = stage.out(REPORTS / "tables"), stage.out(REPORTS / "index.html")
     origin = Origin(stage.instance, fingerprint_of(stage), str(folder_of_tables))
     write_text(all_results, csv_text(results))
     write_json(metrics, headline(results, methods))
-    write_json(environments, summarized({**_environments(stage), stage.instance: environment()}))
+    write_json(
+        stage.out(REPORTS / "environments.json"), summarized({**_environments(stage), stage.instance: environment()})
+    )
     with atomic_directory(folder_of_tables) as folder:
         for table in tables:
             forms = {"md": markdown, "tex": latex} if table.grids else {}
             for ending, form in (forms | ({"csv": csv} if table.data is not None else {})).items():
                 name = f"{table.name}.{ending}"
                 write_text(folder / name, origin.signed(name, form(table)))
-    shown = [table for table in tables if table.grids]
-    page = _page(stage, results, methods, tests, settings, shown, replace(origin, folder=str(index.parent)))
+    readable = [table for table in tables if table.grids]
+    page = _page(stage, results, methods, tests, settings, readable, titles, replace(origin, folder=str(index.parent)))
     write_text(index, page_html(page))
-    with atomic_directory(beside) as folder:
+    with atomic_directory(stage.out(REPORTS / FOLDER)) as folder:
         for name, content in page_files(page).items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
@@ -86,23 +91,23 @@ def _page(
     tests: PairedTests,
     settings: Report,
     tables: list[Table],
+    titles: Titles,
     origin: Origin,
 ) -> Page:
     """The page, of what the tables were made from and of the pictures that lie beside it."""
-    courses, images = explored(stage, results, methods, settings.images)
+    courses, images = explored(stage, results, methods, titles, settings.images)
     data, sheets = explorer_files(courses, images)
     along = {
-        f"{display_name(compression)}, {student.replace('_', ' ')}": course
+        titles.student(compression, student): course
         for compression in compressions(results)
         for student, course in tracks(results, compression).items()
     }
-    index = stage.outs[4]
     figures = stage.dep(Path("reports/figures"))
     return Page(
         note=settings.note,
-        headline=headline_sentence(results, methods, tests),
+        headline=headline_sentence(results, methods, tests, titles),
         tables=sorted(tables, key=lambda table: not table.name.startswith(FIRST)),
-        curves=curve_data(results, along, methods, list(populations(results))),
+        curves=curve_data(results, along, methods, list(populations(results)), titles),
         explorer=data,
         sheets=sheets,
         figures=[
@@ -114,7 +119,7 @@ def _page(
             for path in sorted(figures.glob("*.png"))
         ],
         origin=f"Made by stage {origin.stage}, fingerprint {origin.fingerprint}; this command tells the rest:",
-        command=origin.command(index.name),
+        command=origin.command("index.html"),
         run=origin.fingerprint,
     )
 
@@ -130,14 +135,14 @@ def _size(path: Path) -> tuple[int, int]:
 
 def _environments(stage: Stage) -> dict[str, dict[str, Any]]:
     """With what every other instance computed, by its name."""
-    folder, found = stage.dep(ENVIRONMENTS), {}
+    folder, by_instance = stage.dep(ENVIRONMENTS), {}
     for path in files_below([folder]) if folder.is_dir() else []:
         name = "@".join(path.relative_to(folder).with_suffix("").parts)
         try:
-            found[name] = json.loads(path.read_text(encoding="utf-8"))
+            by_instance[name] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             raise UserError(f"{path} is damaged; run dvc repro") from None
-    return found
+    return by_instance
 
 
 def _images(stage: Stage) -> str:

@@ -130,7 +130,7 @@ def main(stage: Stage) -> str:
         training.finish(trainer)
 
     train_all(stage, runs, train, mean_ap, together=ordered_by)
-    return f"{len(runs)} classifiers retrained, scores in {stage.out}"
+    return f"{len(runs)} classifiers retrained, scores in {stage.only_out}"
 
 
 def _sources(models: Path, folders: dict[str, str], settings: Roar) -> Iterator[Source]:

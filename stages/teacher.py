@@ -29,7 +29,7 @@ def main(stage: Stage) -> str:
             training.fit_once(TaskObjective(network), schedule)
 
     train_all(stage, runs, train, mean_ap)
-    return f"{len(seeds)} {settings.architecture} networks (seeds {', '.join(map(str, seeds))}) in {stage.out}"
+    return f"{len(seeds)} {settings.architecture} networks (seeds {', '.join(map(str, seeds))}) in {stage.only_out}"
 
 
 def _initial(settings: FullNetwork, training: TrainingRun) -> Network:

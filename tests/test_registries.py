@@ -15,9 +15,20 @@ from attribution_preservation.data.sources import SOURCES
 from attribution_preservation.matching import loss, variants
 from attribution_preservation.matching.losses import LOSSES
 from attribution_preservation.matching.rectifier import RECTIFIERS, RectifierName
+from attribution_preservation.metrics.catalogue import CATALOGUE
 from attribution_preservation.models import pretrained, teacher_settings
 from attribution_preservation.models.architectures import ARCHITECTURES, Architecture, narrowed
-from attribution_preservation.reporting import deformation, results, sweeps, transfer
+from attribution_preservation.reporting import (
+    deformation_table,
+    paired_tests,
+    preservation_table,
+    results,
+    summary,
+    sweeps,
+    transfer,
+)
+from attribution_preservation.reporting.curves import ORIGIN, PLOTTED
+from attribution_preservation.reporting.panels import SCORES
 from attribution_preservation.storage.yaml_text import read_yaml
 from benchmarks.__main__ import NAMES as BENCHMARKS
 from stages.figures import POPULATIONS
@@ -98,13 +109,21 @@ KEPT_BY_HAND = {
 }
 # These may hold more than what they have to name.
 INCLUDED = {
-    "names of attribution methods": (METHODS, results.NAMES),
-    "names of compressions": (TRAINING, results.NAMES),
-    "names of the profiles' attribution methods": (
-        {name for values in PROFILES for name in values["attribute"]["methods"]},
-        results.NAMES,
+    "attribution methods of the tables": (deformation_table.ATTRIBUTIONS, METHODS),
+    "metrics of reports": (
+        {
+            *summary.METRICS,
+            *summary.SIZES,
+            *paired_tests.METRICS,
+            *transfer.METRICS,
+            *SCORES,
+            *ORIGIN,
+            *PLOTTED,
+            *preservation_table.METRICS,
+            *(metric for metric, _ in results.HEADLINES),
+        },
+        {*CATALOGUE, preservation_table._L2_PUBLISHED},
     ),
-    "attribution methods of the tables": (deformation.ATTRIBUTIONS, METHODS),
     "documented matching": (LOSSES, documented(0)),
     "documented attribution": (METHODS, documented(1)),
     "documented networks": (ARCHITECTURES, set(re.findall(r"`(\w+)`", PARAMETERS))),

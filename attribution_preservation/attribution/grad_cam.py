@@ -80,4 +80,15 @@ def activation_and_gradient(
     return activation.detach(), gradient
 
 
-GRAD_CAM = AttributionMethod("grad_cam", "Grad-CAM", grad_cam, GradCamSettings, resolution="layer", needs="layer")
+GRAD_CAM = AttributionMethod(
+    "grad_cam",
+    "Grad-CAM",
+    grad_cam,
+    GradCamSettings,
+    resolution="layer",
+    needs="layer",
+    variant_titles={
+        "grad_cam_centred": "Grad-CAM, centred logits",
+        "grad_cam_positive": "Grad-CAM, weights ReLU",
+    },
+)

@@ -63,6 +63,7 @@ class AttributionMethod:
         of_probability: whether it explains a class's sigmoid probability; where classes exclude each other no network
             has such a probability.
         knows_training: whether it uses statistics of the trained network, which one with random weights has not.
+        variant_titles: of settings of it that profiles name otherwise, by that name.
     """
 
     name: str
@@ -77,6 +78,7 @@ class AttributionMethod:
     libraries: tuple[str, ...] = ()
     of_probability: bool = False
     knows_training: bool = False
+    variant_titles: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def takes_activation(self) -> bool:

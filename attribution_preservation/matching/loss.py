@@ -140,6 +140,7 @@ class MatchingLoss:
         distance: of the student's map from the teacher's, [B].
         refuses: from the settings and a layer's number of channels to what is wrong; None where nothing is.
         example: the smallest settings, without `maps`; the contract tests run them.
+        variant_titles: of settings of it that profiles name otherwise, by that name.
     """
 
     name: str
@@ -152,6 +153,7 @@ class MatchingLoss:
     distance: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = map_distance
     refuses: Callable[[Any, int], str | None] = nothing_refused
     example: Mapping[str, Any] = field(default_factory=lambda: {"strength": 50.0})
+    variant_titles: Mapping[str, str] = field(default_factory=dict)
 
 
 def loss_of(settings: MatchingSettings) -> MatchingLoss:

@@ -2,4 +2,4 @@
 
 from attribution_preservation.matching.loss import MatchingLoss, MatchingSettings
 
-NONE = MatchingLoss("none", "Naive", None, MatchingSettings, example={})
+NONE = MatchingLoss("none", "Naive", None, MatchingSettings, example={}, variant_titles={"naive": "Naive"})

@@ -66,5 +66,12 @@ def _map(view: View, target: Target, settings: SensitivitySettings) -> torch.Ten
 
 
 SWA = MatchingLoss(
-    "swa", "SWA", _map, SensitivitySettings, recorded="layers", draw=kept_channels, refuses=leaves_nothing
+    "swa",
+    "SWA",
+    _map,
+    SensitivitySettings,
+    recorded="layers",
+    draw=kept_channels,
+    refuses=leaves_nothing,
+    variant_titles={"sswa": "SSWA"},
 )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from attribution_preservation.metrics.names import at, columns
+from attribution_preservation.metrics.catalogue import at, columns
 from attribution_preservation.metrics.prediction import image_ap, resampled_f1, resampled_mean_ap
 from attribution_preservation.metrics.scoring import Row, Scored, scores_of
 from attribution_preservation.metrics.significance import (

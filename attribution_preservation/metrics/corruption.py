@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from attribution_preservation.data.voc import VOID
-from attribution_preservation.metrics.names import at
+from attribution_preservation.metrics.catalogue import at
 from attribution_preservation.metrics.prediction import image_ap, mean_ap
 
 

@@ -8,9 +8,9 @@ import torch
 
 from attribution_preservation.attribution.pairs import spread
 from attribution_preservation.data.inputs import Pairs
+from attribution_preservation.metrics.catalogue import at, columns
 from attribution_preservation.metrics.comparisons import CONTRASTS
 from attribution_preservation.metrics.corruption import noise_scores
-from attribution_preservation.metrics.names import at, columns
 from attribution_preservation.metrics.probe_settings import Probe
 from attribution_preservation.metrics.removal import contrasts, removal_scores
 from attribution_preservation.metrics.representation import alike_by_image, gram, linear_cka

@@ -13,8 +13,8 @@ from scipy.special import expit
 from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import evaluation_images, resize_images
 from attribution_preservation.data.store import Store
+from attribution_preservation.metrics.catalogue import at
 from attribution_preservation.metrics.localization import upsample
-from attribution_preservation.metrics.names import at
 
 _AT_ONCE = 256  # images
 

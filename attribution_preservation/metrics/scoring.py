@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
+from attribution_preservation.metrics.catalogue import columns
 from attribution_preservation.metrics.localization import centre_map, random_maps
-from attribution_preservation.metrics.names import columns
 from attribution_preservation.metrics.pairs import ScoredPairs
 from attribution_preservation.metrics.similarity import correlation, cosine, l2_distance
 

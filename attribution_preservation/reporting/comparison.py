@@ -7,38 +7,38 @@ from textwrap import wrap
 
 import pandas as pd
 
+from attribution_preservation.metrics.catalogue import CATALOGUE
 from attribution_preservation.reporting.panels import SCORES, Line, Panel, draw_panels, over_seeds
 from attribution_preservation.reporting.results import (
     Level,
-    compressions,
-    display_name,
     full_networks,
-    last_levels,
+    last_of_all,
     measured,
     present,
     select,
     teacher_of,
 )
+from attribution_preservation.reporting.titles import Titles
 
 
-def draw_comparison(results: pd.DataFrame, methods: Sequence[str], population: str, path: Path) -> None:
+def draw_comparison(results: pd.DataFrame, methods: Sequence[str], population: str, titles: Titles, path: Path) -> None:
     """One panel per metric: for every student the methods' means with error bars, beside each other."""
-    panels = comparison_panels(results, methods, population)
+    panels = comparison_panels(results, methods, population, titles)
     over, half = over_seeds(results["seed"].nunique(), "bar"), len(panels) // 2
     rows = [panels] if len(panels) % 2 else [panels[:half], panels[half:]]
     draw_panels(rows, f"Every compression; pairs: {population}; {over}", path, width=6.5)
 
 
-def comparison_panels(results: pd.DataFrame, methods: Sequence[str], population: str) -> list[Panel]:
+def comparison_panels(results: pd.DataFrame, methods: Sequence[str], population: str, titles: Titles) -> list[Panel]:
     """What `draw_comparison` draws: students side by side on x; of common pairs, how many (mean of seeds)."""
-    students = [level for compression in compressions(results) for level in last_levels(results, compression)]
+    students = last_of_all(results)
     names = [
-        "\n".join([*display_name(level.compression).split(), *wrap(level.student.replace("_", " "), 9)])
+        "\n".join([*titles.compression(level.compression).split(), *wrap(level.student.replace("_", " "), 9)])
         for level in students
     ]
     panels = []
     for metric in measured(results, SCORES, population):
-        label, of_pairs = SCORES[metric]
+        of_pairs = CATALOGUE[metric].of_pairs
         where = {"metric": metric, "population": population, "attribution": "grad_cam"} if of_pairs else {}
         rows = select(results, **where) if of_pairs else select(results, metric=metric)
         lines = []
@@ -52,7 +52,7 @@ def comparison_panels(results: pd.DataFrame, methods: Sequence[str], population:
             if points:
                 lines.append(
                     Line(
-                        display_name(method or "scratch"),
+                        titles.network(method, "scratch"),
                         [x for x, _ in points],
                         [float(values.mean()) for _, values in points],
                         [float(values.std(ddof=1)) for _, values in points],
@@ -66,7 +66,7 @@ def comparison_panels(results: pd.DataFrame, methods: Sequence[str], population:
         # Few pairs are common with a weak network; their number differs from student to student.
         under = [f"\n{_pairs(level.of(rows), methods):.0f} pairs" if counted else "" for level in students]
         ticks = [name + words for name, words in zip(names, under, strict=True)]
-        panels.append(Panel(label, lines, "", (list(range(len(students))), ticks)))
+        panels.append(Panel(CATALOGUE[metric].label(), lines, "", (list(range(len(students))), ticks)))
     return panels
 
 

@@ -1,15 +1,15 @@
 """Scores along a student's iterations, or along the epochs of its training, by method."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from attribution_preservation.metrics.catalogue import CATALOGUE
 from attribution_preservation.reporting.panels import SCORES, Line, Panel, draw_panels, over_seeds
 from attribution_preservation.reporting.results import (
     Level,
     Measure,
-    display_name,
     finished,
     full_network,
     levels,
@@ -17,6 +17,7 @@ from attribution_preservation.reporting.results import (
     present,
     select,
 )
+from attribution_preservation.reporting.titles import Titles
 
 # Population of what lies in reports/plots.
 PLOTTED = {
@@ -25,36 +26,26 @@ PLOTTED = {
 }  # fmt: skip
 
 # Where what is explained comes from: of all decisions, how far apart, and whether maps move with predictions.
-ORIGIN = {
-    "agreement": ("decisions that are the teacher's [%]", False),
-    "divergence": ("KL divergence of predictions [nats]", False),
-    "cosine": ("cosine to the teacher's map", True),
-    "association": ("rank correlation of cosine and divergence", True),
-}
+ORIGIN = ("agreement", "divergence", "cosine", "association")
 # These compare with the teacher, which has none of its own.
 BESIDE_TEACHER = (*ORIGIN, "cka", "association_company")
 
 
-def measures(metrics: Mapping[str, tuple[str, bool]]) -> dict[Measure, tuple[str, bool]]:
-    """Metrics without a parameter, for `curve_panels`."""
-    return {Measure(metric): words for metric, words in metrics.items()}
-
-
 def courses(results: pd.DataFrame, compression: str) -> dict[str, list[Level]]:
     """By student, of those that have several: the end of every iteration, or where there is but one, all epochs."""
-    found = {}
-    for student, course in histories(results, compression).items():
-        ends = finished(course)
-        found[student] = ends if len(ends) > 1 else course
-    return {student: course for student, course in found.items() if len(course) > 1}
+    chosen = {}
+    for student, history in histories(results, compression).items():
+        ends = finished(history)
+        chosen[student] = ends if len(ends) > 1 else history
+    return {student: course for student, course in chosen.items() if len(course) > 1}
 
 
 def histories(results: pd.DataFrame, compression: str) -> dict[str, list[Level]]:
     """By student, all of its levels: every epoch that was kept of every iteration."""
-    found: dict[str, list[Level]] = {}
+    of_students: dict[str, list[Level]] = {}
     for level in levels(results, compression):
-        found.setdefault(level.student, []).append(level)
-    return found
+        of_students.setdefault(level.student, []).append(level)
+    return of_students
 
 
 def curve_table(
@@ -80,37 +71,37 @@ def curve_table(
 
 
 def draw_curves(
-    results: pd.DataFrame, course: Sequence[Level], methods: Sequence[str], population: str, path: Path
+    results: pd.DataFrame, course: Sequence[Level], methods: Sequence[str], population: str, titles: Titles, path: Path
 ) -> None:
     """One panel per metric: mean over seeds as a line, one deviation as a band, the teacher as a dashed line."""
-    panels = curve_panels(results, course, methods, population, measures(SCORES))
-    draw_panels([panels], _title(results, course, population), path)
+    panels = curve_panels(results, course, methods, population, map(Measure, SCORES), titles)
+    draw_panels([panels], _title(results, course, population, titles), path)
 
 
 def draw_origin(
-    results: pd.DataFrame, course: Sequence[Level], methods: Sequence[str], population: str, path: Path
+    results: pd.DataFrame, course: Sequence[Level], methods: Sequence[str], population: str, titles: Titles, path: Path
 ) -> None:
     """Do predictions hold while maps move? As `draw_curves`, of predictions beside the teacher's, and of maps."""
-    panels = curve_panels(results, course, methods, population, measures(ORIGIN))
-    draw_panels([panels], _title(results, course, population), path)
+    panels = curve_panels(results, course, methods, population, map(Measure, ORIGIN), titles)
+    draw_panels([panels], _title(results, course, population, titles), path)
 
 
 def draw_layers(
     results: pd.DataFrame,
     course: Sequence[Level],
     methods: Sequence[str],
-    rows: Sequence[Mapping[Measure, tuple[str, bool]]],
+    rows: Sequence[Sequence[Measure]],
+    titles: Titles,
     path: Path,
 ) -> None:
     """Do hidden layers stay the teacher's where maps do not? Their likeness layer by layer, beside that of maps."""
-    panels = [curve_panels(results, course, methods, "all", metrics) for metrics in rows]
-    draw_panels(panels, _title(results, course, "all"), path, 3.6)
+    panels = [curve_panels(results, course, methods, "all", measures, titles) for measures in rows]
+    draw_panels(panels, _title(results, course, "all", titles), path, 3.6)
 
 
-def _title(results: pd.DataFrame, course: Sequence[Level], population: str) -> str:
-    compression, student = course[0].compression, course[0].student
+def _title(results: pd.DataFrame, course: Sequence[Level], population: str, titles: Titles) -> str:
     over = over_seeds(results["seed"].nunique(), "band")
-    title = f"{display_name(compression)}, {student.replace('_', ' ')}; pairs: {population}; {over}"
+    title = f"{titles.student(course[0].compression, course[0].student)}; pairs: {population}; {over}"
     return title[0].upper() + title[1:]
 
 
@@ -119,36 +110,37 @@ def curve_panels(
     course: Sequence[Level],
     methods: Sequence[str],
     population: str,
-    metrics: Mapping[Measure, tuple[str, bool]],
+    measures: Iterable[Measure],
+    titles: Titles,
 ) -> list[Panel]:
-    """A panel for each metric; metrics: axis label, and whether it is a score of pairs."""
+    """A panel for each of the measures that results hold."""
     panels = []
-    for measure in measured(results, metrics, population):
-        label, of_pairs = metrics[measure]
-        counted = population if of_pairs else None
+    for measure in measured(results, measures, population):
+        metric = CATALOGUE[measure.metric]
+        counted = population if metric.of_pairs else None
         table = curve_table(results, course, methods, measure, counted)
-        shown = _places(course)
+        places = _places(course)
         lines = [
-            Line(display_name(method), shown, table[method], table[f"{method}_deviation"], number)
+            Line(titles.method(method), places, table[method], table[f"{method}_deviation"], number)
             for number, method in enumerate(methods)
             if method in table
         ]
         of_teacher = full_network(results, course[0])
         if measure.metric == "cka" and len(strangers := select(of_teacher, **measure._asdict())):
             # What two networks share that have only the data in common.
-            alike = [float(strangers["value"].mean())] * len(shown)
-            lines.append(Line("Two teachers", shown, alike, [float("nan")] * len(shown)))
+            alike = [float(strangers["value"].mean())] * len(places)
+            lines.append(Line("Two teachers", places, alike, [float("nan")] * len(places)))
         if measure.metric not in BESIDE_TEACHER:
             teacher = _teacher(results, course, measure.metric, counted)
-            lines.append(Line("Teacher", shown, teacher, [float("nan")] * len(shown)))
+            lines.append(Line("Teacher", places, teacher, [float("nan")] * len(places)))
         ends = finished(course)
         if len(ends) > 1:
             words = [f"{100 * table['sparsity'][course.index(level)]:.0f}" for level in ends]
-            x_label, named = "pruned convolution weights [%]", [shown[course.index(level)] for level in ends]
+            x_label, named = "pruned convolution weights [%]", [places[course.index(level)] for level in ends]
         else:
-            words, x_label, named = [f"{place:g}" for place in shown], "epoch", shown
+            words, x_label, named = [f"{place:g}" for place in places], "epoch", places
         every = max(1, len(named) // 6)
-        panels.append(Panel(label, lines, x_label, (named[::every], words[::every])))
+        panels.append(Panel(metric.label(measure.at), lines, x_label, (named[::every], words[::every])))
     return panels
 
 

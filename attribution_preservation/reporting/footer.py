@@ -21,8 +21,8 @@ class Origin:
 
     def words(self, name: str) -> str:
         """In a sentence, with the command in backticks."""
-        told = f"Made by stage {self.stage}, fingerprint {self.fingerprint}"
-        return f"{told}: `{self.command(name)}` tells every parameter, hash and version behind it."
+        made = f"Made by stage {self.stage}, fingerprint {self.fingerprint}"
+        return f"{made}: `{self.command(name)}` tells every parameter, hash and version behind it."
 
     def command(self, name: str) -> str:
         """The command that audits a file of the folder."""

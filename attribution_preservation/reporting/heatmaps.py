@@ -9,7 +9,6 @@ import torch.nn.functional as F
 
 from attribution_preservation.drawing import blank_figure, default_settings, write_figure
 from attribution_preservation.metrics.similarity import cosine
-from attribution_preservation.reporting.results import display_name
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,8 @@ def draw_heatmaps(rows: list[HeatmapRow], path: Path) -> None:
             panel.imshow(grey, cmap="gray", vmin=0, vmax=255)
             panel.imshow(_enlarge(values, len(grey)), cmap="inferno", alpha=0.6, vmin=0, vmax=1)
             panel.contour(row.mask, levels=[0.5], colors="#00FFFF", linewidths=0.7)
-            text = display_name(name)
             similarity = cosine(values[None], teacher[None])[0]
-            panel.set_title(text if name == names[0] else f"{text}  cos {similarity:.2f}", fontsize=8)
+            panel.set_title(name if name == names[0] else f"{name}  cos {similarity:.2f}", fontsize=8)
         for panel in line:
             panel.set_axis_off()
     write_figure(figure, path)

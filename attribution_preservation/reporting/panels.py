@@ -19,14 +19,8 @@ STYLES = (
     ("#000000", "o"), ("#E69F00", "s"), ("#0072B2", "^"), ("#009E73", "D"), ("#CC79A7", "v"), ("#56B4E9", "P"),
     ("#D55E00", "X"),
 )  # fmt: skip
-# metric: axis label, whether it is a score of pairs; results have those that their classes allow
-SCORES = {
-    "mean_ap": ("mAP [%]", False),
-    "top1": ("top-1 accuracy [%]", False),
-    "roc_auc": ("ROC-AUC [%]", True),
-    "point_accuracy": ("point accuracy [%]", True),
-    "cosine": ("cosine to the teacher's map", True),
-}
+# Results have those that their classes allow.
+SCORES = ("mean_ap", "top1", "roc_auc", "point_accuracy", "cosine")
 
 
 @dataclass(frozen=True)

@@ -7,21 +7,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from attribution_preservation.metrics.catalogue import CATALOGUE
+from attribution_preservation.reporting.paired_tests import ALPHA, MARK, PairedTests, corrected
 from attribution_preservation.reporting.panels import Line, Panel, draw_panels, over_seeds
 from attribution_preservation.reporting.results import (
     Level,
     Measure,
-    compressions,
-    display_name,
     full_networks,
-    last_levels,
+    last_of_all,
     present,
     select,
     shared_seeds,
     values_of_at,
 )
-from attribution_preservation.reporting.significance import ALPHA, MARK, PairedTests, corrected
 from attribution_preservation.reporting.table import Cell, Grid, Table, mean_cell, text_cell
+from attribution_preservation.reporting.titles import Titles
 
 OWN, OTHERS, CHANCE = "own_grad_cam", "other_images_grad_cam", "random"  # what orders the pixels
 # what a network's own map is contrasted with: heading
@@ -50,12 +50,11 @@ class Column:
 
 
 AREAS = [
-    Column("insertion area [%]", "insertion_area", OWN),
-    Column("deletion area [%]", "deletion_area", OWN),
+    *(Column(CATALOGUE[metric].heading, metric, OWN) for metric in ("insertion_area", "deletion_area")),
     *(
-        Column(f"{word} {heading} [points]", metric, OWN, "zero", at=order)
-        for word, metric in (("insertion over", "insertion_over"), ("deletion under", "deletion_under"))
-        for order, heading in _CONTRASTED.items()
+        Column(CATALOGUE[metric].label(order), metric, OWN, "zero", at=at)
+        for metric in ("insertion_over", "deletion_under")
+        for at, order in _CONTRASTED.items()
     ),
 ]
 
@@ -76,7 +75,8 @@ def noise_columns(results: pd.DataFrame) -> list[Column]:
         region, deviation = at.split("/")
         heading = f"{region}, noise {deviation}"
         columns.append(Column(heading, "ap_lost", None, at=at))
-        columns.append(Column(f"{heading}: loss with cosine", "association_ap_lost", None, digits=2, at=at))
+        association = CATALOGUE["association_ap_lost"]
+        columns.append(Column(association.label(heading), association.name, None, digits=association.digits, at=at))
     return columns
 
 
@@ -92,7 +92,7 @@ def probed(
     Args:
         results: tidy results.
         methods: in this order.
-        columns: what is shown.
+        columns: of the table.
         population: of pairs; None where figures are of whole images.
         tests: of the comparisons with Naive.
 
@@ -102,18 +102,18 @@ def probed(
         and p, corrected for the comparisons of the column; whether that is significant, and whether there was a
         comparison that could not be tested.
     """
-    levels = [level for compression in compressions(results) for level in last_levels(results, compression)]
+    levels = last_of_all(results)
     networks: list[tuple[Level | None, str, pd.DataFrame]] = []
     if population != "common":
         networks += [(None, "teacher", rows) for rows in full_networks(results).values()]
     for level in levels:
         rows = level.of(results)
         rows = rows[rows["seed"].isin(shared_seeds(results, [level], methods))]
-        shown = ["teacher"] if population == "common" else []
-        networks += [(level, method, select(rows, method=method)) for method in shown + present(rows, methods)]
+        named = [*(["teacher"] if population == "common" else []), *present(rows, methods)]
+        networks += [(level, method, select(rows, method=method)) for method in named]
     first = columns[0]
     networks = [entry for entry in networks if len(_rows(entry[2], first, population)) or not entry[0]]
-    found = []
+    means = []
     for level, method, rows in networks:
         where = vars(level) if level else {"compression": "teacher", "student": None, "iteration": None, "epoch": None}
         where = where | {"teacher": rows["teacher"].iloc[0]}
@@ -123,9 +123,9 @@ def probed(
             values = _values(rows, column, population)
             row[column.heading] = values.mean()
             row[f"{column.heading} deviation"] = values.std(ddof=1)
-        found.append(row)
+        means.append(row)
     headings = [word for column in columns for word in (column.heading, f"{column.heading} deviation")]
-    frame = pd.DataFrame(found, columns=["teacher", *Level.__annotations__, "method", "n", *headings])
+    frame = pd.DataFrame(means, columns=["teacher", *Level.__annotations__, "method", "n", *headings])
     frame = frame.astype({"iteration": "Int64", "epoch": "Int64"})
     for column in columns:
         named = {"attribution": column.attribution} if column.attribution else {}
@@ -152,7 +152,9 @@ def _values(rows: pd.DataFrame, column: Column, population: str | None) -> pd.Se
     return _rows(rows, column, population)["value"].dropna()
 
 
-def probe_table(frame: pd.DataFrame, columns: Sequence[Column], name: str, title: str, note: str, seeds: int) -> Table:
+def probe_table(
+    frame: pd.DataFrame, columns: Sequence[Column], name: str, title: str, titles: Titles, note: str, seeds: int
+) -> Table:
     """`probed` as people read it."""
     several = frame["teacher"].nunique() > 1
     rows = []
@@ -161,9 +163,9 @@ def probe_table(frame: pd.DataFrame, columns: Sequence[Column], name: str, title
         which = ", same pairs" if of_student else f" ({row['teacher']})" if several and pd.isna(row["student"]) else ""
         rows.append(
             [
-                text_cell("" if row["compression"] == "teacher" else display_name(row["compression"])),
+                text_cell("" if row["compression"] == "teacher" else titles.compression(row["compression"])),
                 text_cell("" if pd.isna(row["student"]) else row["student"].replace("_", " ")),
-                text_cell(display_name(row["method"]) + which),
+                text_cell(titles.method(row["method"]) + which),
                 *(_cell(row, column) for column in columns),
                 text_cell("" if pd.isna(row["n"]) else f"{row['n']:.0f}"),
             ]
@@ -186,36 +188,39 @@ def _cell(row: pd.Series, column: Column) -> Cell:
 
 def removals(results: pd.DataFrame) -> list[Level]:
     """Students whose images lost pixels."""
-    levels = [level for compression in compressions(results) for level in last_levels(results, compression)]
-    return [level for level in levels if (level.of(results)["attribution"] == OWN).any()]
+    return [level for level in last_of_all(results) if (level.of(results)["attribution"] == OWN).any()]
 
 
-def draw_removal(results: pd.DataFrame, level: Level, methods: Sequence[str], population: str, path: Path) -> None:
+def draw_removal(
+    results: pd.DataFrame, level: Level, methods: Sequence[str], population: str, titles: Titles, path: Path
+) -> None:
     """Class score and decisions while the least important pixels go, and the score while the most important ones do."""
     over = over_seeds(results["seed"].nunique(), "band")
-    title = f"{display_name(level.compression)}, {level.student.replace('_', ' ')}; pixels removed by each network's "
+    title = f"{titles.student(level.compression, level.student)}; pixels removed by each network's "
     title += f"own Grad-CAM; pairs: {population}; {over}"
-    draw_panels([removal_panels(results, level, methods, population)], title[0].upper() + title[1:], path)
+    draw_panels([removal_panels(results, level, methods, population, titles)], title[0].upper() + title[1:], path)
 
 
-def removal_panels(results: pd.DataFrame, level: Level, methods: Sequence[str], population: str) -> list[Panel]:
+def removal_panels(
+    results: pd.DataFrame, level: Level, methods: Sequence[str], population: str, titles: Titles
+) -> list[Panel]:
     """What `draw_removal` draws; orders that know nothing are those of Naive's networks, or of the first method's."""
     rows = select(level.of(results), population=population)
     named = present(rows, methods)
     control = named[:1] if "naive" not in named else ["naive"]
     panels = []
-    for metric, label, x_label in (
-        ("least_score", "probability of the class [%]", "least important pixels removed [%]"),
-        ("least_kept", "pairs still predicted [%]", "least important pixels removed [%]"),
-        ("most_score", "probability of the class [%]", "most important pixels removed [%]"),
+    for metric, x_label in (
+        ("least_score", "least important pixels removed [%]"),
+        ("least_kept", "least important pixels removed [%]"),
+        ("most_score", "most important pixels removed [%]"),
     ):
         lines = [
-            _curve(display_name(method), select(rows, method=method, attribution=OWN), metric, methods.index(method))
+            _curve(titles.method(method), select(rows, method=method, attribution=OWN), metric, methods.index(method))
             for method in named
         ]
         lines += [
             _curve(
-                f"{display_name(method)}, {word}",
+                f"{titles.method(method)}, {word}",
                 select(rows, method=method, attribution=order),
                 metric,
                 len(methods) + number,
@@ -223,7 +228,7 @@ def removal_panels(results: pd.DataFrame, level: Level, methods: Sequence[str], 
             for method in control
             for number, (order, word) in enumerate(((CHANCE, "random order"), (OTHERS, "another image's map")))
         ]
-        panels.append(Panel(label, lines, x_label))
+        panels.append(Panel(CATALOGUE[metric].label(), lines, x_label))
     return panels
 
 
@@ -233,14 +238,14 @@ def _curve(name: str, rows: pd.DataFrame, metric: str, style: int) -> Line:
     return Line(name, percents, [v.mean() for v in values], [v.std(ddof=1) for v in values], style)
 
 
-def draw_untrained(results: pd.DataFrame, path: Path) -> None:
+def draw_untrained(results: pd.DataFrame, titles: Titles, path: Path) -> None:
     """Are maps of a network whose layers were untrained still those of the trained one?"""
     over = over_seeds(results["seed"].nunique(), "band")
     title = "Sanity check: layers of the teacher untrained, from the logits down"
-    draw_panels([[untrained_panel(results)]], f"{title}\n{over}", path, width=6.5)
+    draw_panels([[untrained_panel(results, titles)]], f"{title}\n{over}", path, width=6.5)
 
 
-def untrained_panel(results: pd.DataFrame) -> Panel:
+def untrained_panel(results: pd.DataFrame, titles: Titles) -> Panel:
     """Rank correlation of maps without sign, by attribution method, against the layers that are untrained."""
     rows = select(results, compression="teacher")
     rows = rows[rows["metric"].isin(["untrained", "untrained_floor"])]
@@ -252,34 +257,31 @@ def untrained_panel(results: pd.DataFrame) -> Panel:
         of_layer = [select(of_method, metric=metric, at=at)["value"] for metric, at in measures]
         x = list(range(len(measures)))
         mean, deviation = [v.mean() for v in of_layer], [v.std(ddof=1) for v in of_layer]
-        lines.append(Line(display_name(attribution), x, mean, deviation, number))
+        lines.append(Line(titles.attribution(attribution), x, mean, deviation, number))
     words = [f"+ {at}" if place else str(at) for place, (_, at) in enumerate(measures)]
     ticks = (list(range(len(measures))), [*words[:-1], "another\nimage"])
-    return Panel("rank correlation with the trained map", lines, "untrained layers", ticks)
+    return Panel(CATALOGUE["untrained"].label(), lines, "untrained layers", ticks)
 
 
-def layer_metrics(results: pd.DataFrame) -> dict[Measure, tuple[str, bool]]:
+def layer_metrics(results: pd.DataFrame) -> list[Measure]:
     """Panels of hidden layers beside the teacher's, and of maps, for `curve_panels`."""
-    likeness = {Measure("cka", at): (f"linear CKA, {at}", False) for at in values_of_at(results, "cka")}
-    return likeness | {Measure("cosine"): ("cosine to the teacher's map", True)} if likeness else {}
+    likeness = [Measure("cka", at) for at in values_of_at(results, "cka")]
+    return [*likeness, Measure("cosine")] if likeness else []
 
 
-def company_metrics(results: pd.DataFrame) -> dict[Measure, tuple[str, bool]]:
+def company_metrics(results: pd.DataFrame) -> list[Measure]:
     """Below them: do maps move where hidden layers, or predictions, do?"""
-    found = {
-        Measure("association_company", at): (f"rank correlation of cosine and\nthe image's company in {at}", False)
-        for at in values_of_at(results, "cka")
-    }
-    return found | {Measure("association"): ("rank correlation of cosine and divergence", True)}
+    company = [Measure("association_company", at) for at in values_of_at(results, "cka")]
+    return [*company, Measure("association")]
 
 
-def draw_robustness(results: pd.DataFrame, methods: Sequence[str], path: Path) -> None:
+def draw_robustness(results: pd.DataFrame, methods: Sequence[str], titles: Titles, path: Path) -> None:
     """What noise costs every network, against how far its maps are from its teacher's."""
     title = "What noise in one region costs, against how alike maps are; one point per student and seed"
-    draw_panels(robustness_panels(results, methods), title, path)
+    draw_panels(robustness_panels(results, methods, titles), title, path)
 
 
-def robustness_panels(results: pd.DataFrame, methods: Sequence[str]) -> list[list[Panel]]:
+def robustness_panels(results: pd.DataFrame, methods: Sequence[str], titles: Titles) -> list[list[Panel]]:
     """A row for each region, background first, of a panel for each noise."""
     panels: dict[str, list[Panel]] = {}
     keys = ["compression", "student", "method", "seed"]
@@ -293,7 +295,7 @@ def robustness_panels(results: pd.DataFrame, methods: Sequence[str]) -> list[lis
             if len(points):
                 lines.append(
                     Line(
-                        display_name(method),
+                        titles.method(method),
                         points["value"].tolist(),
                         points["value_lost"].tolist(),
                         [NO_LINE] * len(points),
@@ -301,6 +303,6 @@ def robustness_panels(results: pd.DataFrame, methods: Sequence[str]) -> list[lis
                         joined=False,
                     )
                 )
-        panel = Panel(f"sample AP points lost, {column.heading}", lines, "cosine to the teacher's map, all pairs")
+        panel = Panel(CATALOGUE["ap_lost"].label(column.heading), lines, f"{CATALOGUE['cosine'].label()}, all pairs")
         panels.setdefault(column.heading.split(",")[0], []).append(panel)
     return list(panels.values())

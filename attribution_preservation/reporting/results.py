@@ -16,31 +16,6 @@ COLUMNS = [
 ]  # fmt: skip
 # What every stage that scores writes.
 _WRITTEN = ("compression", "seed", "metric", "value")
-NAMES = {
-    "naive": "Naive",
-    "ewa": "EWA",
-    "swa": "SWA",
-    "sswa": "SSWA",
-    "teacher": "Teacher",
-    "prune_weights": "weight pruning",
-    "prune_channels": "channel pruning",
-    "distill": "distillation",
-    "scratch": "from scratch",
-    "grad_cam": "Grad-CAM",
-    "grad_cam_centred": "Grad-CAM, centred logits",
-    "grad_cam_positive": "Grad-CAM, weights ReLU",
-    "excitation_bp": "Excitation BP",
-    "lrp": "LRP",
-    "rap": "RAP",
-    "activation_gradient": "Activation x gradient",
-    "gradient_input": "Gradient x input",
-    "integrated_gradients": "Integrated gradients",
-    "deep_lift": "DeepLIFT",
-    "rise": "RISE",
-    "meaningful_perturbation": "Meaningful perturbation",
-    "extremal_perturbation": "Extremal perturbation",
-    "information_bottleneck": "Information bottleneck",
-}
 BASELINES = {"centre": "Centre (baseline)", "random": "Random (baseline)"}
 # what stands in the column `method` and is none
 REFERENCES = ("teacher", *BASELINES)
@@ -163,11 +138,6 @@ def read_results(paths: Iterable[Path], profile: str) -> pd.DataFrame:
     return results
 
 
-def display_name(word: str) -> str:
-    """A method's or compression's name as people write it; a name of the user's own stays as it is."""
-    return NAMES.get(word, word)
-
-
 def teacher_of(results: pd.DataFrame, level: Level) -> str | None:
     """Name of the full network that a level's networks were made from; None where results do not say."""
     (name, *_) = level.of(results)["teacher"]
@@ -181,8 +151,8 @@ def full_network(results: pd.DataFrame, level: Level) -> pd.DataFrame:
 
 def full_networks(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Rows of every full network, by name."""
-    found = select(results, compression="teacher")
-    return {str(name): rows for name, rows in found.groupby("teacher", sort=False)}
+    rows = select(results, compression="teacher")
+    return {str(name): of_one for name, of_one in rows.groupby("teacher", sort=False)}
 
 
 def values_of_at(results: pd.DataFrame, metric: str) -> list[str]:
@@ -200,10 +170,10 @@ def measured(results: pd.DataFrame, metrics: Iterable[M], population: str | None
     """
     if population is not None:
         results = results[results["population"].isna() | (results["population"] == population)]
-    found: set[object] = set(results["metric"])
+    known: set[object] = set(results["metric"])
     for metric, at in results.reindex(columns=["metric", "at"]).drop_duplicates().itertuples(index=False):
-        found.add(Measure(metric, None if pd.isna(at) else at))
-    return [metric for metric in metrics if metric in found]
+        known.add(Measure(metric, None if pd.isna(at) else at))
+    return [metric for metric in metrics if metric in known]
 
 
 def exclusive(results: pd.DataFrame) -> bool:
@@ -218,24 +188,24 @@ def populations(results: pd.DataFrame) -> dict[str, str]:
 
 def present(results: pd.DataFrame, methods: Iterable[str]) -> list[str]:
     """Those of the methods that some rows have, in the order given."""
-    found = set(results["method"].dropna())
-    return [method for method in methods if method in found]
+    named = set(results["method"].dropna())
+    return [method for method in methods if method in named]
 
 
 def levels(results: pd.DataFrame, compression: str) -> list[Level]:
     """All levels of a compression, by student in the order of the results, then by iteration and epoch."""
     rows = select(results, compression=compression).dropna(subset=["student"])
     steps = rows.groupby("student", sort=False)[["iteration", "epoch"]]
-    found = []
+    every = []
     for student, of_student in steps:
         kept = of_student.drop_duplicates().sort_values(["iteration", "epoch"]).itertuples(index=False)
-        found += [Level(compression, str(student), *(None if pd.isna(k) else int(k) for k in step)) for step in kept]
-    return found
+        every += [Level(compression, str(student), *(None if pd.isna(k) else int(k) for k in step)) for step in kept]
+    return every
 
 
-def finished(found: Iterable[Level]) -> list[Level]:
+def finished(course: Iterable[Level]) -> list[Level]:
     """Of each student and iteration the last level: without the snapshots of its training."""
-    return list({(level.compression, level.student, level.iteration): level for level in found}.values())
+    return list({(level.compression, level.student, level.iteration): level for level in course}.values())
 
 
 def last_levels(results: pd.DataFrame, compression: str) -> list[Level]:
@@ -245,7 +215,12 @@ def last_levels(results: pd.DataFrame, compression: str) -> list[Level]:
 
 def compressions(results: pd.DataFrame) -> list[str]:
     """Compressions in the order of the results, without the teacher."""
-    return [found for found in results["compression"].unique() if found != "teacher"]
+    return [name for name in results["compression"].unique() if name != "teacher"]
+
+
+def last_of_all(results: pd.DataFrame) -> list[Level]:
+    """The last level of every student of every compression."""
+    return [level for compression in compressions(results) for level in last_levels(results, compression)]
 
 
 def select(results: pd.DataFrame, **where: Any) -> pd.DataFrame:
@@ -257,9 +232,9 @@ def select(results: pd.DataFrame, **where: Any) -> pd.DataFrame:
 
 def headline(results: pd.DataFrame, methods: Iterable[str]) -> dict[str, Any]:
     """Mean and deviation over seeds of every student's last level: what `dvc metrics diff` compares."""
-    found: dict[str, Any] = {"teacher": {name: _headline(rows) for name, rows in full_networks(results).items()}}
+    figures: dict[str, Any] = {"teacher": {name: _headline(rows) for name, rows in full_networks(results).items()}}
     for compression in compressions(results):
-        found[compression] = {}
+        figures[compression] = {}
         for level in last_levels(results, compression):
             rows = level.of(results)
             entry: dict[str, Any] = {
@@ -271,8 +246,8 @@ def headline(results: pd.DataFrame, methods: Iterable[str]) -> dict[str, Any]:
                 entry |= {method: _headline(select(rows, method=method)) for method in compared}
             else:
                 entry |= _headline(select(rows, method=None))
-            found[compression][level.student] = entry
-    return found
+            figures[compression][level.student] = entry
+    return figures
 
 
 def _headline(rows: pd.DataFrame) -> dict[str, Any]:

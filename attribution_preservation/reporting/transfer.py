@@ -9,27 +9,21 @@ import numpy as np
 import pandas as pd
 
 from attribution_preservation.drawing import blank_figure, default_settings, write_figure
+from attribution_preservation.metrics.catalogue import CATALOGUE
+from attribution_preservation.reporting.paired_tests import ALPHA, MARK, PairedTests, significant
 from attribution_preservation.reporting.results import (
     BASELINES,
     Level,
-    compressions,
-    display_name,
     full_network,
-    last_levels,
+    last_of_all,
     present,
     select,
 )
-from attribution_preservation.reporting.significance import ALPHA, MARK, PairedTests, significant
 from attribution_preservation.reporting.table import Grid, Table, text_cell
+from attribution_preservation.reporting.titles import Titles
 
-# metric: heading, decimals
-METRICS = {
-    "cosine": ("cosine to the teacher's map", 2),
-    "correlation": ("correlation with the teacher's map", 2),
-    "roc_auc": ("ROC-AUC [%]", 1),
-    "point_accuracy": ("point accuracy [%]", 1),
-    "absorbed": ("relevance that does not arrive [%]", 1),
-}
+METRICS = ("cosine", "correlation", "roc_auc", "point_accuracy", "absorbed")
+_DIGITS = 2  # at most: cells are narrow
 DRAWN = ("cosine", "correlation", "roc_auc", "point_accuracy")
 SHOWN = ("common", "all")  # rows over their own pairs could not be compared with each other
 _FROM_THE_LOGIT = ("lrp", "rap")
@@ -60,15 +54,14 @@ class Transfer:
 
 def transferred(results: pd.DataFrame, methods: Sequence[str]) -> Iterator[tuple[Level, list[str], list[str]]]:
     """Levels whose networks were explained by several attribution methods, with matched methods and attributions."""
-    for compression in compressions(results):
-        for level in last_levels(results, compression):
-            rows = level.of(results)
-            named = present(rows, methods)
-            rows = rows[rows["method"].isin(named)]
-            rows = select(rows, metric="roc_auc")
-            attributions = [found for found in rows["attribution"].dropna().unique() if found not in BASELINES]
-            if named and len(attributions) > 1:
-                yield level, named, attributions
+    for level in last_of_all(results):
+        rows = level.of(results)
+        named = present(rows, methods)
+        rows = rows[rows["method"].isin(named)]
+        rows = select(rows, metric="roc_auc")
+        attributions = [name for name in rows["attribution"].dropna().unique() if name not in BASELINES]
+        if named and len(attributions) > 1:
+            yield level, named, attributions
 
 
 def transfer(
@@ -78,6 +71,7 @@ def transfer(
     attributions: Sequence[str],
     metric: str,
     population: str,
+    titles: Titles,
     tests: PairedTests | None = None,
 ) -> Transfer:
     """The matrix of one student.
@@ -87,48 +81,51 @@ def transfer(
         level: the student's networks.
         methods: that were matched in training, in this order.
         attributions: columns, in this order.
-        metric: a key of METRICS.
+        metric: one of METRICS.
         population: `own`, `common` or `all`.
+        titles: what methods are called.
         tests: of the comparisons with Naive.
     """
     rows = select(level.of(results), metric=metric, population=population)
     full = select(full_network(results, level), metric=metric, population=population)
-    named = {display_name(method): select(rows, method=method) for method in methods}
+    named = {titles.method(method): select(rows, method=method) for method in methods}
     sources = {"Teacher": select(rows, method="teacher") if population == "common" else full} | named
     sources |= {text: select(rows, method=name) for name, text in BASELINES.items()}
-    columns = [found for found in attributions if (rows["attribution"] == found).any()]
+    columns = [name for name in attributions if (rows["attribution"] == name).any()]
     values, counts = (
         {
-            name: found.pivot(index="seed", columns="attribution", values=column).reindex(columns=columns).astype(float)
-            for name, found in sources.items()
-            if len(found)
+            name: of_one.pivot(index="seed", columns="attribution", values=column)
+            .reindex(columns=columns)
+            .astype(float)
+            for name, of_one in sources.items()
+            if len(of_one)
         }
         for column in ("value", "n")
     )
-    shared = sorted(set.intersection(*(set(found.index) for found in values.values())))
-    everywhere = np.logical_and.reduce([found.loc[shared].notna() for found in values.values()])
-    values = {name: found.loc[shared].where(everywhere) for name, found in values.items()}
-    mean = pd.DataFrame({name: found.mean() for name, found in values.items()}).T
-    deviation = pd.DataFrame({name: found.std(ddof=1) for name, found in values.items()}).T
-    pairs = pd.DataFrame({name: found.loc[shared].where(everywhere).mean() for name, found in counts.items()}).T
+    shared = sorted(set.intersection(*(set(by_seed.index) for by_seed in values.values())))
+    everywhere = np.logical_and.reduce([by_seed.loc[shared].notna() for by_seed in values.values()])
+    values = {name: by_seed.loc[shared].where(everywhere) for name, by_seed in values.items()}
+    mean = pd.DataFrame({name: by_seed.mean() for name, by_seed in values.items()}).T
+    deviation = pd.DataFrame({name: by_seed.std(ddof=1) for name, by_seed in values.items()}).T
+    pairs = pd.DataFrame({name: by_seed.loc[shared].where(everywhere).mean() for name, by_seed in counts.items()}).T
     ahead = pd.DataFrame(False, index=mean.index, columns=columns)
-    if (naive := display_name("naive")) in mean.index and metric != "absorbed":
+    if (naive := titles.method("naive")) in mean.index and metric != "absorbed":
         # NaN with one seed: nothing is ahead.
         larger = deviation.apply(lambda row: np.maximum(row, deviation.loc[naive]), axis=1)
         ahead = (mean - mean.loc[naive] > larger) & mean.index.isin(list(named))[:, None]
-    found = {
-        (display_name(method), attribution): test.p
+    p = {
+        (titles.method(method), attribution): test.p
         for method in methods
         for attribution in columns
         if tests and (test := tests.find(level, method, metric, population, attribution))
     }
     differs = pd.DataFrame(False, index=mean.index, columns=columns)
-    for name, attribution in significant(found):
+    for name, attribution in significant(p):
         differs.loc[name, attribution] = True
     return Transfer(mean, deviation, ahead, differs, pairs, pd.Series(everywhere.sum(axis=0), index=columns))
 
 
-def transfer_table(matrices: dict[str, Transfer], name: str, title: str, note: str) -> Table:
+def transfer_table(matrices: dict[str, Transfer], name: str, title: str, titles: Titles, note: str) -> Table:
     """All metrics of one student, one grid below the other."""
     text = f"{title}. Rows: what was matched in training; columns: what maps are made with. "
     text += "Mean ± sample deviation over those seeds for which every row has a value, as counted below; "
@@ -138,30 +135,33 @@ def transfer_table(matrices: dict[str, Transfer], name: str, title: str, note: s
         f"{MARK}: differs from Naive, p < {ALPHA} in a paired bootstrap over images and seeds, corrected (Holm) for "
     )
     text += "the cells of its table. "
-    if signed := [display_name(a) for a in next(iter(matrices.values())).mean.columns if a in _FROM_THE_LOGIT]:
+    if signed := [titles.attribution(a) for a in next(iter(matrices.values())).mean.columns if a in _FROM_THE_LOGIT]:
         names = " and ".join(signed)
         text += f"The relevance of {names} begins with the logit: maps turn over where the class is not predicted. "
     grids = []
-    for metric, found in matrices.items():
-        if found.mean.empty:
+    for metric, matrix in matrices.items():
+        if matrix.mean.empty:
             continue
-        heading, digits = METRICS[metric]
-        columns = list(found.mean.columns)
+        columns = list(matrix.mean.columns)
         rows = [
-            [text_cell(str(row)), *(text_cell(_text(found, row, a, digits)) for a in columns)]
-            for row in found.mean.index
+            [text_cell(str(row)), *(text_cell(_text(matrix, row, a, _digits(metric))) for a in columns)]
+            for row in matrix.mean.index
         ]
         footers = [
             [text_cell(row), *(text_cell(f"{count:.0f}") for count in counts)]
-            for row, counts in (("n", _counted(found)), ("seeds", found.seeds))
+            for row, counts in (("n", _counted(matrix)), ("seeds", matrix.seeds))
         ]
-        grids.append(Grid([heading, *map(display_name, columns)], rows, footers))
+        grids.append(Grid([CATALOGUE[metric].label(), *map(titles.attribution, columns)], rows, footers))
     return Table(name, text + note, grids, None, labels=1)
 
 
-def _text(found: Transfer, row: object, attribution: str, digits: int) -> str:
-    mean, deviation = found.mean.at[row, attribution], found.deviation.at[row, attribution]
-    return _cell(mean, deviation, digits) + _marks(found, row, attribution)
+def _digits(metric: str) -> int:
+    return min(CATALOGUE[metric].digits, _DIGITS)
+
+
+def _text(matrix: Transfer, row: object, attribution: str, digits: int) -> str:
+    mean, deviation = matrix.mean.at[row, attribution], matrix.deviation.at[row, attribution]
+    return _cell(mean, deviation, digits) + _marks(matrix, row, attribution)
 
 
 def transfer_numbers(matrices: dict[tuple[str, str], Transfer]) -> pd.DataFrame:
@@ -172,57 +172,56 @@ def transfer_numbers(matrices: dict[tuple[str, str], Transfer]) -> pd.DataFrame:
             "metric": metric,
             "matched": name,
             "attribution": attribution,
-            "mean": found.mean.at[name, attribution],
-            "deviation": found.deviation.at[name, attribution],
-            "n": found.pairs.at[name, attribution],
-            "seeds": found.seeds[attribution],
+            "mean": matrix.mean.at[name, attribution],
+            "deviation": matrix.deviation.at[name, attribution],
+            "n": matrix.pairs.at[name, attribution],
+            "seeds": matrix.seeds[attribution],
         }
-        for (population, metric), found in matrices.items()
-        for name in found.mean.index
-        for attribution in found.mean.columns
+        for (population, metric), matrix in matrices.items()
+        for name in matrix.mean.index
+        for attribution in matrix.mean.columns
     ]
     return pd.DataFrame(rows)
 
 
 @default_settings()
-def draw_transfer(matrices: dict[str, Transfer], title: str, path: Path) -> None:
+def draw_transfer(matrices: dict[str, Transfer], title: str, titles: Titles, path: Path) -> None:
     """The matrix as a heat map, one panel per metric; every cell bears its mean, and the table's marks."""
-    columns = max(len(found.mean.columns) for found in matrices.values())
+    columns = max(len(matrix.mean.columns) for matrix in matrices.values())
     figure = blank_figure(3.5 + 0.85 * columns, 1.2 + 2 * len(matrices))
     axes = figure.subplots(len(matrices), 1, sharex=True, squeeze=False)
-    for ax, (metric, found) in zip(axes[:, 0], matrices.items(), strict=True):
-        heading, digits = METRICS[metric]
-        values = found.mean.to_numpy(dtype=float)
+    for ax, (metric, matrix) in zip(axes[:, 0], matrices.items(), strict=True):
+        values = matrix.mean.to_numpy(dtype=float)
         image = ax.imshow(values, cmap="cividis", aspect="auto")
         known = values[~np.isnan(values)]
         middle = (known.min() + known.max()) / 2 if known.size else 0
-        for i, name in enumerate(found.mean.index):
-            for j, attribution in enumerate(found.mean.columns):
+        for i, name in enumerate(matrix.mean.index):
+            for j, attribution in enumerate(matrix.mean.columns):
                 color = "black" if values[i, j] > middle else "white"
-                text = _cell(values[i, j], np.nan, digits) + _marks(found, name, attribution)
+                text = _cell(values[i, j], np.nan, _digits(metric)) + _marks(matrix, name, attribution)
                 # It lies within its cell; to lay out hundreds of texts takes seconds.
                 ax.text(j, i, text, ha="center", va="center", fontsize=8, color=color, in_layout=False)
         names = [
-            f"{fill(display_name(a).replace('_', ' '), 13)}\nn = {count:.0f}\nseeds: {found.seeds[a]}"
-            for a, count in _counted(found).items()
+            f"{fill(titles.attribution(a).replace('_', ' '), 13)}\nn = {count:.0f}\nseeds: {matrix.seeds[a]}"
+            for a, count in _counted(matrix).items()
         ]
         ax.set_xticks(range(len(names)), names, fontsize=7)
-        ax.set_yticks(range(len(found.mean.index)), found.mean.index, fontsize=8)
+        ax.set_yticks(range(len(matrix.mean.index)), matrix.mean.index, fontsize=8)
         ax.set_ylabel("matched in training", fontsize=8)
-        figure.colorbar(image, ax=ax, pad=0.01).set_label(heading, fontsize=8)
+        figure.colorbar(image, ax=ax, pad=0.01).set_label(CATALOGUE[metric].label(), fontsize=8)
     figure.suptitle(title, fontsize=10)
     write_figure(figure, path)
 
 
-def _marks(found: Transfer, name: str, attribution: str) -> str:
-    return ("†" if found.ahead.at[name, attribution] else "") + (
-        MARK if found.significant.at[name, attribution] else ""
+def _marks(matrix: Transfer, name: str, attribution: str) -> str:
+    return ("†" if matrix.ahead.at[name, attribution] else "") + (
+        MARK if matrix.significant.at[name, attribution] else ""
     )
 
 
-def _counted(found: Transfer) -> pd.Series:
+def _counted(matrix: Transfer) -> pd.Series:
     """Pairs by attribution method: the same for every row of a population that rows share."""
-    return found.pairs.max().fillna(0)
+    return matrix.pairs.max().fillna(0)
 
 
 def _cell(mean: float, deviation: float, digits: int) -> str:

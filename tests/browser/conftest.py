@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attribution_preservation.reporting.page.explorer import explorer_files
-from attribution_preservation.reporting.page.figures import page_figure
+from attribution_preservation.reporting.page.alt_texts import page_figure
 from attribution_preservation.reporting.page.render import Page, page_files, page_html
+from attribution_preservation.reporting.page.sprite_sheets import explorer_files
 from attribution_preservation.reporting.table import Grid, Table, text_cell
 from tests.reporting.test_page import explored
 

@@ -244,9 +244,9 @@ def test_a_stage_that_asks_networks_has_the_same_answers(gpu, finished, tmp_path
     monkeypatch.chdir(root)
     main, waits = importlib.import_module(f"stages.{name}").main, 0
     for stage in instances(name):
-        files = sorted(stage.out.rglob("*.safetensors")) + sorted(stage.out.rglob("*.csv"))
+        files = sorted(stage.only_out.rglob("*.safetensors")) + sorted(stage.only_out.rglob("*.csv"))
         expected = {path: path.read_bytes() for path in files}
-        shutil.rmtree(stage.out)
+        shutil.rmtree(stage.only_out)
         with gpu() as seen:
             main(stage)
         assert seen.operations
@@ -263,11 +263,11 @@ def test_a_stage_that_trains_makes_the_same_networks(gpu, finished, tmp_path, mo
     monkeypatch.chdir(root)
     monkeypatch.setattr("attribution_preservation.pipeline.run.training_run.Processes", OnGpu)
     stage = next(instances(name))
-    expected = {path: load_file(path) for path in sorted(stage.out.rglob("*.safetensors"))}
-    shutil.rmtree(stage.out)
+    expected = {path: load_file(path) for path in sorted(stage.only_out.rglob("*.safetensors"))}
+    shutil.rmtree(stage.only_out)
     with gpu() as seen, contextlib.chdir(root):
         importlib.import_module(command_of(name)[0]).main(stage)
     assert seen.operations
-    assert expected.keys() == set(stage.out.rglob("*.safetensors"))
+    assert expected.keys() == set(stage.only_out.rglob("*.safetensors"))
     for path, tensors in expected.items():
         assert_close(load_file(path), tensors)

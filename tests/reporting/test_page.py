@@ -10,42 +10,43 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from attribution_preservation.reporting.page.curves import curve_data
-from attribution_preservation.reporting.page.explorer import (
-    COLUMNS,
-    Course,
-    Shown,
-    ShownClass,
-    ShownCourse,
-    ShownImage,
-    explorer_files,
-)
-from attribution_preservation.reporting.page.figures import page_figure
+from attribution_preservation.reporting.page.alt_texts import page_figure
+from attribution_preservation.reporting.page.curve_data import curve_data
 from attribution_preservation.reporting.page.headline import headline_sentence
 from attribution_preservation.reporting.page.render import Page, page_files, page_html
+from attribution_preservation.reporting.page.sprite_sheets import (
+    COLUMNS,
+    Course,
+    ImageMaps,
+    MapOfPair,
+    PairCourse,
+    PairMaps,
+    explorer_files,
+)
+from attribution_preservation.reporting.paired_tests import PairedTests
 from attribution_preservation.reporting.results import Level
-from attribution_preservation.reporting.significance import PairedTests
 from attribution_preservation.reporting.table import Grid, Span, Table, html, text_cell
 from attribution_preservation.reporting.transfer import Transfer, transfer_table
+from tests.reporting.titles import TITLES
 
 GENERATOR = np.random.default_rng(0)
 LEVEL = Level("prune_weights", "iterative", 2)
 
 
 def shown(side=3, cosine=0.5):
-    return Shown(GENERATOR.random((side, side)), 71.26, True, False, cosine)
+    return MapOfPair(GENERATOR.random((side, side)), 71.26, True, False, cosine)
 
 
 def explored(steps=30):
     teacher = shown(cosine=None)
-    course = ShownCourse("one", teacher, [[shown(), None] for _ in range(steps)])
-    again = ShownCourse("two", teacher, [[shown(), shown()]])
+    course = PairCourse("one", teacher, [[shown(), None] for _ in range(steps)])
+    again = PairCourse("two", teacher, [[shown(), shown()]])
     mask = np.zeros((6, 6), dtype=bool)
     mask[1:5, 2:5] = True
     picture = GENERATOR.integers(0, 256, (6, 6, 3), dtype=np.uint8)
     courses = [Course("first", [str(step) for step in range(steps)], ["Naive", "SWA"])]
     courses.append(Course("second", ["end"], ["Naive", "SWA"]))
-    return courses, [ShownImage(picture, [ShownClass(mask, [course, again])])]
+    return courses, [ImageMaps(picture, [PairMaps(mask, [course, again])])]
 
 
 def tile_of(sheet, data, number):
@@ -78,7 +79,7 @@ def test_every_map_lies_in_the_sheet_where_the_data_says():
     assert max(tiles) >= COLUMNS
     assert told["courses"][0]["teacher"] == told["courses"][1]["teacher"]
     # Two full networks may have two top classes.
-    assert [course["asked"] for course in told["courses"]] == ["one", "two"]
+    assert [course["class"] for course in told["courses"]] == ["one", "two"]
     np.testing.assert_array_equal(sheet[:6, :6], images[0].picture)
 
 
@@ -95,10 +96,10 @@ def test_the_outline_is_the_masks_edge():
 
 def test_maps_of_two_sizes_share_a_sheet_and_a_map_that_is_zero_has_no_tile():
     courses, images = explored(1)
-    small = Shown(np.zeros((2, 2)), float("nan"), False, False, 0.0)
-    flat = Shown(np.ones((2, 2)), float("nan"), False, False, 0.25)
-    wide = ShownCourse("one", shown(4, None), [[small, flat]])
-    found = ShownImage(images[0].picture, [ShownClass(images[0].classes[0].mask, [wide])])
+    small = MapOfPair(np.zeros((2, 2)), float("nan"), False, False, 0.0)
+    flat = MapOfPair(np.ones((2, 2)), float("nan"), False, False, 0.25)
+    wide = PairCourse("one", shown(4, None), [[small, flat]])
+    found = ImageMaps(images[0].picture, [PairMaps(images[0].classes[0].mask, [wide])])
     data, sheets = explorer_files(courses[:1], [found])
     sheet = np.asarray(Image.open(io.BytesIO(sheets["000.png"])))
     nothing, one = data["images"][0]["classes"][0]["courses"][0]["levels"][0]
@@ -139,7 +140,9 @@ def test_the_foot_of_a_transfer_matrix_is_what_it_counts():
     none = pd.DataFrame(False, index=shown.index, columns=shown.columns)
     pairs = pd.DataFrame({"grad_cam": [40.0, 40.0], "lrp": [12.0, 12.0]}, index=shown.index)
     seeds = pd.Series([3, 2], index=["grad_cam", "lrp"])
-    table = transfer_table({"cosine": Transfer(shown, shown * 0, none, none, pairs, seeds)}, "t", "Title", "Note.")
+    table = transfer_table(
+        {"cosine": Transfer(shown, shown * 0, none, none, pairs, seeds)}, "t", "Title", TITLES, "Note."
+    )
     page = ElementTree.fromstring(f"<page>{html(table)}</page>")
     cells = {
         part: [[cell.text or "" for cell in row] for row in page.find(f".//{part}")] for part in ("tbody", "tfoot")
@@ -204,19 +207,23 @@ def outcomes(p, difference):
     ],
 )  # fmt: skip
 def test_the_headline_is_swas_difference_whatever_it_is(scores, p, difference, told):
-    sentence = headline_sentence(scores(), ["naive", "ewa", "swa"], outcomes(p, difference))
+    sentence = headline_sentence(scores(), ["naive", "ewa", "swa"], outcomes(p, difference), TITLES)
     start = "After compression (weight pruning, iterative, 20 % of the convolution weights pruned), "
     assert sentence == f"{start}SWA's Grad-CAM maps are {told}"
 
 
 def test_without_a_comparison_there_is_no_headline(scores):
-    assert headline_sentence(scores(), ["naive"], outcomes(0.01, 0.079)) is None
+    assert headline_sentence(scores(), ["naive"], outcomes(0.01, 0.079), TITLES) is None
 
 
 def test_curves_are_the_means_and_deviations_over_seeds(scores):
     results = scores()
     (entry,) = curve_data(
-        results, {"a course": [Level("prune_weights", "iterative", k) for k in (1, 2)]}, ["naive", "swa"], ["all"]
+        results,
+        {"a course": [Level("prune_weights", "iterative", k) for k in (1, 2)]},
+        ["naive", "swa"],
+        ["all"],
+        TITLES,
     )
     (cosine,) = [panel for panel in entry["panels"]["all"] if panel["label"].startswith("cosine")]
     assert cosine["steps"] == [f"iteration {k}, 20 % of the convolution weights pruned" for k in (1, 2)]

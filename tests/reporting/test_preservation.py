@@ -3,15 +3,16 @@
 import pandas as pd
 import pytest
 
-from attribution_preservation.reporting.preservation import (
+from attribution_preservation.reporting.paired_tests import PairedTests
+from attribution_preservation.reporting.preservation_table import (
     one_shot_rates,
     preservation_table,
     preservations,
 )
 from attribution_preservation.reporting.results import COLUMNS
-from attribution_preservation.reporting.significance import PairedTests
 from attribution_preservation.reporting.table import csv, latex, markdown
 from tests.conftest import PROJECT
+from tests.reporting.titles import TITLES
 
 METHODS = ["naive", "ewa", "swa", "sswa"]
 SCORES = {"naive": (70.0, 80.0, 0.90), "ewa": (71.0, 79.0, 0.95), "swa": (69.0, 83.0, 0.97), "sswa": (68.0, 82.0, 0.96)}
@@ -58,7 +59,7 @@ def no_tests():
 
 @pytest.fixture
 def tables():
-    return {table.name: table for table in preservations(results(), METHODS, no_tests(), RATES, "ImageNet")}
+    return {table.name: table for table in preservations(results(), METHODS, no_tests(), RATES, "ImageNet", TITLES)}
 
 
 def line(table, name, student="one_shot_60"):
@@ -138,14 +139,14 @@ def test_only_what_goes_at_once_and_evenly_was_published():
 def test_a_table_takes_the_seeds_that_all_of_its_networks_have():
     found = results()
     found = found[~((found["student"] == "one_shot_60") & (found["method"] == "swa") & (found["seed"] == 1))]
-    third, fourth = preservations(found, METHODS, no_tests(), RATES, "ImageNet")
+    third, fourth = preservations(found, METHODS, no_tests(), RATES, "ImageNet", TITLES)
     assert (third.seeds, fourth.seeds) == (1, 2)
     assert line(third, "Naive")[0]["top1"].mean == 70.0
     assert line(fourth, "Naive", "rate_10")[0]["top1"].mean == 70.5
 
 
 def test_the_caption_says_what_the_figures_are_of():
-    found = preservations(results(), METHODS, no_tests(), RATES, "ten classes of ImageNet")
+    found = preservations(results(), METHODS, no_tests(), RATES, "ten classes of ImageNet", TITLES)
     assert markdown(preservation_table(next(found), "")).startswith(
         "Unstructured pruning on ten classes of ImageNet, Grad-CAM"
     )
@@ -163,4 +164,4 @@ def test_every_form_holds_every_row(tables):
 
 def test_where_nothing_has_a_top_1_accuracy_there_are_no_such_tables():
     found = results()
-    assert list(preservations(found[found["metric"] != "top1"], METHODS, no_tests(), RATES, "")) == []
+    assert list(preservations(found[found["metric"] != "top1"], METHODS, no_tests(), RATES, "", TITLES)) == []

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from attribution_preservation.reporting.paired_tests import PairedTests
 from attribution_preservation.reporting.probes import (
     AREAS,
     draw_removal,
@@ -18,10 +19,10 @@ from attribution_preservation.reporting.probes import (
     robustness_panels,
     untrained_panel,
 )
+from attribution_preservation.reporting.remove_and_retrain import draw_roar, retrained, roar_panel, roar_table, roars
 from attribution_preservation.reporting.results import COLUMNS, Level
-from attribution_preservation.reporting.roar import draw_roar, retrained, roar_panel, roar_table, roars
-from attribution_preservation.reporting.significance import PairedTests
 from attribution_preservation.reporting.table import markdown
+from tests.reporting.titles import TITLES
 
 METHODS = ["naive", "swa"]
 LEVEL = Level("distill", "half", None, 5)
@@ -97,12 +98,12 @@ def test_a_cell_is_mean_and_deviation_and_marked_by_its_test(results):
         assert table.at["swa", "insertion area [%] low"] == 1
         assert not table.at["naive", "insertion area [%] significant"]
     assert list(table.index) == ["teacher", "naive", "swa"]
-    text = markdown(probe_table(table.reset_index(), AREAS, "areas", "Title", "Note.", 2))
+    text = markdown(probe_table(table.reset_index(), AREAS, "areas", "Title", TITLES, "Note.", 2))
     assert "| 71.0 ± 1.4 " in text
     assert "| 80.0 ± 0.0 " in text
     assert "no test)" not in text
     few = probed(results, METHODS, AREAS, "all", outcome(np.nan))
-    assert "71.0 ± 1.4 (no test)" in markdown(probe_table(few, AREAS, "areas", "Title", "Note.", 2))
+    assert "71.0 ± 1.4 (no test)" in markdown(probe_table(few, AREAS, "areas", "Title", TITLES, "Note.", 2))
 
 
 def test_a_contrast_is_tested_against_nothing_and_an_area_against_naive(results):
@@ -121,14 +122,14 @@ def test_over_common_pairs_the_teacher_is_asked_about_the_same_ones(results):
     table = probed(results, METHODS, AREAS, "common")
     assert table["method"].tolist() == ["teacher", "naive", "swa"]
     assert table.set_index("method")["insertion area [%]"].tolist() == pytest.approx([85, 62, 71])
-    assert "Teacher, same pairs" in markdown(probe_table(table, AREAS, "areas", "Title", "Note.", 2))
+    assert "Teacher, same pairs" in markdown(probe_table(table, AREAS, "areas", "Title", TITLES, "Note.", 2))
 
 
 def test_full_networks_are_named_where_there_are_several(results):
     other = results[results["compression"] == "teacher"].assign(teacher="other")
     both = pd.concat([results, other], ignore_index=True)
     for found, names in ((results, ["Teacher", "Naive", "SWA"]), (both, ["Teacher (full)", "Teacher (other)"])):
-        text = markdown(probe_table(probed(found, METHODS, AREAS, "all"), AREAS, "areas", "Title", "", 2))
+        text = markdown(probe_table(probed(found, METHODS, AREAS, "all"), AREAS, "areas", "Title", TITLES, "", 2))
         shown = [row.split("|")[3].strip() for row in text.splitlines()[4:]]
         assert shown[: len(names)] == names
 
@@ -143,7 +144,7 @@ def test_noise_has_a_column_for_each_region_and_deviation(results):
 
 def test_pixels_go_by_each_networks_own_map_and_by_chance(results, tmp_path):
     assert removals(results) == [LEVEL]
-    score, kept, most = removal_panels(results, LEVEL, METHODS, "common")
+    score, kept, most = removal_panels(results, LEVEL, METHODS, "common", TITLES)
     for panel in (score, kept, most):
         assert [line.name for line in panel.lines] == [
             "Naive",
@@ -154,39 +155,39 @@ def test_pixels_go_by_each_networks_own_map_and_by_chance(results, tmp_path):
         assert [list(line.x) for line in panel.lines] == [[20, 80]] * 4
         assert panel.lines[0].mean == [90.5, 60.5]
         assert [line.mean for line in panel.lines[2:]] == [[10, 10], [20, 20]]
-    draw_removal(results, LEVEL, METHODS, "common", tmp_path / "removal.png")
+    draw_removal(results, LEVEL, METHODS, "common", TITLES, tmp_path / "removal.png")
     numbers = pd.read_csv(tmp_path / "removal.csv")
     assert len(numbers) == 3 * 4 * 2
     assert numbers["mean"][0] == 90.5
 
 
 def test_the_sanity_check_goes_from_the_logits_down(results, tmp_path):
-    panel = untrained_panel(results)
+    panel = untrained_panel(results, TITLES)
     # What any two maps share comes last; counts of maps without a rank are no layer.
     assert panel.ticks == ([0, 1, 2], ["head", "+ conv1", "another\nimage"])
     assert panel.lines[0].mean == pytest.approx([0.6, 0.2, 0.4])
-    draw_untrained(results, tmp_path / "untrained.png")
+    draw_untrained(results, TITLES, tmp_path / "untrained.png")
     assert (tmp_path / "untrained.csv").exists()
 
 
 def test_every_network_is_a_point_of_robustness(results, tmp_path):
-    ((panel,),) = robustness_panels(results, METHODS)
+    ((panel,),) = robustness_panels(results, METHODS, TITLES)
     naive, swa = panel.lines
     assert list(zip(naive.x, naive.mean, strict=True)) == [(0.5, 6.0), (0.6, 6.4)]
     assert list(swa.mean) == pytest.approx([7.0, 7.2])
     assert not naive.joined
-    draw_robustness(results, METHODS, tmp_path / "robustness.png")
+    draw_robustness(results, METHODS, TITLES, tmp_path / "robustness.png")
     assert (tmp_path / "robustness.csv").exists()
 
 
 def test_hidden_layers_have_a_panel_each_beside_that_of_maps(results):
     assert list(layer_metrics(results)) == [("cka", "pool1"), ("cosine", None)]
-    assert layer_metrics(results[~results["metric"].str.startswith("cka")]) == {}
+    assert layer_metrics(results[~results["metric"].str.startswith("cka")]) == []
 
 
 def test_every_order_of_removal_starts_at_the_classifier_that_saw_everything(results, tmp_path):
     assert roars(results) == [LEVEL]
-    panel = roar_panel(results, LEVEL, METHODS)
+    panel = roar_panel(results, LEVEL, METHODS, TITLES)
     found = {line.name: dict(zip(line.x, line.mean, strict=True)) for line in panel.lines}
     assert list(found) == ["Full network", "Naive", "SWA", "Random"]  # no classifier saw another image's map here
     assert {scores[0] for scores in found.values()} == {90.0}
@@ -195,7 +196,7 @@ def test_every_order_of_removal_starts_at_the_classifier_that_saw_everything(res
     # The deviation is over networks, not over the classifiers of one.
     assert panel.lines[0].deviation[1] == 0
     of_swa = outcome(0.01, attribution=None, population=None, metric="roar_f1", at="50", difference=-3.0)
-    frame = retrained(results, LEVEL, METHODS, of_swa)
+    frame = retrained(results, LEVEL, METHODS, of_swa, TITLES)
     table = frame.set_index(["maps of", "removed [%]"])
     assert table.at[("Full network", 50), "f1"] == pytest.approx(50)
     assert table.at[("SWA", 50), "difference"] == -3
@@ -205,5 +206,5 @@ def test_every_order_of_removal_starts_at_the_classifier_that_saw_everything(res
     assert "| 60.0 ± 0.0* " in text
     assert text.count("*:") == 1
     assert "| 90.0 ± 0.0 " in text
-    draw_roar(results, LEVEL, METHODS, tmp_path / "roar.png")
+    draw_roar(results, LEVEL, METHODS, TITLES, tmp_path / "roar.png")
     assert (tmp_path / "roar.csv").exists()

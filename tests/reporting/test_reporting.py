@@ -19,7 +19,6 @@ from attribution_preservation.reporting.curves import (
     draw_curves,
     draw_origin,
     histories,
-    measures,
 )
 from attribution_preservation.reporting.heatmaps import HeatmapRow, draw_heatmaps
 from attribution_preservation.reporting.panels import SCORES
@@ -34,11 +33,12 @@ from attribution_preservation.reporting.results import (
     levels,
     read_results,
 )
-from attribution_preservation.reporting.summary import summary_table
+from attribution_preservation.reporting.summary import plans, summarize
+from attribution_preservation.reporting.summary_table import summary_table
 from attribution_preservation.reporting.sweeps import Sweep, draw_sweeps, sweep_panels
 from attribution_preservation.reporting.table import csv, latex, markdown
-from attribution_preservation.reporting.tables import plans, summarize
 from tests.reporting.conftest import COSINES
+from tests.reporting.titles import TITLES
 
 METHODS = ["naive", "ewa", "swa"]
 FIRST = Level("prune_weights", "iterative", 1)
@@ -46,7 +46,7 @@ CHANNELS = Level("prune_channels", "rate_70", None)
 
 
 def table_of(results, population="own", chosen=(FIRST,), methods=METHODS):
-    return summarize(results, population, list(chosen), methods, 100)
+    return summarize(results, population, list(chosen), methods, 100, TITLES)
 
 
 def line(table, name):
@@ -120,8 +120,8 @@ def test_too_few_own_pairs_are_replaced_and_marked(scores):
         assert line(table, name).replaced
         assert line(table, name).pairs == 200
     assert line(table, "SWA").cells["cosine"].mean == pytest.approx(0.61)  # the value over all pairs
-    assert "‡" in markdown(summary_table(table, "summary", "A title", ""))
-    assert "‡" not in markdown(summary_table(table_of(scores()), "summary", "A title", ""))
+    assert "‡" in markdown(summary_table(table, "summary", "A title", TITLES, ""))
+    assert "‡" not in markdown(summary_table(table_of(scores()), "summary", "A title", TITLES, ""))
 
 
 def test_one_table_holds_every_compression(scores):
@@ -137,13 +137,13 @@ def test_one_table_holds_every_compression(scores):
     alone = table.rows[-1]
     assert not any(cell.best or cell.ahead for cell in alone.cells.values())  # there is nothing to compare it with
     assert alone.sizes["macs"] == 1234
-    text = markdown(summary_table(table, "summary", "Every compression", ""))
+    text = markdown(summary_table(table, "summary", "Every compression", TITLES, ""))
     assert "| channel pruning | rate 70   | SWA" in text
     assert "MACs [M]" in text
 
 
 def test_a_table_takes_the_seeds_that_all_of_its_networks_have(scores):
-    found = {plan.name: plan for plan in plans(scores(), METHODS, [1])}
+    found = {plan.name: plan for plan in plans(scores(), METHODS, [1], TITLES)}
     assert list(found) == ["compressions", "prune_weights", "prune_channels", "prune_channels_variants", "scratch"]
     assert found["prune_channels"].seeds == [0, 1]
     assert found["prune_channels_variants"].seeds == [0]
@@ -165,13 +165,13 @@ def test_variants_stand_beside_the_methods_with_their_seeds(scores):
     assert [row.name for row in table.rows[-2:]] == ["sweep_0", "sweep_1"]
     assert line(table, "SWA").cells["cosine"].mean == pytest.approx(0.90)
     assert line(table, "sweep_1").cells["cosine"].best
-    text = markdown(summary_table(table, "summary", "Variants", ""))
+    text = markdown(summary_table(table, "summary", "Variants", TITLES, ""))
     assert "One seed, no deviation" in text
     assert "†" not in text
 
 
 def test_the_three_forms_agree(scores):
-    table = summary_table(table_of(scores()), "own", "T", "A note.")
+    table = summary_table(table_of(scores()), "own", "T", TITLES, "A note.")
     shown, printed = markdown(table), latex(table)
     assert "**0.910** ± 0.014†" in shown
     assert "\\textbf{0.910} $\\pm$ 0.014$^\\dagger$" in printed
@@ -183,8 +183,8 @@ def test_the_three_forms_agree(scores):
 
 
 def test_a_column_that_says_nothing_is_left_out(scores):
-    assert "sparsity" in markdown(summary_table(table_of(scores()), "summary", "T", ""))
-    assert "sparsity" not in markdown(summary_table(table_of(scores(), chosen=[CHANNELS]), "summary", "T", ""))
+    assert "sparsity" in markdown(summary_table(table_of(scores()), "summary", "T", TITLES, ""))
+    assert "sparsity" not in markdown(summary_table(table_of(scores(), chosen=[CHANNELS]), "summary", "T", TITLES, ""))
 
 
 def test_baselines_and_teacher_stand_beside_the_scores(scores):
@@ -214,31 +214,31 @@ def test_baselines_stand_once_below_all_full_networks_where_their_pairs_are_the_
 
 def test_a_caption_tells_pairs_of_several_classes_from_top_classes(scores):
     results = scores(own_pairs=99)
-    several = markdown(summary_table(table_of(results), "summary", "A title", ""))
+    several = markdown(summary_table(table_of(results), "summary", "A title", TITLES, ""))
     assert "Localisation and similarity over pairs that the network of the row itself predicts" in several
     # Where classes exclude each other, maps of a network's own top class are compared with no other network's.
     results["metric"] = results["metric"].replace({"mean_ap": "top1"})
     results = results[~(results["metric"].isin(["cosine", "l2"]) & results["population"].eq("own"))]
-    found = markdown(summary_table(table_of(results), "summary", "A title", ""))
+    found = markdown(summary_table(table_of(results), "summary", "A title", TITLES, ""))
     # No network has fewer pairs than another, so that nothing stands in for few.
     assert "‡" in several
     assert "‡" not in found
     assert "Localisation over every image, asked about the top class of the network of the row itself" in found
     assert "cosine" not in found.splitlines()[2]
-    over_all = markdown(summary_table(table_of(results, "all"), "summary", "A title", ""))
+    over_all = markdown(summary_table(table_of(results, "all"), "summary", "A title", TITLES, ""))
     assert "Localisation and similarity over every image, asked about its teacher's top class" in over_all
 
 
 def test_figures_of_a_population_without_similarity_have_no_panel_of_it(scores, tmp_path):
     results = scores()
     results = results[~(results["metric"].isin(["cosine", "association"]) & results["population"].eq("own"))]
-    labels = [panel.label for panel in comparison_panels(results, METHODS, "own")]
+    labels = [panel.label for panel in comparison_panels(results, METHODS, "own", TITLES)]
     assert labels == ["mAP [%]", "ROC-AUC [%]", "point accuracy [%]"]
-    draw_comparison(results, METHODS, "own", tmp_path / "own.png")
+    draw_comparison(results, METHODS, "own", TITLES, tmp_path / "own.png")
     course = courses(results, "prune_weights")["iterative"]
-    of_course = [panel.label for panel in curve_panels(results, course, METHODS, "own", measures(ORIGIN))]
+    of_course = [panel.label for panel in curve_panels(results, course, METHODS, "own", map(Measure, ORIGIN), TITLES)]
     assert of_course == ["decisions that are the teacher's [%]", "KL divergence of predictions [nats]"]
-    assert len(curve_panels(results, course, METHODS, "all", measures(ORIGIN))) == 4
+    assert len(curve_panels(results, course, METHODS, "all", map(Measure, ORIGIN), TITLES)) == 4
 
 
 def test_the_headline_is_the_last_iteration_of_every_student(scores):
@@ -284,7 +284,7 @@ def test_points_of_the_sweep_are_means_over_its_own_seeds(scores):
 
 
 def test_the_comparison_has_a_point_for_every_student_and_method(scores):
-    panels = comparison_panels(scores(), METHODS, "own")
+    panels = comparison_panels(scores(), METHODS, "own", TITLES)
     lines = {found.name: found for found in panels[3].lines}  # of cosines
     assert list(lines) == ["Naive", "EWA", "SWA", "from scratch"]
     assert lines["SWA"].mean == [pytest.approx(0.91)] * 2
@@ -297,11 +297,11 @@ def test_the_comparison_has_a_point_for_every_student_and_method(scores):
 
 def test_the_comparison_counts_the_pairs_of_the_networks_that_it_draws(scores):
     results = scores()
-    drawn = comparison_panels(results, METHODS, "common")[1].ticks[1]
+    drawn = comparison_panels(results, METHODS, "common", TITLES)[1].ticks[1]
     # A variant of one seed, and a baseline on the same pairs: other means over seeds, of networks that are not drawn.
     common = results[results["population"] == "common"]
     others = [common[common["method"] == "swa"].assign(method=name, n=999) for name in ("swa_right", "centre")]
-    more = comparison_panels(pd.concat([results, *others], ignore_index=True), METHODS, "common")[1].ticks[1]
+    more = comparison_panels(pd.concat([results, *others], ignore_index=True), METHODS, "common", TITLES)[1].ticks[1]
     assert all(name.endswith(" pairs") for name in drawn)
     assert more == drawn
 
@@ -309,19 +309,23 @@ def test_the_comparison_counts_the_pairs_of_the_networks_that_it_draws(scores):
 def test_predictions_stand_beside_maps_along_the_iterations(scores, tmp_path):
     results = scores()
     course = courses(results, "prune_weights")["iterative"]
-    agreement, divergence, cosine, association = curve_panels(results, course, METHODS, "all", measures(ORIGIN))
+    agreement, divergence, cosine, association = curve_panels(
+        results, course, METHODS, "all", map(Measure, ORIGIN), TITLES
+    )
     assert agreement.lines[0].mean.tolist() == [96.5, 96.5]  # 96 and 97, of both seeds
     assert cosine.lines[0].mean.tolist() == pytest.approx([0.52, 0.52])
     # What compares with the teacher has no line of the teacher's own.
     for panel in (agreement, divergence, cosine, association):
         assert [line.name for line in panel.lines] == ["Naive", "EWA", "SWA"]
-    draw_origin(results, course, METHODS, "all", tmp_path / "origin.png")
+    draw_origin(results, course, METHODS, "all", TITLES, tmp_path / "origin.png")
     assert (tmp_path / "origin.png").stat().st_size > 10_000
 
 
 def test_the_curves_are_the_means_by_iteration(scores):
     results = scores()
-    panels = curve_panels(results, courses(results, "prune_weights")["iterative"], METHODS, "own", measures(SCORES))
+    panels = curve_panels(
+        results, courses(results, "prune_weights")["iterative"], METHODS, "own", map(Measure, SCORES), TITLES
+    )
     naive = panels[3].lines[0]
     assert list(naive.x) == [1, 2]
     assert list(naive.mean) == [pytest.approx(0.82)] * 2
@@ -345,15 +349,17 @@ def test_snapshots_of_training_are_in_histories_and_not_in_tables():
     assert finished(levels(results, "prune_weights")) == ends
     assert courses(results, "prune_weights") == {"iterative": ends}
     assert last_levels(results, "distill") == [Level("distill", "half", None, 3)]
-    assert [plan.chosen for plan in plans(results, ["naive"], [1])][1] == ends
+    assert [plan.chosen for plan in plans(results, ["naive"], [1], TITLES)][1] == ends
     # Every epoch takes its share of its iteration: what was just pruned stands where the one before ended.
     history = histories(results, "prune_weights")["iterative"]
     assert len(history) == 4
-    cosine = curve_panels(results, history, ["naive"], "all", measures(SCORES))[-1]
+    cosine = curve_panels(results, history, ["naive"], "all", map(Measure, SCORES), TITLES)[-1]
     assert list(cosine.lines[0].x) == [0, 1, 1, 2]
     assert list(cosine.lines[0].mean) == [0.5, 0.9, 0.4, 0.8]
     assert cosine.ticks == ([1, 2], ["20", "40"])
-    by_epoch = curve_panels(results, courses(results, "distill")["half"], ["naive"], "all", measures(SCORES))[-1]
+    by_epoch = curve_panels(
+        results, courses(results, "distill")["half"], ["naive"], "all", map(Measure, SCORES), TITLES
+    )[-1]
     assert (list(by_epoch.lines[0].x), by_epoch.x_label) == ([1, 3], "epoch")
 
 
@@ -376,7 +382,7 @@ def test_a_sweep_of_one_value_is_one_point(scores, tmp_path):
     sweep = Sweep("sweep", "strength", {5.0: "sweep_0"})
     panels, _ = sweep_panels(scores(), CHANNELS, [sweep], "own")
     assert panels[0][3].lines[0].mean == [pytest.approx(0.7)]
-    draw_sweeps(scores(), CHANNELS, [sweep], "own", tmp_path / "one.png")
+    draw_sweeps(scores(), CHANNELS, [sweep], "own", TITLES, tmp_path / "one.png")
     assert (tmp_path / "one.png").stat().st_size > 10_000
 
 
@@ -387,9 +393,9 @@ def test_figures_are_the_same_bytes_twice(scores, tmp_path):
     course = courses(results, "prune_weights")["iterative"]
     sweep = Sweep("sweep", "strength", {5.0: "sweep_0", 50.0: "swa", 500.0: "sweep_1"})
     for name in ("a", "b"):
-        draw_curves(results, course, METHODS, "own", tmp_path / f"curves-{name}.png")
-        draw_comparison(results, METHODS, "own", tmp_path / f"comparison-{name}.png")
-        draw_sweeps(results, CHANNELS, [sweep], "own", tmp_path / f"sweeps-{name}.png")
+        draw_curves(results, course, METHODS, "own", TITLES, tmp_path / f"curves-{name}.png")
+        draw_comparison(results, METHODS, "own", TITLES, tmp_path / f"comparison-{name}.png")
+        draw_sweeps(results, CHANNELS, [sweep], "own", TITLES, tmp_path / f"sweeps-{name}.png")
         draw_heatmaps([row], tmp_path / f"maps-{name}.png")
     for kind in ("curves", "comparison", "sweeps", "maps"):
         assert (tmp_path / f"{kind}-a.png").read_bytes() == (tmp_path / f"{kind}-b.png").read_bytes()

@@ -6,8 +6,7 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.reporting.results import Level, compressions, last_levels
-from attribution_preservation.reporting.significance import (
+from attribution_preservation.reporting.paired_tests import (
     PairedTests,
     comparisons,
     corrected,
@@ -15,10 +14,12 @@ from attribution_preservation.reporting.significance import (
     significance_table,
     significant,
 )
-from attribution_preservation.reporting.summary import summary_table
+from attribution_preservation.reporting.results import Level, compressions, last_levels
+from attribution_preservation.reporting.summary import summarize
+from attribution_preservation.reporting.summary_table import summary_table
 from attribution_preservation.reporting.table import latex, markdown
-from attribution_preservation.reporting.tables import summarize
 from attribution_preservation.reporting.transfer import transfer, transfer_table
+from tests.reporting.titles import TITLES
 
 METHODS = ["naive", "ewa", "swa"]
 WEIGHTS = Level("prune_weights", "iterative", 2)
@@ -65,30 +66,30 @@ def test_a_table_marks_what_survives_the_correction_for_its_own_comparisons(scor
     results = scores()
     found = outcomes({WEIGHTS: (0.03, 0.01), CHANNELS: (0.02, 0.2)})
     # Alone 0.01 x 2 survives and then 0.03 does; among four 0.01 x 4 does, and 0.02 x 3 does not.
-    assert marked(summarize(results, "common", [WEIGHTS], METHODS, 100, found)) == [
+    assert marked(summarize(results, "common", [WEIGHTS], METHODS, 100, TITLES, found)) == [
         ("prune_weights", "EWA"),
         ("prune_weights", "SWA"),
     ]
-    both = summarize(results, "common", [WEIGHTS, CHANNELS], METHODS, 100, found)
+    both = summarize(results, "common", [WEIGHTS, CHANNELS], METHODS, 100, TITLES, found)
     assert marked(both) == [("prune_weights", "SWA")]
     assert not marked(both, "mean_ap")  # no p: too few seeds
 
 
 def test_tests_of_another_population_mark_nothing(scores):
-    assert not marked(summarize(scores(), "all", [WEIGHTS], METHODS, 100, outcomes({WEIGHTS: (0.001, 0.001)})))
+    assert not marked(summarize(scores(), "all", [WEIGHTS], METHODS, 100, TITLES, outcomes({WEIGHTS: (0.001, 0.001)})))
 
 
 def test_metrics_of_predictions_have_no_population(scores):
     found = outcomes({WEIGHTS: (0.5, 0.5)}, mean_ap=0.001)
     for population in ("own", "common", "all"):
-        table = summarize(scores(), population, [WEIGHTS], METHODS, 100, found)
+        table = summarize(scores(), population, [WEIGHTS], METHODS, 100, TITLES, found)
         assert marked(table, "mean_ap") == [("prune_weights", "EWA"), ("prune_weights", "SWA")]
 
 
 def test_the_mark_is_explained_where_it_stands(scores):
     marked_by = outcomes({WEIGHTS: (0.5, 0.001)})
-    summaries = [summarize(scores(), "common", [WEIGHTS], METHODS, 100, tests) for tests in (marked_by, None)]
-    table, without = (summary_table(summary, "summary", "A title", "") for summary in summaries)
+    summaries = [summarize(scores(), "common", [WEIGHTS], METHODS, 100, TITLES, tests) for tests in (marked_by, None)]
+    table, without = (summary_table(summary, "summary", "A title", TITLES, "") for summary in summaries)
     for text in (markdown(table), latex(table)):
         assert "*: differs from Naive, p < 0.05" in text
     assert "0.014†*" in markdown(table)  # SWA's cosine, with its deviation
@@ -96,9 +97,11 @@ def test_the_mark_is_explained_where_it_stands(scores):
 
 
 def test_the_matrix_marks_what_survives(scores):
-    found = transfer(scores(), WEIGHTS, METHODS, ["grad_cam"], "cosine", "common", outcomes({WEIGHTS: (0.5, 0.001)}))
+    found = transfer(
+        scores(), WEIGHTS, METHODS, ["grad_cam"], "cosine", "common", TITLES, outcomes({WEIGHTS: (0.5, 0.001)})
+    )
     assert found.significant["grad_cam"].to_dict() == {"Naive": False, "EWA": False, "SWA": True}
-    assert "†*" in markdown(transfer_table({"cosine": found}, "transfer", "A title", ""))
+    assert "†*" in markdown(transfer_table({"cosine": found}, "transfer", "A title", TITLES, ""))
 
 
 def test_every_comparison_has_its_difference_interval_and_p(scores):
@@ -110,7 +113,7 @@ def test_every_comparison_has_its_difference_interval_and_p(scores):
     assert cosine.to_dict() == pytest.approx(
         {("naive", "teacher"): 0.0001, ("ewa", "naive"): 0.03, ("swa", "naive"): 0.02}
     )
-    text = markdown(significance_table(table, "significance", "A title", "A note."))
+    text = markdown(significance_table(table, "significance", "A title", TITLES, "A note."))
     assert "| Naive - Teacher" in text
     assert "+0.090 [+0.010, +0.170] p = 0.020*" in text
     assert "p < 0.001*" in text
@@ -121,7 +124,7 @@ def test_every_comparison_has_its_difference_interval_and_p(scores):
 def test_a_cell_without_a_test_says_why(scores, seeds, why):
     table = comparisons(outcomes({WEIGHTS: (0.03, np.nan)}), scores(), [WEIGHTS], METHODS, "common")
     table["seeds"] = seeds
-    text = markdown(significance_table(table, "significance", "A title", "A note."))
+    text = markdown(significance_table(table, "significance", "A title", TITLES, "A note."))
     assert f"+0.090 (no test: {why})" in text
 
 

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from attribution_preservation.reporting.training import training_curves
+from attribution_preservation.reporting.training_curves import training_curves
 
 
 def log(losses, matching=None):

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from attribution_preservation.reporting.deformation import ATTRIBUTIONS, deformation_table, deformations
+from attribution_preservation.reporting.deformation_table import ATTRIBUTIONS, deformation_table, deformations
 from attribution_preservation.reporting.results import COLUMNS, Level
 from attribution_preservation.reporting.table import markdown
 from attribution_preservation.reporting.transfer import (
@@ -14,6 +14,7 @@ from attribution_preservation.reporting.transfer import (
     transferred,
 )
 from attribution_preservation.storage.csv_text import csv_text
+from tests.reporting.titles import TITLES
 
 LEVEL = Level("distill", "half", None, 5)
 # cosine by matched method and attribution, for two seeds
@@ -69,7 +70,7 @@ def test_the_last_level_of_a_student_that_was_explained_by_several_methods_has_a
 
 
 def test_a_cell_is_mean_and_deviation_over_seeds():
-    found = transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "cosine", "all")
+    found = transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "cosine", "all", TITLES)
     assert list(found.mean.index) == ["Naive", "SWA"]
     assert found.mean.at["Naive", "grad_cam"] == pytest.approx(0.6)
     assert found.deviation.at["Naive", "grad_cam"] == pytest.approx(0.02**0.5)
@@ -77,7 +78,7 @@ def test_a_cell_is_mean_and_deviation_over_seeds():
 
 
 def test_pairs_are_counted_for_each_row():
-    pairs = transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "roc_auc", "own").pairs
+    pairs = transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "roc_auc", "own", TITLES).pairs
     assert pairs["lrp"].to_dict() == {"Teacher": 40, "Naive": 30, "SWA": 34}
 
 
@@ -85,7 +86,7 @@ def test_a_column_rests_on_the_seeds_that_every_row_has():
     some = results()
     gone = (some["method"] == "swa") & (some["attribution"] == "lrp") & (some["seed"] == 0)
     for missing in (some[~gone], some.assign(value=some["value"].mask(gone))):
-        found = transfer(missing, LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "cosine", "all")
+        found = transfer(missing, LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "cosine", "all", TITLES)
         assert found.seeds.to_dict() == {"grad_cam": 2, "lrp": 1}
         assert found.mean["lrp"].to_dict() == {"Naive": 0.6, "SWA": 0.7}
         assert found.mean.at["Naive", "grad_cam"] == pytest.approx(0.6)
@@ -93,15 +94,15 @@ def test_a_column_rests_on_the_seeds_that_every_row_has():
 
 
 def test_ahead_means_by_more_than_the_larger_deviation():
-    ahead = transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "cosine", "all").ahead
+    ahead = transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "cosine", "all", TITLES).ahead
     assert ahead.at["SWA", "grad_cam"]  # 0.3 against a deviation of 0.141
     assert not ahead.at["SWA", "lrp"]  # 0.05 against 0.071
     assert not ahead.loc["Naive"].any()
 
 
 def test_the_teacher_is_judged_on_the_same_pairs():
-    of_all = transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "roc_auc", "all")
-    common = transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "roc_auc", "common")
+    of_all = transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "roc_auc", "all", TITLES)
+    common = transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "roc_auc", "common", TITLES)
     assert of_all.mean.at["Teacher", "lrp"] == 90.5
     assert common.mean.at["Teacher", "lrp"] == 95
     assert common.mean.at["Centre (baseline)", "lrp"] == 60.5
@@ -110,17 +111,17 @@ def test_the_teacher_is_judged_on_the_same_pairs():
 
 def test_one_seed_has_no_deviation_and_nothing_is_ahead():
     one = results()
-    found = transfer(one[one["seed"] == 0], LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "cosine", "all")
+    found = transfer(one[one["seed"] == 0], LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "cosine", "all", TITLES)
     assert found.deviation.isna().all(axis=None)
     assert not found.ahead.any(axis=None)
 
 
 def test_the_matrix_as_text_and_picture(tmp_path):
     found = {
-        metric: transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], metric, "all")
+        metric: transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], metric, "all", TITLES)
         for metric in ("cosine", "roc_auc", "point_accuracy")
     }
-    text = markdown(transfer_table(found, "transfer", "Title", "Note."))
+    text = markdown(transfer_table(found, "transfer", "Title", TITLES, "Note."))
     assert "| SWA" in text
     assert "0.90 ± 0.00†" in text
     assert text.count("| n") == 3
@@ -132,13 +133,13 @@ def test_the_matrix_as_text_and_picture(tmp_path):
         (tidy["metric"] == "cosine") & (tidy["matched"] == "Naive") & (tidy["attribution"] == "grad_cam")
     ].to_dict("records")
     assert row["mean"] == pytest.approx(0.6)
-    draw_transfer(found, "Title", tmp_path / "one.png")
-    draw_transfer(found, "Title", tmp_path / "two.png")
+    draw_transfer(found, "Title", TITLES, tmp_path / "one.png")
+    draw_transfer(found, "Title", TITLES, tmp_path / "two.png")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
 def test_tables_1_and_2_show_the_published_figures_beside_ours():
-    first, second = deformations(results(attributions=ATTRIBUTIONS), 30)
+    first, second = deformations(results(attributions=ATTRIBUTIONS), 30, TITLES)
     frame = first.frame.set_index("network")
     assert frame.loc["full network", "lrp"] == 90.5
     assert frame.loc["full network", "lrp_published"] == 85.29
@@ -146,7 +147,7 @@ def test_tables_1_and_2_show_the_published_figures_beside_ours():
     assert frame.loc["distillation", "grad_cam_published"] == 78.74
     assert frame.loc["distillation", "parameters"] == 100
     assert second.frame.set_index("network").loc["distillation", "rap_published"] == 56.87
-    text = markdown(deformation_table(first, "Note.", 2))
+    text = markdown(deformation_table(first, TITLES, "Note.", 2))
     assert "60.0 ± 14.1 (78.74)" in text
     assert "100 (0.29M)" in text
 
@@ -154,7 +155,7 @@ def test_tables_1_and_2_show_the_published_figures_beside_ours():
 def test_a_method_that_explains_few_pairs_is_judged_on_the_population_of_its_row():
     some = results(attributions=ATTRIBUTIONS)
     capped = some.assign(n=some["n"].where(some["attribution"] != "rap", 5))
-    frame = next(deformations(capped, 30)).frame.set_index("network")
+    frame = next(deformations(capped, 30, TITLES)).frame.set_index("network")
     assert frame.loc["distillation", "population"] == "own"
     assert (frame.loc["distillation", "rap_n"], frame.loc["distillation", "lrp_n"]) == (5, 30)
 
@@ -163,7 +164,7 @@ def test_tables_1_and_2_name_their_full_networks_where_there_are_several():
     one = results(attributions=ATTRIBUTIONS)
     both = pd.concat([one, one[one["compression"] == "teacher"].assign(teacher="other")], ignore_index=True)
     for found, names in ((one, ["full network"]), (both, ["full network (full)", "full network (other)"])):
-        table = next(deformations(found, 10))
+        table = next(deformations(found, 10, TITLES))
         assert [name for name in table.frame["network"] if "network" in name] == names
     assert table.frame["network"].tolist()[-2:] == ["Centre (baseline) (full)", "Random (baseline) (full)"]
 
@@ -171,22 +172,22 @@ def test_tables_1_and_2_name_their_full_networks_where_there_are_several():
 def test_tables_1_and_2_are_of_images_with_several_classes():
     found = results(attributions=ATTRIBUTIONS)
     top1 = pd.DataFrame([{"compression": "teacher", "teacher": "full", "seed": 0, "metric": "top1", "value": 90.0}])
-    assert list(deformations(found, 10))
-    assert not list(deformations(pd.concat([found, top1], ignore_index=True), 10))
+    assert list(deformations(found, 10, TITLES))
+    assert not list(deformations(pd.concat([found, top1], ignore_index=True), 10, TITLES))
 
 
 def test_without_the_four_methods_there_is_no_table_1():
-    assert list(deformations(results(), 0)) == []
+    assert list(deformations(results(), 0, TITLES)) == []
 
 
 def test_where_few_pairs_are_predicted_tables_1_and_2_are_over_all_pairs_and_say_so():
     # 30 own pairs of students, 40 of the teacher
-    table, _ = deformations(results(attributions=ATTRIBUTIONS), 31)
+    table, _ = deformations(results(attributions=ATTRIBUTIONS), 31, TITLES)
     populations = table.frame.set_index("network")["population"]
     assert (populations["full network"], populations["distillation"]) == ("own", "all")
-    text = markdown(deformation_table(table, "Note.", 2))
+    text = markdown(deformation_table(table, TITLES, "Note.", 2))
     assert "‡: over all pairs" in text
     assert "60.0 ± 14.1‡ (78.74)" in text
     assert "‡" not in markdown(
-        deformation_table(next(deformations(results(attributions=ATTRIBUTIONS), 30)), "Note.", 2)
+        deformation_table(next(deformations(results(attributions=ATTRIBUTIONS), 30, TITLES)), TITLES, "Note.", 2)
     )

@@ -215,10 +215,10 @@ def test_every_profile_takes_the_whole_path(tmp_path, monkeypatch, profile):
     left_out = {"prune_channels", "scratch"} if profile == "smoke" else set()
     assert {name for name, instances in found.items() if not instances} == left_out
     # Whatever a training stage leaves lies in a batch of attribute and evaluate.
-    batches = [stage.out.relative_to("maps") for stage in found["attribute"]]
+    batches = [stage.only_out.relative_to("maps") for stage in found["attribute"]]
     for name in ("teacher", "prune_weights", "prune_channels", "distill", "scratch"):
         for stage in found[name]:
-            out = stage.out.relative_to("models")
+            out = stage.only_out.relative_to("models")
             assert any(batch in (out, *out.parents) for batch in batches), out
 
 

@@ -62,9 +62,25 @@ class Stage:
             raise UserError(f"dvc.yaml: stage {self.name} reads {path} without declaring it under deps")
         return path
 
+    def out(self, path: Path) -> Path:
+        """A file or folder that this stage makes, which must be a declared output.
+
+        Raises:
+            UserError: dvc.yaml does not declare it for this instance.
+        """
+        if path not in self.outs:
+            raise UserError(f"dvc.yaml: stage {self.name} makes {path} without declaring it under outs")
+        return path
+
     @property
-    def out(self) -> Path:
-        """The declared output of a stage that has one."""
+    def only_out(self) -> Path:
+        """The declared output of a stage that makes one.
+
+        Raises:
+            UserError: dvc.yaml declares none, or several.
+        """
+        if len(self.outs) != 1:
+            raise UserError(f"dvc.yaml: stage {self.name} makes one output and declares {len(self.outs)} under outs")
         return self.outs[0]
 
     @property
@@ -212,8 +228,8 @@ def _instances(
 def every_instance() -> dict[str, Stage]:
     """Every instance of every stage, by its name, in the order of dvc.yaml."""
     values, declared = read_yaml(Path("params.yaml")), _declarations()
-    found = (stage for name, declaration in declared.items() for stage in _instances(name, declaration, values))
-    return {stage.instance: stage for stage in found}
+    stages = (stage for name, declaration in declared.items() for stage in _instances(name, declaration, values))
+    return {stage.instance: stage for stage in stages}
 
 
 def strays() -> list[Path]:
@@ -226,8 +242,8 @@ def strays() -> list[Path]:
     owned = {out for stage in every for out in stage.all_outs}
     of_matrices = {out for stage in every if stage.axes for out in stage.all_outs}
     above = {parent for out in of_matrices for parent in out.parents if parent != Path(".")}
-    found = [child for folder in above if folder.is_dir() for child in folder.iterdir()]
-    return sorted(child for child in found if child not in owned | above)
+    children = [child for folder in above if folder.is_dir() for child in folder.iterdir()]
+    return sorted(child for child in children if child not in owned | above)
 
 
 def _axis_values(spec: Any, values: dict[str, Any]) -> list[str]:

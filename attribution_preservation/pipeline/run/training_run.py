@@ -226,6 +226,6 @@ def train_all(
     results = each(pieces, device.jobs)
     if not processes.leads:
         return
-    with atomic_directory(stage.out) as finished:
+    with atomic_directory(stage.only_out) as finished:
         for below, folder in (result for of_piece in results for result in of_piece):
             folder.deliver(finished / below)

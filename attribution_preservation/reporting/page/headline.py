@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from attribution_preservation.reporting.results import compressions, display_name, last_levels, present
-from attribution_preservation.reporting.significance import ALPHA, PairedTests, corrected
+from attribution_preservation.reporting.paired_tests import ALPHA, PairedTests, corrected
+from attribution_preservation.reporting.results import last_of_all, present
+from attribution_preservation.reporting.titles import Titles
 
 _PREFERRED = "swa"  # what the paper proposes
 
 
-def headline_sentence(results: pd.DataFrame, methods: Sequence[str], tests: PairedTests) -> str | None:
+def headline_sentence(results: pd.DataFrame, methods: Sequence[str], tests: PairedTests, titles: Titles) -> str | None:
     """Are SWA's maps closer to the full network's than Naive's, in the first student that both have?
 
     The population is `common`: the same pairs for both. p is corrected (Holm) for all methods and students that are
@@ -21,11 +22,12 @@ def headline_sentence(results: pd.DataFrame, methods: Sequence[str], tests: Pair
         results: tidy results.
         methods: that are compared.
         tests: of the comparisons with Naive.
+        titles: what methods and compressions are called.
 
     Returns:
         A sentence; None where nothing was matched.
     """
-    levels = [level for compression in compressions(results) for level in last_levels(results, compression)]
+    levels = last_of_all(results)
     made = {
         (level, method): test
         for level in levels
@@ -38,11 +40,11 @@ def headline_sentence(results: pd.DataFrame, methods: Sequence[str], tests: Pair
     level, method = next((key for key in known if key[1] == _PREFERRED), known[0])
     test, p = made[level, method], corrected({key: test.p for key, test in made.items()})[level, method]
     sparsity = level.of(results)["sparsity"].dropna()
-    how = f"{display_name(level.compression)}, {level.student.replace('_', ' ')}"
+    how = titles.student(level.compression, level.student)
     how += f", {100 * sparsity.max():.0f} % of the convolution weights pruned" if len(sparsity) else ""
     way = "closer to" if test.difference > 0 else "further from"
     text = (
-        f"After compression ({how}), {display_name(method)}'s Grad-CAM maps are {way} the full network's than Naive's "
+        f"After compression ({how}), {titles.method(method)}'s Grad-CAM maps are {way} the full network's than Naive's "
     )
     text += f"by {abs(test.difference):.3f} in cosine"
     if np.isnan(p):

@@ -9,7 +9,7 @@ from typing import Any
 import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from attribution_preservation.reporting.page.figures import Figure
+from attribution_preservation.reporting.page.alt_texts import Figure
 from attribution_preservation.reporting.table import Table, html
 
 ASSETS = Path(__file__).parent / "assets"

@@ -95,7 +95,7 @@ function explorer() {
     const turn = ++drawn;
     const number = Number(image.value);
     const found = data.images[number];
-    fill(kind, found.classes.map((entry) => entry.courses[Number(course.value)].asked));
+    fill(kind, found.classes.map((entry) => entry.courses[Number(course.value)].class));
     const pair = found.classes[Number(kind.value)];
     const along = data.courses[Number(course.value)];
     level.max = String(along.levels.length - 1);
@@ -111,12 +111,12 @@ function explorer() {
       outline(context, sheet, side, pair.outline);
     };
     const cells = [
-      cell("Picture", [networks.asked], (context, sheet, side) => picture(context, sheet, side, false),
-        `Picture, class ${networks.asked}`),
+      cell("Picture", [networks.class], (context, sheet, side) => picture(context, sheet, side, false),
+        `Picture, class ${networks.class}`),
       cell("Mask", ["outline of the object"], (context, sheet, side) => {
         picture(context, sheet, side, true);
         outline(context, sheet, side, pair.outline);
-      }, `Outline of ${networks.asked} in the picture`),
+      }, `Outline of ${networks.class} in the picture`),
       cell("Full network", scores(networks.teacher), overlay(networks.teacher),
         `Map of the full network: ${scores(networks.teacher).join(", ")}`),
     ];

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from attribution_preservation.metrics.catalogue import CATALOGUE
+from attribution_preservation.reporting.paired_tests import ALPHA, MARK, PairedTests
 from attribution_preservation.reporting.results import (
     Level,
     compressions,
@@ -15,22 +17,22 @@ from attribution_preservation.reporting.results import (
     last_levels,
     shared_seeds,
 )
-from attribution_preservation.reporting.significance import ALPHA, MARK, PairedTests
+from attribution_preservation.reporting.summary import Score, SummaryRow, summarize
 from attribution_preservation.reporting.table import Cell, Grid, Span, Table, mean_cell, text_cell
-from attribution_preservation.reporting.tables import Score, SummaryRow, summarize
+from attribution_preservation.reporting.titles import Titles
 
 _PUBLISHED = Path(__file__).parent / "published" / "tables_3_4.csv"
 _TABLES = {"prune_weights": (3, "Unstructured pruning"), "prune_channels": (4, "Structured pruning")}
-# metric: heading, decimals, population of what is a mean over pairs
-METRICS = {
-    "top1": ("top-1 %", 2, "own"),
-    "roc_auc": ("ROC-AUC %", 2, "own"),
-    "point_accuracy": ("point acc. %", 2, "own"),
-    "cosine": ("cosine", 3, "all"),
-    "l2": ("l2", 3, "all"),
-    "l2_per_cell": ("2 (1 - cosine) / N [1e-5], inferred", 3, "all"),
-}
 _L2_PUBLISHED = "l2_per_cell"  # what the published column fits
+# metric: heading, decimals as published, population of what is a mean over pairs
+METRICS = {
+    "top1": (CATALOGUE["top1"].heading, 2, "own"),
+    "roc_auc": (CATALOGUE["roc_auc"].heading, 2, "own"),
+    "point_accuracy": (CATALOGUE["point_accuracy"].heading, 2, "own"),
+    "cosine": (CATALOGUE["cosine"].heading, 3, "all"),
+    "l2": (CATALOGUE["l2"].heading, 3, "all"),
+    _L2_PUBLISHED: ("2 (1 - cosine) / N [1e-5], inferred", 3, "all"),
+}
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ def one_shot_rates(
     Args:
         weights, channels: `students` of the sections `prune_weights` and `prune_channels`.
     """
-    found = {("prune_weights", name): steps["rate"] for name, steps in weights.items() if steps["iterations"] == 1}
-    return found | {("prune_channels", name): rates["all"] for name, rates in channels.items() if [*rates] == ["all"]}
+    at_once = {("prune_weights", name): steps["rate"] for name, steps in weights.items() if steps["iterations"] == 1}
+    return at_once | {("prune_channels", name): rates["all"] for name, rates in channels.items() if [*rates] == ["all"]}
 
 
 def preservations(
@@ -89,6 +91,7 @@ def preservations(
     tests: PairedTests,
     rates: Mapping[tuple[str, str], float],
     data: str,
+    titles: Titles,
 ) -> Iterator[Preservation]:
     """Both tables; nothing where results have no top-1 accuracy.
 
@@ -103,6 +106,7 @@ def preservations(
         tests: of the comparisons with Naive.
         rates: by compression and student, as `one_shot_rates`: a published figure stands beside the same rate.
         data: what the results are of, in words.
+        titles: what methods and compressions are called.
     """
     if not exclusive(results):
         return
@@ -117,7 +121,7 @@ def preservations(
         of_seeds = results[results["seed"].isin(seeds)]
         # Tests rest on every seed: a table of fewer would be marked by what it does not show.
         made = tests if len(seeds) == results["seed"].nunique() else None
-        rows = _rows(of_seeds, chosen, methods, made, cells)
+        rows = _rows(of_seeds, chosen, methods, made, cells, titles)
         yield Preservation(
             f"table_{number}",
             number,
@@ -130,22 +134,28 @@ def preservations(
 
 
 def _rows(
-    results: pd.DataFrame, chosen: Sequence[Level], methods: Sequence[str], tests: PairedTests | None, cells: int
+    results: pd.DataFrame,
+    chosen: Sequence[Level],
+    methods: Sequence[str],
+    tests: PairedTests | None,
+    cells: int,
+    titles: Titles,
 ) -> list[SummaryRow]:
     of_population = {
-        population: summarize(results, population, chosen, methods, 0, tests).rows for population in ("own", "all")
+        population: summarize(results, population, chosen, methods, 0, titles, tests).rows
+        for population in ("own", "all")
     }
     rows = []
     for own, everyone in zip(*of_population.values(), strict=True):
         by_population = {"own": own.cells, "all": everyone.cells}
-        found = {
+        scores = {
             metric: by_population[population][metric]
             for metric, (_, _, population) in METRICS.items()
             if metric != _L2_PUBLISHED
         }
-        cosine, scale = found["cosine"], 2e5 / cells
-        found[_L2_PUBLISHED] = Score(scale * (1 - cosine.mean), scale * cosine.deviation, cosine.best)
-        rows.append(SummaryRow(own.name, own.method, own.level, own.sparsity, own.sizes, own.pairs, found))
+        cosine, scale = scores["cosine"], 2e5 / cells
+        scores[_L2_PUBLISHED] = Score(scale * (1 - cosine.mean), scale * cosine.deviation, cosine.best)
+        rows.append(SummaryRow(own.name, own.method, own.level, own.sparsity, own.sizes, own.pairs, scores))
     return rows
 
 
@@ -153,15 +163,15 @@ def _beside(row: SummaryRow, theirs: pd.DataFrame, rates: Mapping[tuple[str, str
     printed = theirs.rename(columns={"l2": _L2_PUBLISHED})
     if row.level is None:
         # The first row is the full network's; baselines were not published.
-        found = rivals = printed[(printed["compression"] == "teacher") & (row.name.startswith("Teacher"))]
+        same = rivals = printed[(printed["compression"] == "teacher") & (row.name.startswith("Teacher"))]
     else:
         rate = rates.get((row.level.compression, row.level.student), np.nan)
-        same = pd.to_numeric(printed["rate"]) == rate
-        rivals = printed[(printed["compression"] == row.level.compression) & same]
-        found = rivals[rivals["method"] == row.method]
+        of_rate = pd.to_numeric(printed["rate"]) == rate
+        rivals = printed[(printed["compression"] == row.level.compression) & of_rate]
+        same = rivals[rivals["method"] == row.method]
     figures = {}
     for metric in METRICS:
-        digits = found[metric].iloc[0] if metric in printed and len(found) else ""
+        digits = same[metric].iloc[0] if metric in printed and len(same) else ""
         if not digits:
             figures[metric] = Published("", float("nan"), False)
             continue

@@ -22,7 +22,7 @@ _OUTLINE = (0, 255, 255)
 
 
 @dataclass(frozen=True)
-class Shown:
+class MapOfPair:
     """One network's map of one pair.
 
     Attributes:
@@ -41,22 +41,22 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class ShownCourse:
+class PairCourse:
     """A student's maps of one pair: its teacher's, and for each level those of its methods.
 
     Attributes:
-        asked: name of the class; where classes exclude each other it is the teacher's top one.
+        class_name: whose maps these are; where classes exclude each other it is the teacher's top one.
         teacher: the full network's.
         levels: by level, for each method (None where it has no network there).
     """
 
-    asked: str
-    teacher: Shown
-    levels: list[list[Shown | None]]
+    class_name: str
+    teacher: MapOfPair
+    levels: list[list[MapOfPair | None]]
 
 
 @dataclass(frozen=True)
-class ShownClass:
+class PairMaps:
     """One (image, class) pair.
 
     Attributes:
@@ -65,15 +65,15 @@ class ShownClass:
     """
 
     mask: np.ndarray
-    courses: list[ShownCourse]
+    courses: list[PairCourse]
 
 
 @dataclass(frozen=True)
-class ShownImage:
+class ImageMaps:
     """One image: uint8 [S, S, 3], and its pairs."""
 
     picture: np.ndarray
-    classes: list[ShownClass]
+    classes: list[PairMaps]
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,12 @@ class _Sheet:
         return len(self.tiles) - 1
 
 
-def explorer_files(courses: Sequence[Course], images: Sequence[ShownImage]) -> tuple[dict[str, Any], dict[str, bytes]]:
+def explorer_files(courses: Sequence[Course], images: Sequence[ImageMaps]) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The explorer's data, and its sheets as PNG by file name.
 
     Returns:
         Data: `size` S, `tile` T, `columns`, `courses` (as given) and `images`, each with `sheet`, `height` of its upper
-        part and `classes`: `outline` (its number beside the picture) and `courses`, each with `asked`, `teacher` and
+        part and `classes`: `outline` (its number beside the picture) and `courses`, each with `class`, `teacher` and
         `levels`. A map is [tile, ROC-AUC, hit, predicted, cosine], with None for what it has not; of a map that is zero
         everywhere the tile is None.
     """
@@ -131,31 +131,31 @@ def explorer_files(courses: Sequence[Course], images: Sequence[ShownImage]) -> t
                 "outline": 1 + place,
                 "courses": [
                     {
-                        "asked": course.asked,
-                        "teacher": _told(sheet, course.teacher),
-                        "levels": [[_told(sheet, shown) for shown in level] for level in course.levels],
+                        "class": course.class_name,
+                        "teacher": _entry(sheet, course.teacher),
+                        "levels": [[_entry(sheet, of_pair) for of_pair in level] for level in course.levels],
                     }
-                    for course in found.courses
+                    for course in pair.courses
                 ],
             }
-            for place, found in enumerate(image.classes)
+            for place, pair in enumerate(image.classes)
         ]
         data["images"].append({"sheet": name, "classes": classes})
         sheets[name] = _png(image, sheet)
     return data, sheets
 
 
-def _first(image: ShownImage) -> ShownCourse:
-    return max((course for found in image.classes for course in found.courses), key=lambda c: len(c.teacher.map))
+def _first(image: ImageMaps) -> PairCourse:
+    return max((course for pair in image.classes for course in pair.courses), key=lambda c: len(c.teacher.map))
 
 
-def _told(sheet: _Sheet, shown: Shown | None) -> list[Any] | None:
-    if shown is None:
+def _entry(sheet: _Sheet, of_pair: MapOfPair | None) -> list[Any] | None:
+    if of_pair is None:
         return None
-    area = None if np.isnan(shown.roc_auc) else round(float(shown.roc_auc), 1)
-    cosine = None if shown.cosine is None or np.isnan(shown.cosine) else round(float(shown.cosine), 3)
-    tile = sheet.add(shown.map) if shown.map.any() else None
-    return [tile, area, int(shown.hit), int(shown.predicted), cosine]
+    area = None if np.isnan(of_pair.roc_auc) else round(float(of_pair.roc_auc), 1)
+    cosine = None if of_pair.cosine is None or np.isnan(of_pair.cosine) else round(float(of_pair.cosine), 3)
+    tile = sheet.add(of_pair.map) if of_pair.map.any() else None
+    return [tile, area, int(of_pair.hit), int(of_pair.predicted), cosine]
 
 
 def _coloured(values: np.ndarray, side: int) -> np.ndarray:
@@ -168,13 +168,13 @@ def _coloured(values: np.ndarray, side: int) -> np.ndarray:
     return (255 * colours).round().astype(np.uint8)
 
 
-def _png(image: ShownImage, sheet: _Sheet) -> bytes:
+def _png(image: ImageMaps, sheet: _Sheet) -> bytes:
     size, side = len(image.picture), sheet.side
     rows = -(-len(sheet.tiles) // COLUMNS)
     canvas = np.zeros((size + rows * side, max(size * (1 + len(image.classes)), COLUMNS * side), 3), dtype=np.uint8)
     canvas[:size, :size] = image.picture
-    for place, found in enumerate(image.classes, start=1):
-        canvas[:size, place * size : (place + 1) * size] = np.where(_outline(found.mask)[..., None], _OUTLINE, 0)
+    for place, pair in enumerate(image.classes, start=1):
+        canvas[:size, place * size : (place + 1) * size] = np.where(_outline(pair.mask)[..., None], _OUTLINE, 0)
     for number, tile in enumerate(sheet.tiles):
         row, column = divmod(number, COLUMNS)
         top = size + row * side

@@ -5,46 +5,48 @@ from pathlib import Path
 
 import pandas as pd
 
+from attribution_preservation.metrics.catalogue import CATALOGUE
+from attribution_preservation.reporting.paired_tests import ALPHA, MARK, Outcome, PairedTests, corrected
 from attribution_preservation.reporting.panels import Line, Panel, draw_panels, over_seeds
 from attribution_preservation.reporting.results import (
     Level,
-    compressions,
-    display_name,
     full_network,
-    last_levels,
+    last_of_all,
     present,
     select,
     shared_seeds,
     values_of_at,
 )
-from attribution_preservation.reporting.significance import ALPHA, MARK, Outcome, PairedTests, corrected
 from attribution_preservation.reporting.table import Cell, Grid, Table, mean_cell, text_cell
+from attribution_preservation.reporting.titles import Titles
 
 _TEACHER, _OTHERS, _RANDOM = "Full network", "Full network, another image's map", "Random"
-ROAR_METRICS = {"f1": "F1 of the retrained classifier [%]", "mean_ap": "mAP of the retrained classifier [%]"}
+ROAR_METRICS = ("f1", "mean_ap")  # of the retrained classifier
 
 
 def roars(results: pd.DataFrame) -> list[Level]:
     """Students that a classifier was retrained for."""
-    levels = [level for compression in compressions(results) for level in last_levels(results, compression)]
-    return [level for level in levels if (level.of(results)["metric"] == "roar_f1").any()]
+    return [level for level in last_of_all(results) if (level.of(results)["metric"] == "roar_f1").any()]
 
 
-def draw_roar(results: pd.DataFrame, level: Level, methods: Sequence[str], path: Path) -> None:
+def draw_roar(results: pd.DataFrame, level: Level, methods: Sequence[str], titles: Titles, path: Path) -> None:
     """Remove and retrain, as the supplement's Figure 3."""
     over = over_seeds(results["seed"].nunique(), "band")
     title = "Remove and retrain; maps of the classes that an image has, of the full network and of students\n("
-    title += f"{display_name(level.compression)}, {level.student.replace('_', ' ')}); {over}"
-    draw_panels([[roar_panel(results, level, methods, metric) for metric in ROAR_METRICS]], title, path, width=5.5)
+    title += f"{titles.student(level.compression, level.student)}); {over}"
+    panels = [roar_panel(results, level, methods, titles, metric) for metric in ROAR_METRICS]
+    draw_panels([panels], title, path, width=5.5)
 
 
-def roar_panel(results: pd.DataFrame, level: Level, methods: Sequence[str], metric: str = "f1") -> Panel:
+def roar_panel(
+    results: pd.DataFrame, level: Level, methods: Sequence[str], titles: Titles, metric: str = "f1"
+) -> Panel:
     """A score of the retrained classifier against the share of pixels that are gone, by whose maps ordered them."""
     results = results[results["seed"].isin(shared_seeds(results, [level], methods))]
     teachers, students = full_network(results, level), level.of(results)
     sources = {
         _TEACHER: select(teachers, attribution="grad_cam"),
-        **{display_name(method): select(students, method=method) for method in present(students, methods)},
+        **{titles.method(method): select(students, method=method) for method in present(students, methods)},
         _OTHERS: select(teachers, attribution="other_images_grad_cam"),
         _RANDOM: select(teachers, attribution="random"),
     }
@@ -56,7 +58,7 @@ def roar_panel(results: pd.DataFrame, level: Level, methods: Sequence[str], metr
         if len(scores) > 1:
             mean, deviation = [v.mean() for v in scores.values()], [v.std(ddof=1) for v in scores.values()]
             lines.append(Line(name, list(scores), mean, deviation, style))
-    return Panel(ROAR_METRICS[metric], lines, "most important pixels removed [%]")
+    return Panel(CATALOGUE[f"roar_{metric}"].label(), lines, "most important pixels removed [%]")
 
 
 def _roar_scores(rows: pd.DataFrame, metric: str) -> Iterator[tuple[int, pd.Series]]:
@@ -65,15 +67,17 @@ def _roar_scores(rows: pd.DataFrame, metric: str) -> Iterator[tuple[int, pd.Seri
         yield percent, select(rows, metric=f"roar_{metric}", at=str(percent)).groupby("seed")["value"].mean()
 
 
-def retrained(results: pd.DataFrame, level: Level, methods: Sequence[str], tests: PairedTests) -> pd.DataFrame:
+def retrained(
+    results: pd.DataFrame, level: Level, methods: Sequence[str], tests: PairedTests, titles: Titles
+) -> pd.DataFrame:
     """One row for every source of the order and share of pixels.
 
     Returns:
         F1 and mAP with deviations over seeds; the difference in F1 from Naive's maps with its confidence interval, p,
         and p after Holm's correction for their number.
     """
-    panels = {metric: roar_panel(results, level, methods, metric) for metric in ROAR_METRICS}
-    names = {display_name(method): method for method in methods}
+    panels = {metric: roar_panel(results, level, methods, titles, metric) for metric in ROAR_METRICS}
+    names = {titles.method(method): method for method in methods}
     names |= {_TEACHER: "teacher", _OTHERS: "other_images_grad_cam", _RANDOM: "random"}
     rows = []
     for lines in zip(*(panel.lines for panel in panels.values()), strict=True):
@@ -100,8 +104,8 @@ def roar_table(frame: pd.DataFrame, name: str, seeds: int, note: str) -> Table:
     )
     shares = list(dict.fromkeys(frame["removed [%]"]))
     rows = []
-    for source, found in frame.groupby("maps of", sort=False):
-        by_share = {row["removed [%]"]: row for _, row in found.iterrows()}
+    for source, of_source in frame.groupby("maps of", sort=False):
+        by_share = {row["removed [%]"]: row for _, row in of_source.iterrows()}
         rows.append(
             [text_cell(str(source)), *(_cell(by_share[share]) if share in by_share else () for share in shares)]
         )

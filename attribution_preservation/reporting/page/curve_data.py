@@ -6,15 +6,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attribution_preservation.reporting.curves import ORIGIN, curve_panels, measures
+from attribution_preservation.reporting.curves import ORIGIN, curve_panels
 from attribution_preservation.reporting.panels import SCORES, STYLES, Line, Panel
-from attribution_preservation.reporting.results import Level
+from attribution_preservation.reporting.results import Level, Measure
+from attribution_preservation.reporting.titles import Titles
 
 _REFERENCE = "#767676"  # grey that is legible on white and on black
 
 
 def curve_data(
-    results: pd.DataFrame, along: Mapping[str, Sequence[Level]], methods: Sequence[str], populations: Sequence[str]
+    results: pd.DataFrame,
+    along: Mapping[str, Sequence[Level]],
+    methods: Sequence[str],
+    populations: Sequence[str],
+    titles: Titles,
 ) -> list[dict[str, Any]]:
     """For every course of levels and every population its panels.
 
@@ -23,6 +28,7 @@ def curve_data(
         along: courses by title.
         methods: in this order, which decides their colours.
         populations: of pairs.
+        titles: what methods are called.
 
     Returns:
         One entry per course: `title`, and `panels` by population, each with `label`, `x`, `ticks` ([position, text]),
@@ -33,29 +39,25 @@ def curve_data(
     for title, course in along.items():
         panels = {}
         for population in populations:
-            drawn = curve_panels(results, course, methods, population, measures(SCORES))
-            drawn += [
-                panel
-                for panel in curve_panels(results, course, methods, population, measures(ORIGIN))
-                if panel.label not in {found.label for found in drawn}
-            ]
+            measures = map(Measure, dict.fromkeys((*SCORES, *ORIGIN)))
+            drawn = curve_panels(results, course, methods, population, measures, titles)
             steps = level_words(results, course)
             # A population of which no method has a pair leaves empty panels.
-            found = [_panel(panel) | {"steps": steps} for panel in drawn]
-            panels[population] = [panel for panel in found if any(_known(line) for line in panel["lines"])]
+            data = [_panel(panel) | {"steps": steps} for panel in drawn]
+            panels[population] = [panel for panel in data if any(_known(line) for line in panel["lines"])]
         entries.append({"title": title, "panels": panels})
     return entries
 
 
 def level_words(results: pd.DataFrame, course: Sequence[Level]) -> list[str]:
     """What people call each level of a course: iterations of pruning, or epochs of training."""
-    stepwise, found = len({level.iteration for level in course}) > 1, []
+    stepwise, words = len({level.iteration for level in course}) > 1, []
     for level in course:
         sparsity = level.of(results)["sparsity"].dropna()
         step = f"iteration {level.iteration}" if stepwise else f"epoch {level.epoch}" if len(course) > 1 else ""
         pruned = f"{100 * sparsity.max():.0f} % of the convolution weights pruned" if len(sparsity) else ""
-        found.append(", ".join(filter(None, (step, pruned))) or "after the last epoch")
-    return found
+        words.append(", ".join(filter(None, (step, pruned))) or "after the last epoch")
+    return words
 
 
 def _panel(panel: Panel) -> dict[str, Any]:

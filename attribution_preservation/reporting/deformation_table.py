@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pandas as pd
 
+from attribution_preservation.metrics.catalogue import CATALOGUE
 from attribution_preservation.reporting.results import (
     BASELINES,
     Level,
-    compressions,
-    display_name,
     exclusive,
     full_networks,
-    last_levels,
+    last_of_all,
     select,
 )
 from attribution_preservation.reporting.table import Cell, Grid, Table, mean_cell, text_cell
+from attribution_preservation.reporting.titles import Titles
 
 ATTRIBUTIONS = ("grad_cam", "excitation_bp", "lrp", "rap")
 _PUBLISHED = Path(__file__).parent / "published" / "tables_1_2.csv"
-_NAMES = {"teacher": "full network", "prune_channels": "structured pruning", "prune_weights": "unstructured pruning"}
-_TITLES = {"roc_auc": "ROC-AUC", "point_accuracy": "Point accuracy"}
+_NAMES = {"prune_channels": "structured pruning", "prune_weights": "unstructured pruning"}
+_METRICS = ("roc_auc", "point_accuracy")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Deformation:
     frame: pd.DataFrame
 
 
-def deformations(results: pd.DataFrame, minimum_pairs: int) -> Iterator[Deformation]:
+def deformations(results: pd.DataFrame, minimum_pairs: int, titles: Titles) -> Iterator[Deformation]:
     """Both tables; nothing where no student was explained by these four methods, or where classes exclude each other.
 
     Only pairs that a network predicts count for it, and networks were compressed without matching (Naive), as
@@ -50,39 +50,50 @@ def deformations(results: pd.DataFrame, minimum_pairs: int) -> Iterator[Deformat
     Args:
         results: tidy results.
         minimum_pairs: where a network has fewer own pairs than this with some seed, all pairs stand in, marked.
+        titles: what compressions are called that the paper does not name otherwise.
     """
     published = pd.read_csv(_PUBLISHED)
     explained = [
         level
-        for compression in compressions(results)
-        for level in last_levels(results, compression)
+        for level in last_of_all(results)
         if set(ATTRIBUTIONS) <= set(select(level.of(results), method="naive")["attribution"].dropna())
     ]
     if not explained or exclusive(results):
         return
-    for number, (metric, title) in enumerate(_TITLES.items(), start=1):
+    for number, metric in enumerate(_METRICS, start=1):
         theirs = published[published["metric"] == metric].set_index("network")
         full = full_networks(results)
         networks: list[tuple[str, Level | None, pd.DataFrame, str]] = [
-            ("teacher", None, rows, f" ({name})" if len(full) > 1 else "") for name, rows in full.items()
+            ("full network" + (f" ({name})" if len(full) > 1 else ""), None, rows, "teacher")
+            for name, rows in full.items()
         ]
-        networks += [(level.compression, level, select(level.of(results), method="naive"), "") for level in explained]
+        networks += [
+            (
+                _NAMES.get(level.compression, titles.compression(level.compression)),
+                level,
+                select(level.of(results), method="naive"),
+                level.compression,
+            )
+            for level in explained
+        ]
         frame = pd.DataFrame(
             [
-                _row(rows, metric, compression, level, theirs, minimum_pairs, told)
-                for compression, level, rows, told in networks
+                _row(title, level, rows, metric, theirs, compression, minimum_pairs)
+                for title, level, rows, compression in networks
             ]
         )
-        baselines = pd.DataFrame(_baselines(networks[0][2], metric, frame["population"][0], networks[0][3]))
-        frame = pd.concat([frame, baselines], ignore_index=True)
-        yield Deformation(
-            f"table_{number}", f"{title} of four attribution methods, before and after compression", frame
+        baselines = pd.DataFrame(
+            _baselines(networks[0][2], metric, frame["population"][0], networks[0][0].removeprefix("full network"))
         )
+        frame = pd.concat([frame, baselines], ignore_index=True)
+        title = CATALOGUE[metric].title
+        title = f"{title[0].upper()}{title[1:]} of four attribution methods, before and after compression"
+        yield Deformation(f"table_{number}", title, frame)
 
 
-def deformation_table(table: Deformation, note: str, seeds: int) -> Table:
+def deformation_table(table: Deformation, titles: Titles, note: str, seeds: int) -> Table:
     """Ours with deviations, and the published figure in parentheses."""
-    headings = ["network", "student", "parameters", *map(display_name, ATTRIBUTIONS), "n"]
+    headings = ["network", "student", "parameters", *map(titles.attribution, ATTRIBUTIONS), "n"]
     rows = [
         [
             text_cell(row["network"]),
@@ -112,16 +123,16 @@ def _parameters(ours: float, theirs: object) -> str:
 
 
 def _row(
+    title: str,
+    level: Level | None,
     rows: pd.DataFrame,
     metric: str,
-    compression: str,
-    level: Level | None,
     theirs: pd.DataFrame,
+    compression: str,
     minimum_pairs: int,
-    told: str,
 ) -> dict[str, object]:
     row: dict[str, object] = {
-        "network": _NAMES.get(compression, display_name(compression)) + told,
+        "network": title,
         "student": level.student.replace("_", " ") if level else "",
         "parameters": select(rows, metric="nonzero_parameters")["value"].mean(),
         "parameters_published": theirs["parameters"].get(compression),
@@ -131,22 +142,22 @@ def _row(
     predicted = max(select(own, attribution=name)["n"].min() for name in ATTRIBUTIONS)
     row["population"] = population = "own" if predicted >= minimum_pairs else "all"
     for name in ATTRIBUTIONS:
-        found = select(rows, attribution=name, population=population, metric=metric)
-        row[name] = found["value"].mean()
-        row[f"{name}_deviation"] = found["value"].std(ddof=1)
-        row[f"{name}_n"] = found["n"].astype(float).mean()
+        figures = select(rows, attribution=name, population=population, metric=metric)
+        row[name] = figures["value"].mean()
+        row[f"{name}_deviation"] = figures["value"].std(ddof=1)
+        row[f"{name}_n"] = figures["n"].astype(float).mean()
         row[f"{name}_published"] = theirs[name].get(compression)
     return row
 
 
-def _baselines(rows: pd.DataFrame, metric: str, population: str, told: str) -> Iterator[dict[str, object]]:
+def _baselines(rows: pd.DataFrame, metric: str, population: str, of_teacher: str) -> Iterator[dict[str, object]]:
     for name, text in BASELINES.items():
-        found = select(rows, attribution=name, population=population, metric=metric)
-        row: dict[str, object] = {"network": text + told, "student": "", "population": population}
+        figures = select(rows, attribution=name, population=population, metric=metric)
+        row: dict[str, object] = {"network": text + of_teacher, "student": "", "population": population}
         for column in ATTRIBUTIONS:
-            row[column] = found["value"].mean()
-            row[f"{column}_deviation"] = found["value"].std(ddof=1)
-            row[f"{column}_n"] = found["n"].astype(float).mean()
+            row[column] = figures["value"].mean()
+            row[f"{column}_deviation"] = figures["value"].std(ddof=1)
+            row[f"{column}_n"] = figures["n"].astype(float).mean()
         yield row
 
 

@@ -7,22 +7,16 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 
+from attribution_preservation.metrics.catalogue import CATALOGUE
 from attribution_preservation.metrics.significance import MINIMUM_SEEDS
-from attribution_preservation.reporting.results import Level, display_name, measured, present, read_frame
+from attribution_preservation.reporting.results import Level, measured, present, read_frame
 from attribution_preservation.reporting.table import Grid, Table, text_cell
+from attribution_preservation.reporting.titles import Titles
 
 ALPHA = 0.05
 MARK = "*"
-# metric: heading, decimals
-METRICS = {
-    "mean_ap": ("mAP [points]", 1),
-    "top1": ("top-1 [points]", 1),
-    "roc_auc": ("ROC-AUC [points]", 1),
-    "point_accuracy": ("point accuracy [points]", 1),
-    "cosine": ("cosine", 3),
-}
+METRICS = ("mean_ap", "top1", "roc_auc", "point_accuracy", "cosine")
 _WHERE = ["compression", "student", "method", "reference", "attribution", "population", "metric", "at"]
-_OF_PAIRS = ("roc_auc", "point_accuracy", "cosine")
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -50,7 +44,7 @@ class PairedTests:
             for row in frame[["iteration", "epoch"]].itertuples(index=False)
         ]
         figures = frame[list(Outcome._fields)].itertuples(index=False)
-        self._found = {
+        self._tests = {
             (Level(compression, student, *step), *rest): Outcome(*row)
             for (compression, student, *rest), step, row in zip(
                 names.itertuples(index=False), steps, figures, strict=True
@@ -75,7 +69,7 @@ class PairedTests:
             reference: `naive` or `teacher`.
             at: value of the metric's parameter; empty where it has none.
         """
-        return self._found.get((level, method, reference, attribution, population, metric, str(at))) or self._found.get(
+        return self._tests.get((level, method, reference, attribution, population, metric, str(at))) or self._tests.get(
             (level, method, reference, "", "", metric, str(at))
         )
 
@@ -97,11 +91,11 @@ def corrected(p: Mapping[Key, float]) -> dict[Key, float]:
     mark in the whole family, whatever the comparisons have in common.
     """
     known = {key: value for key, value in p.items() if not np.isnan(value)}
-    found, largest = dict(p), 0.0
+    adjusted, largest = dict(p), 0.0
     for rank, key in enumerate(sorted(known, key=lambda key: known[key])):
         largest = max(largest, min(1.0, (len(known) - rank) * known[key]))
-        found[key] = largest
-    return found
+        adjusted[key] = largest
+    return adjusted
 
 
 def significant(p: Mapping[Key, float]) -> set[Key]:
@@ -125,7 +119,7 @@ def comparisons(
         pairs += [(method, "naive") for method in named if method != "naive" and "naive" in named]
         for method, reference in pairs:
             for metric in METRICS:
-                attribution = {"attribution": "grad_cam"} if metric in _OF_PAIRS else {}
+                attribution = {"attribution": "grad_cam"} if CATALOGUE[metric].of_pairs else {}
                 test = tests.find(level, method, metric, population, reference=reference, **attribution)
                 if test is not None:
                     rows.append(
@@ -145,23 +139,25 @@ def comparisons(
     return frame
 
 
-def significance_table(frame: pd.DataFrame, name: str, title: str, note: str) -> Table:
+def significance_table(frame: pd.DataFrame, name: str, title: str, titles: Titles, note: str) -> Table:
     """`comparisons` as people read them."""
     metrics = measured(frame, METRICS)
     rows = []
     where = ["compression", "student", "method", "reference"]
-    for (compression, student, method, reference), found in frame.groupby(where, sort=False):
-        by_metric = found.set_index("metric")
+    for (compression, student, method, reference), of_pair in frame.groupby(where, sort=False):
+        by_metric = of_pair.set_index("metric")
         rows.append(
             [
-                text_cell(display_name(compression)),
+                text_cell(titles.compression(compression)),
                 text_cell(student.replace("_", " ")),
-                text_cell(f"{display_name(method or compression)} - {display_name(reference)}".replace("_", " ")),
+                text_cell(f"{titles.network(method, compression)} - {titles.method(reference)}".replace("_", " ")),
                 *(
-                    text_cell(_cell(by_metric.loc[metric], METRICS[metric][1]) if metric in by_metric.index else "")
+                    text_cell(
+                        _cell(by_metric.loc[metric], CATALOGUE[metric].digits) if metric in by_metric.index else ""
+                    )
                     for metric in metrics
                 ),
-                text_cell(str(found["seeds"].max())),
+                text_cell(str(of_pair["seeds"].max())),
             ]
         )
     text = f"{title}. Difference [its 95 % confidence interval] p, from a paired bootstrap over images and seeds; p is "
@@ -169,7 +165,7 @@ def significance_table(frame: pd.DataFrame, name: str, title: str, note: str) ->
     text += (
         f"{MARK}: p < {ALPHA}. No test: fewer than {MINIMUM_SEEDS} seeds, or pairs on too few images in one of them. "
     )
-    headings = ["compression", "student", "difference", *(METRICS[metric][0] for metric in metrics), "seeds"]
+    headings = ["compression", "student", "difference", *(CATALOGUE[metric].difference for metric in metrics), "seeds"]
     return Table(name, f"{text}{note}", [Grid(headings, rows)], frame, labels=3)
 
 
@@ -183,6 +179,6 @@ def _cell(test: pd.Series, digits: int) -> str:
         )
         return f"{text} (no test: {few})"
     p = test["corrected"]
-    shown = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    level = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
     mark = MARK if p < ALPHA else ""
-    return f"{text} [{test['low']:+z.{digits}f}, {test['high']:+z.{digits}f}] {shown}{mark}"
+    return f"{text} [{test['low']:+z.{digits}f}, {test['high']:+z.{digits}f}] {level}{mark}"
