@@ -18,7 +18,7 @@ def activation_gradient(
     *,
     activation: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """M = ReLU(sum_k a_k * d y_c / d a_k): every unit with its own gradient, not its channel's.
+    """M = ReLU(sum_k a_k * d y_c / d a_k): every unit uses its own gradient, not its channel's mean.
 
     Arguments, returns and errors as `attribution_preservation.attribution.grad_cam.grad_cam`.
 

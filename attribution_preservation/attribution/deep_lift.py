@@ -17,7 +17,7 @@ from attribution_preservation.models.network import Network
 def deep_lift(
     network: Network, images: torch.Tensor, classes: torch.Tensor, image_of_pair: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """DeepLIFT with the rescale rule: differences of activations to those of the baseline are handed down.
+    """DeepLIFT with the rescale rule: propagates the differences between the image's activations and the baseline's.
 
     The sum of a map is y_c(x) - y_c(0).
 
@@ -36,7 +36,7 @@ def deep_lift(
 
     Source: Shrikumar et al. 2017.
     """
-    # Imported here: they take seconds, for which the check of a profile need not wait. Captum imports matplotlib.
+    # Imported here because they take seconds and checking a profile does not need them. Captum imports matplotlib.
     import attribution_preservation.drawing  # noqa: F401
 
     # isort: split
@@ -49,7 +49,7 @@ def deep_lift(
     if not len(inputs):
         return images.new_empty(0, *images.shape[2:])
     with torch.enable_grad(), _any_algorithm(), warnings.catch_warnings():
-        # It hangs hooks on the network and takes them off again: a test looks.
+        # Captum adds hooks to the network and removes them afterwards; a test checks this.
         warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
         found = DeepLift(network).attribute(inputs.detach().requires_grad_(), target=classes)
     return found.detach().sum(1)
@@ -57,7 +57,7 @@ def deep_lift(
 
 @contextmanager
 def _any_algorithm() -> Iterator[None]:
-    """Allow max-unpooling, which torch refuses in deterministic mode; where pools do not overlap no order matters."""
+    """Allow max-unpooling, which torch refuses in deterministic mode. Order does not matter if pools do not overlap."""
     strict = torch.are_deterministic_algorithms_enabled()
     only_warns = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(False)

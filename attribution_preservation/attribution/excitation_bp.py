@@ -1,4 +1,4 @@
-"""Excitation backprop: a probability walks from the logit down, through positive weights only."""
+"""Excitation backprop: propagates a probability from the logit down, through positive weights only."""
 
 import torch
 from torch import nn
@@ -28,7 +28,7 @@ _RULES = Rules(
 def excitation_bp(
     network: Network, images: torch.Tensor, classes: torch.Tensor, image_of_pair: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Maps [P, h, w], not negative, of the explained layer; see `excitation_bp_relevance`."""
+    """Non-negative maps [P, h, w] of the explained layer; see `excitation_bp_relevance`."""
     return excitation_bp_relevance(network, images, classes, image_of_pair).maps
 
 
@@ -37,9 +37,9 @@ def excitation_bp_relevance(
 ) -> Relevance:
     """The probability of each position of the explained layer, the last ReLU before the last max-pool in a VGG.
 
-    Only max-pooling, averaging and linear layers lie above that layer. A unit j gets a_j sum_i w+_ji P(i) / sum_j a_j
-    w+_ji of the probabilities above it. The walk ends nowhere, and its probability is absorbed, where no positive
-    weight meets an active cell.
+    Only max-pooling, averaging and linear layers are above that layer. A unit j receives
+    a_j sum_i w+_ji P(i) / sum_j a_j w+_ji from the probabilities P(i) above it. Where no positive weight meets an
+    active unit, the probability cannot be propagated and is absorbed.
 
     Args:
         network: in eval mode.

@@ -1,4 +1,4 @@
-"""Section `attribute`: which maps are made, of which networks, on what budget."""
+"""Section `attribute`: which maps are computed, for which networks, and at what cost."""
 
 from typing import Annotated, Self
 
@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 from attribution_preservation.attribution.method import Method
 from attribution_preservation.settings import Count, Name, Section, distinct
 
-# What a file of maps holds beside them, and what results call the baselines.
+# Other entries of a file of maps, and the names of the baselines in results.
 _TAKEN = ("logits", "asked", "centre", "random")
 
 
@@ -15,8 +15,8 @@ class Compared(Section):
     """The networks whose maps are compared across attribution methods.
 
     Attributes:
-        students: names of students; of each, its last network counts.
-        methods: what was matched in their training.
+        students: names of students; the last network of each is used.
+        methods: matching methods that they were trained with.
     """
 
     students: Annotated[list[Name], Field(min_length=1), AfterValidator(distinct)]
@@ -29,8 +29,8 @@ class Attribute(Section):
     Attributes:
         batch_size: images, or (image, class) pairs, that are explained together.
         methods: attribution methods by name.
-        every: those that are extracted from every network; the others only from the teacher and `compared`.
-        compared: networks from which all are extracted.
+        every: methods that explain every network; the others explain only the teacher and `compared`.
+        compared: networks that all methods explain.
     """
 
     batch_size: Count

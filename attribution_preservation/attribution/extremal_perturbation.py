@@ -1,4 +1,4 @@
-"""Extremal perturbation: smooth masks of given areas are optimised so that what they show keeps the logit highest."""
+"""Extremal perturbation: optimises smooth masks of given areas so that the visible part keeps the logit highest."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -18,8 +18,8 @@ class ExtremalPerturbationSettings(MethodSettings):
     """Fong et al.'s masks of given areas.
 
     Attributes:
-        steps: of the optimiser.
-        cells: of the mask, per side.
+        steps: optimiser steps.
+        cells: cells of the mask per side.
         areas: shares of the image that masks show.
     """
 
@@ -39,20 +39,21 @@ def extremal_perturbation(
     cells: int,
     areas: Sequence[float],
 ) -> torch.Tensor:
-    """Sum over areas a of the smooth mask that shows a share a of the image and keeps the class's logit highest.
+    """M = sum over areas a of the smooth mask that shows a share a of the image and keeps the class's logit highest.
 
-    For each area, the mask maximises y_c(m x + (1 - m) blur(x)) - w * mean square of (sorted m - its ideal, which is 0
-    in a share 1 - a of the pixels and 1 in the others); w rises geometrically from 3 to 4800. The mask is the smooth
-    maximum over a grid's cells of their value times a kernel; all values start at 1/2 and the first step follows the
-    logit alone, so that it is the logit that breaks the tie. SGD, learning rate 0.01, momentum 0.9.
+    For each area a, the mask m maximises y_c(m x + (1 - m) blur(x)) - w * mean((sorted(m) - ideal)^2). `ideal` is 0 for
+    a share 1 - a of the pixels and 1 for the others. The weight w rises geometrically from 3 to 4800. The mask is the
+    smooth maximum, over the cells of a grid, of the cell's value times a kernel. All values start at 1/2, so all cells
+    are tied; the first step ignores the area (w = 0), so that the logit breaks the tie. The optimiser is SGD with
+    learning rate 0.01 and momentum 0.9.
 
     Args:
         network: in eval mode.
         images: normalised, [B, 3, S, S].
         classes: class to explain for each pair, int64 [P].
         image_of_pair: row of each pair's image, int64 [P]; left out, pair p explains image p.
-        steps: of the optimiser (published: 800).
-        cells: of the grid per side.
+        steps: optimiser steps (published: 800).
+        cells: cells of the grid per side.
         areas: shares of the image, each above 0 and below 1.
 
     Returns:
@@ -61,9 +62,9 @@ def extremal_perturbation(
     Raises:
         ValueError: as `rows_of`.
 
-    Source: Fong et al. 2019. Ours, for smaller budgets: the schedule (theirs: 800 steps, w from 300 to 4900), the
-    kernel, one cell wide (theirs: 21 of 224 pixels, as with 11 cells), one blur of the image (theirs: a pyramid up to
-    sigma 20), no shifts.
+    Source: Fong et al. 2019, changed for smaller budgets. Their schedule has 800 steps, with w from 300 to 4900. Our
+    kernel is one cell wide; theirs has 21 of 224 pixels, as with 11 cells. We blur the image once; they use a pyramid
+    up to sigma 20. We do not shift the image.
     """
     rows = rows_of(network, images, classes, image_of_pair)
     size, pairs = images.shape[-1], len(classes)
@@ -90,13 +91,13 @@ def extremal_perturbation(
 
 
 class _SmoothMaximum:
-    """From values on a grid to a mask in pixels: soft maximum over the 5 x 5 nearest cells of kernel times value."""
+    """Mask in pixels from values on a grid: the soft maximum of kernel times value over the 5 x 5 nearest cells."""
 
     _TEMPERATURE = 0.05
 
     def __init__(self, size: int, cells: int, like: torch.Tensor) -> None:
         self.size, self.cells = size, cells
-        place = (torch.arange(size, dtype=torch.float64) + 0.5) * cells / size - 0.5  # of a pixel, in cells
+        place = (torch.arange(size, dtype=torch.float64) + 0.5) * cells / size - 0.5  # a pixel's position in cells
         near = place.round().long()[:, None] + torch.arange(-2, 3)
         inside = (near >= 0) & (near < cells)
         near, away = near.clamp(0, cells - 1), (place[:, None] - near).square()

@@ -14,7 +14,7 @@ class GradCamSettings(MethodSettings):
 
     Attributes:
         centred: explain logits that sum to 0 over the classes.
-        positive_weights: only channels whose weight is positive.
+        positive_weights: use only channels whose weight is positive.
     """
 
     centred: bool = False
@@ -34,8 +34,8 @@ def grad_cam(
 ) -> torch.Tensor:
     """M = ReLU(sum_k alpha_k a_k) with alpha_k = sum over positions of d y_c / d a_k.
 
-    The trunk runs once per image, however many of its classes are explained. The network's parameters, statistics
-    and mode are left as they are.
+    The trunk runs once per image, for any number of its classes. The network's parameters, statistics and mode do not
+    change.
 
     Args:
         network: in eval mode.
@@ -43,12 +43,12 @@ def grad_cam(
         classes: class to explain for each pair, int64 [P].
         image_of_pair: row of each pair's image, int64 [P]; left out, pair p explains image p.
         centred: explain y_c minus the mean of the image's logits (Shrikumar et al. 2017, section 3.6).
-        positive_weights: use ReLU(alpha_k): only channels that speak for the class.
-        activation: the network's last activation of these images, [B, K, h, w], where it is known: the trunk, which is
-            nearly all of the work, then does not run again.
+        positive_weights: use ReLU(alpha_k), so that only channels with a positive weight contribute.
+        activation: the network's last activation of these images, [B, K, h, w], if it is known. The trunk, which
+            takes nearly all of the time, then does not run again.
 
     Returns:
-        Maps [P, h, w], not negative, in the resolution of the last activation (14 x 14 for 227 pixels in VGG16).
+        Non-negative maps [P, h, w] at the resolution of the last activation (14 x 14 for 227 pixels in VGG16).
 
     Raises:
         ValueError: as `rows_of`.
@@ -66,7 +66,7 @@ def activation_and_gradient(
     known: torch.Tensor | None,
     centred: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The last activation of each pair's image and the gradient of its class's logit there, both [P, K, h, w]."""
+    """The last activation of each pair's image, and the gradient of the pair's logit there, both [P, K, h, w]."""
     rows = rows_of(network, images, classes, image_of_pair)
     with torch.no_grad():
         activation = of_pairs(network.last_activation(images) if known is None else known, rows)

@@ -1,4 +1,4 @@
-"""Gradient x input: what the logit would lose by a step of a pixel towards 0, the mean colour of the data."""
+"""Gradient x input: first-order estimate of the logit's drop when a pixel becomes 0, the mean colour of the data."""
 
 import torch
 
@@ -14,7 +14,7 @@ def gradient_input(
 ) -> torch.Tensor:
     """M = sum over colours of x * d y_c / d x.
 
-    The forward pass of an image is shared by all its classes.
+    All classes of an image share one forward pass.
 
     Args:
         network: in eval mode.
@@ -44,7 +44,7 @@ def gradient_input(
 
 
 def _one_class_per_image(rows: torch.Tensor) -> list[torch.Tensor]:
-    """Positions of pairs in rounds, in each of which no image occurs twice."""
+    """Positions of pairs, split into groups in which each image occurs at most once."""
     occurrence = torch.zeros_like(rows)
     seen: dict[int, int] = {}
     for position, row in enumerate(rows.tolist()):

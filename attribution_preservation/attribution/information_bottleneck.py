@@ -1,4 +1,4 @@
-"""Information bottleneck attribution: how many bits of each feature does the class need?"""
+"""Information bottleneck attribution: how many bits of each feature the class needs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from attribution_preservation.models.gradient_mode import explains
 from attribution_preservation.models.network import Network
 from attribution_preservation.settings import Count, Repeats, Seed, Steps
 
-_START = 5.0  # of alpha: sigmoid(5) = 0.993, almost everything passes
+_START = 5.0  # start of alpha: sigmoid(5) = 0.993, so almost everything passes
 _LEAST_DEVIATION, _LEAST_ACTIVE = 0.01, 0.01
 _PER_PASS = 50  # references per forward pass
-_LEAST_SIDE = 3  # cells of the map: the blur's kernel has five, half of which must fit at its edges
+_LEAST_SIDE = 3  # cells; the blur's kernel has five cells, half of which must fit at an edge of the map
 
 
 class InformationBottleneckSettings(MethodSettings):
     """Schulz et al.'s per-sample bottleneck.
 
     Attributes:
-        layer: name of the layer where noise enters; null for the one that Grad-CAM looks at.
-        steps: of the optimiser.
-        samples: draws of noise per step.
-        references: number of training images, the first ones, that tell how units are distributed.
-        seed: of the noise.
+        layer: name of the layer that receives the noise; null for the layer that Grad-CAM explains.
+        steps: optimiser steps.
+        samples: noise samples per step.
+        references: number of training images, taken from the start, that estimate the distribution of the units.
+        seed: seed of the noise.
     """
 
     layer: str | None = None
@@ -40,12 +40,13 @@ class InformationBottleneckSettings(MethodSettings):
 
 @dataclass(frozen=True)
 class Units:
-    """How the units of a layer are distributed over some images.
+    """Distribution of a layer's units over some images.
 
     Attributes:
-        layer: its name.
-        mean, deviation: of each unit, [K, h, w]; the deviation is at least 0.01, as published.
-        active: whether a unit is other than 0 in more than 1 % of the images, bool [K, h, w].
+        layer: name of the layer.
+        mean: mean of each unit, [K, h, w].
+        deviation: standard deviation of each unit, [K, h, w], at least 0.01, as published.
+        active: whether a unit is not 0 in more than 1% of the images, bool [K, h, w].
     """
 
     layer: str
@@ -57,12 +58,13 @@ class Units:
 @explains
 @torch.no_grad()
 def describe_units(network: Network, layer: str, references: torch.Tensor) -> Units:
-    """Estimate how the units of a layer are distributed.
+    """Estimate the distribution of a layer's units.
 
     Args:
         network: in eval mode.
-        layer: name of one of its layers.
-        references: normalised training images [R, 3, S, S]; the more, the less a rarely active unit's deviation errs.
+        layer: name of a layer of the network.
+        references: normalised training images [R, 3, S, S]. More images give a better standard deviation of units that
+            are rarely active.
 
     Raises:
         ValueError: the layer does not exist.
@@ -93,27 +95,27 @@ def information_bottleneck(
     weight: float = 10.0,
     seed: int = 0,
 ) -> torch.Tensor:
-    """Bits of information that flow at each position of a layer, when noise replaces all that the class can spare.
+    """Bits of information that pass each position of a layer when noise replaces all that the class does not need.
 
-    A mask lambda = blur(sigmoid(alpha)), one value for each unit of the layer, mixes the unit's value r with noise of
-    its distribution N(mu, sigma^2): z = lambda r + (1 - lambda) e. alpha minimises loss(z) + weight * mean information,
-    with the information of a unit bounded by KL(p(z | r) || N(mu, sigma^2)). Adam, learning rate 1. The noise is the
-    same for every pair. Units that are hardly ever active are set to 0 and carry nothing. loss is -log sigmoid(y_c), as
-    the task is multi-label.
+    A mask lambda = blur(sigmoid(alpha)) has one value for each unit of the layer. It mixes the unit's value r with
+    noise e: z = lambda r + (1 - lambda) e. The noise has the unit's distribution N(mu, sigma^2). alpha minimises
+    loss(z) + weight * mean information. The information of a unit is bounded by KL(p(z | r) || N(mu, sigma^2)).
+    loss is -log sigmoid(y_c), because the task is multi-label. The optimiser is Adam with learning rate 1. The noise is
+    the same for every pair. Units that are rarely active (see `Units`) are set to 0 and carry no information.
 
     Args:
         network: in eval mode.
         images: normalised, [B, 3, S, S].
         classes: class to explain for each pair, int64 [P].
         image_of_pair: row of each pair's image, int64 [P]; left out, pair p explains image p.
-        units: of the layer where noise enters, as `describe_units` finds them in the same network.
-        steps: of the optimiser (published: 10).
-        samples: draws of noise per step (published: 10).
+        units: units of the layer that receives the noise, as `describe_units` returns them for the same network.
+        steps: optimiser steps (published: 10).
+        samples: noise samples per step (published: 10).
         weight: beta (published: 10).
-        seed: of the noise.
+        seed: seed of the noise.
 
     Returns:
-        Maps [P, h, w] in bits, not negative, in the layer's resolution.
+        Non-negative maps [P, h, w] in bits, at the layer's resolution.
 
     Raises:
         ValueError: as `rows_of`.
@@ -146,13 +148,13 @@ def information_bottleneck(
 
 
 class _Blur:
-    """A Gaussian of one cell, with reflection at the edges.
+    """Gaussian blur with a sigma of one cell and reflection at the edges.
 
-    As two products with matrices, because the gradient of reflection padding has no deterministic form on a GPU.
+    It multiplies by two matrices, because the gradient of reflection padding is not deterministic on a GPU.
     """
 
     def __init__(self, like: torch.Tensor) -> None:
-        # Imported here: torchvision takes two seconds, for which the check of a profile need not wait.
+        # Imported here because torchvision takes two seconds and checking a profile does not need it.
         from torchvision.transforms.v2.functional import gaussian_blur
 
         def along(side: int) -> torch.Tensor:
@@ -163,12 +165,12 @@ class _Blur:
         self._down, self._across = along(height).T, along(width)
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
-        """Of values [..., h, w]."""
+        """Blur values [..., h, w]."""
         return self._down @ values @ self._across
 
 
 def _information(passing: torch.Tensor, standard: torch.Tensor) -> torch.Tensor:
-    """KL(N(lambda r, (1 - lambda)^2) || N(0, 1)) of each unit in nats, r in standard units."""
+    """KL(N(lambda r, (1 - lambda)^2) || N(0, 1)) of each unit in nats, where r is in standard units."""
     spread = (1 - passing).clamp(min=1e-6).square()
     return 0.5 * ((passing * standard).square() + spread - spread.log() - 1)
 

@@ -28,7 +28,7 @@ def integrated_gradients(
     *,
     steps: int,
 ) -> torch.Tensor:
-    """x times the mean gradient on the straight line from 0 to x, by Gauss-Legendre quadrature.
+    """M = sum over colours of x * (mean of d y_c / d x on the line from 0 to x), by Gauss-Legendre quadrature.
 
     The sum of a map approaches y_c(x) - y_c(0) as the number of steps grows.
 
@@ -47,7 +47,7 @@ def integrated_gradients(
 
     Source: Sundararajan et al. 2017.
     """
-    # Imported here: it takes half a second, for which the check of a profile need not wait. It imports matplotlib.
+    # Imported here because captum takes half a second and checking a profile does not need it. It imports matplotlib.
     import attribution_preservation.drawing  # noqa: F401
 
     # isort: split

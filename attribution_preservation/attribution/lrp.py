@@ -1,4 +1,4 @@
-"""Layer-wise relevance propagation, alpha 1, beta 0: only positive contributions count."""
+"""Layer-wise relevance propagation (LRP) with alpha 1 and beta 0: only positive contributions count."""
 
 import torch
 from torch import nn
@@ -44,11 +44,11 @@ def lrp(
 def lrp_relevance(
     network: Network, images: torch.Tensor, classes: torch.Tensor, image_of_pair: torch.Tensor | None = None
 ) -> Relevance:
-    """The logit, handed down to the pixels.
+    """Relevance of the pixels, which receive the logit from layer to layer.
 
-    The z+ rule without bias in every convolution and linear layer, z^B in the first convolution; batch normalisation
-    and ReLU pass relevance unchanged, max-pooling gives it to the winner, a residual sum and an average share it in
-    proportion to their terms. A pixel's relevance has the logit's sign.
+    Convolutions and linear layers use the z+ rule without bias; the first convolution uses z^B. Batch normalisation
+    and ReLU pass relevance unchanged. Max-pooling gives it to the position of the maximum. A residual sum and an
+    average divide it in proportion to their terms. A pixel's relevance has the sign of the logit.
 
     Args:
         network: in eval mode.

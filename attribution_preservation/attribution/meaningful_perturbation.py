@@ -1,4 +1,4 @@
-"""Meaningful perturbation: a mask is optimised so that what it hides lowers the class's probability most."""
+"""Meaningful perturbation: optimises a mask so that the hidden pixels lower the class's probability most."""
 
 from typing import Annotated
 
@@ -20,9 +20,9 @@ class MeaningfulPerturbationSettings(MethodSettings):
     """Fong and Vedaldi's optimised mask.
 
     Attributes:
-        steps: of the optimiser.
-        cells: of the mask, per side.
-        seed: of the shifts.
+        steps: optimiser steps.
+        cells: cells of the mask per side.
+        seed: seed of the shifts.
     """
 
     steps: Steps
@@ -41,20 +41,21 @@ def meaningful_perturbation(
     cells: int,
     seed: int = 0,
 ) -> torch.Tensor:
-    """M = 1 - m, where m hides as little as it can while the class's probability falls as far as it can.
+    """M = 1 - m, where the mask m lowers the class's probability as far as possible and hides as little as possible.
 
-    m minimises p_c(m x + (1 - m) blur(x)) + 1e-4 |1 - m|_1 + 1e-2 sum |difference of neighbours|^3 over a grid of 28 x
-    28; on another grid both sums are scaled to that number of cells. In each step the image is shifted at random, by up
-    to 4 pixels of 224, the same for every pair. Adam, learning rate 0.1.
+    On a grid of 28 x 28 cells, m minimises
+    p_c(m x + (1 - m) blur(x)) + 1e-4 |1 - m|_1 + 1e-2 sum |difference of neighbours|^3.
+    On another grid both sums are scaled to 28 x 28 cells. Each step shifts the images of all pairs by the same random
+    offset of up to 4 pixels of 224. The optimiser is Adam with learning rate 0.1.
 
     Args:
         network: in eval mode.
         images: normalised, [B, 3, S, S].
         classes: class to explain for each pair, int64 [P].
         image_of_pair: row of each pair's image, int64 [P]; left out, pair p explains image p.
-        steps: of the optimiser (published: 300).
-        cells: of the mask per side (published: 28 for 224 pixels).
-        seed: of the shifts.
+        steps: optimiser steps (published: 300).
+        cells: cells of the mask per side (published: 28 for 224 pixels).
+        seed: seed of the shifts.
 
     Returns:
         Maps [P, S, S] from 0 to 1.

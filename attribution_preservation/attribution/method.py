@@ -1,4 +1,4 @@
-"""What an attribution method is: a function from (network, images, classes) to maps, and what must be known of it."""
+"""Attribution methods: a function from (network, images, classes) to maps, with a record of its properties."""
 
 import importlib
 import inspect
@@ -20,7 +20,7 @@ _PACKAGE = "attribution_preservation.attribution"
 
 
 class MethodSettings(Section):
-    """What every method has.
+    """Settings that every attribution method has.
 
     Attributes:
         maps: name of the method.
@@ -32,7 +32,7 @@ class MethodSettings(Section):
 
 
 def nothing_refused(settings: Any, networks: Sequence[Architecture], size: int) -> str | None:
-    """None: the method explains every network."""
+    """Return None: the method can explain every network."""
     return None
 
 
@@ -49,20 +49,21 @@ class AttributionMethod:
         name: its word in params.yaml and results.csv.
         title: its name in tables, in figures and on the page.
         explain: maps [P, h, w] = explain(network, images, classes, image_of_pair, **settings), or `Relevance` with such
-            maps. One with an argument `activation` is also given the network's last activation of the images.
-        settings: a subclass of `MethodSettings`. Its other fields are the function's keywords.
-        resolution: of a map: that of a layer, or that of the images in pixels.
+            maps. A function with an argument `activation` also receives the network's last activation of the images.
+        settings: a subclass of `MethodSettings`. The fields that it adds are the function's keywords.
+        resolution: a map has the resolution of a layer, or of the images in pixels.
         needs: what a network must offer: a forward pass, the gradient of its logits with respect to the input, a layer
             from which its head can be run, or layers that all have a relevance rule.
         example: the smallest settings, without `maps`; the contract tests run them.
-        refuses: from the settings, the networks that are explained and the side of their input in pixels to what is
-            wrong, as it follows the name of the method in a message; None where nothing is.
-        keywords: from the settings, the network and normalised training images [N, 3, S, S] to the function's keywords.
+        refuses: function of the settings, the networks to explain and the side of their input in pixels. It returns the
+            reason why the method cannot explain them, worded to follow the method's name in a message, or None.
+        keywords: function of the settings, the network and normalised training images [N, 3, S, S]. It returns the
+            keywords of `explain`.
         libraries: modules of other packages that the function imports when it first runs, because they take seconds;
             see `import_libraries`.
-        of_probability: whether it explains a class's sigmoid probability; where classes exclude each other no network
-            has such a probability.
-        knows_training: whether it uses statistics of the trained network, which one with random weights has not.
+        of_probability: whether it explains a class's sigmoid probability. If classes exclude each other, a network has
+            no such probability.
+        knows_training: whether it uses statistics of the trained network. A network with random weights has none.
         variant_titles: of settings of it that profiles name otherwise, by that name.
     """
 
@@ -87,10 +88,10 @@ class AttributionMethod:
 
 
 def method_of(settings: MethodSettings) -> AttributionMethod:
-    """The entry that some settings are of.
+    """The attribution method that the settings name.
 
     Raises:
-        ValueError: there is no such method.
+        ValueError: no method has this name.
     """
     method = load(_PACKAGE, settings.maps, AttributionMethod)
     if method is None:
@@ -99,9 +100,10 @@ def method_of(settings: MethodSettings) -> AttributionMethod:
 
 
 def import_libraries(methods: Iterable[MethodSettings]) -> None:
-    """Import what some methods import when they first run.
+    """Import the libraries that the methods import when they first run.
 
-    A stage does so in its own process, whose libraries it records, because others may then explain its networks.
+    A stage records the libraries of its own process, but other processes may explain its networks. So it imports
+    these libraries itself.
     """
     for settings in methods:
         for library in method_of(settings).libraries:
@@ -112,7 +114,7 @@ def _read(value: Any) -> MethodSettings:
     name = value.get("maps") if isinstance(value, dict) else getattr(value, "maps", None)
     method = load(_PACKAGE, name, AttributionMethod)
     if method is None:
-        listed = importlib.import_module(f"{_PACKAGE}.methods").METHODS  # by its name: nobody depends on the list
+        listed = importlib.import_module(f"{_PACKAGE}.methods").METHODS  # by name: no module may depend on the list
         raise PydanticCustomError("unknown_maps", "maps must be one of {names}", {"names": ", ".join(listed)})
     return method.settings.model_validate(value)
 
@@ -123,17 +125,17 @@ Method = Annotated[SerializeAsAny[MethodSettings], PlainValidator(_read)]
 class Attribution:
     """One method with its parameters: `maps = method(network, images, classes, image_of_pair)`.
 
-    It explains `classes` [P] of `images` [B, 3, S, S]; `image_of_pair` [P] says which image each class belongs to, and
-    is left out where there is one class per image. Maps are [P, h, w], in the resolution that the method has. The
-    network is left as it was, and a pair's map does not depend on what else is asked.
+    It explains `classes` [P] of `images` [B, 3, S, S]. `image_of_pair` [P] gives the row of each class's image. Leave
+    it out if there is one class per image. Maps are [P, h, w], at the method's resolution. The network does not change.
+    A pair's map does not depend on the other pairs.
 
     Args:
-        settings: its parameters.
-        network: that will be explained, in eval mode.
-        training_images: normalised, [N, 3, S, S], for the method that has to know how units are distributed.
+        settings: parameters of the method.
+        network: network to explain, in eval mode.
+        training_images: normalised, [N, 3, S, S], for a method that needs the distribution of a layer's units.
 
     Raises:
-        ValueError: there is no method of the name in the settings.
+        ValueError: no method has the name in the settings.
     """
 
     def __init__(self, settings: MethodSettings, network: Network, training_images: torch.Tensor) -> None:
@@ -163,10 +165,10 @@ class Attribution:
         image_of_pair: torch.Tensor | None = None,
         activation: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Maps, and of a method that hands down relevance the share in percent that did not arrive, [P].
+        """Maps, and the absorbed share of the relevance in percent, [P], or None for a method without relevance.
 
         Args:
-            activation: the network's last activation of the images, [B, K, h, w], for a method that starts there.
+            activation: the network's last activation of the images, [B, K, h, w], for a method that starts from it.
         """
         known = {"activation": activation} if self._method.takes_activation else {}
         answer = self._method.explain(network, images, classes, image_of_pair, **known, **self._keywords)

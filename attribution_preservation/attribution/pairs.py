@@ -1,4 +1,4 @@
-"""The question that every attribution method answers: these classes of these images, by this network."""
+"""(Image, class) pairs, the input of every attribution method."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from attribution_preservation.models.network import Network
 def rows_of(
     network: Network, images: torch.Tensor, classes: torch.Tensor, image_of_pair: torch.Tensor | None
 ) -> torch.Tensor | None:
-    """Row of each pair's image, after checking that the question has a meaning.
+    """Row of each pair's image, after checking the arguments.
 
     Args:
         network: in eval mode.
@@ -18,11 +18,12 @@ def rows_of(
         image_of_pair: row of each pair's image, int64 [P]; None where pair p explains image p.
 
     Returns:
-        int64 [P], or None where it would be 0 to P - 1: nothing has to be copied then.
+        int64 [P], or None if the rows are 0 to P - 1, so that nothing needs to be copied.
 
     Raises:
-        ValueError: the network is in training mode, where an image's map would depend on the rest of its batch; a
-            class or a row does not exist; an image holds a value that is not finite.
+        ValueError: the network is in training mode, in which an image's map would depend on the rest of its batch; the
+            numbers of classes and images, or of classes and rows, differ; a class or a row does not exist; an image
+            has a value that is not finite.
     """
     if network.training:
         raise ValueError("the network must be in eval mode")
@@ -41,12 +42,12 @@ def rows_of(
 
 
 def spread(count: int, wanted: int | None) -> np.ndarray:
-    """Positions of some pairs, evenly spaced over `count`; all of them where that is not more than wanted, or None."""
+    """Positions of `wanted` pairs, evenly spaced over `count`; all if `wanted` is None or at least `count`."""
     if wanted is None or wanted >= count:
         return np.arange(count)
     return np.linspace(0, count - 1, wanted).round().astype(np.int64)
 
 
 def of_pairs(per_image: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
-    """What belongs to each pair's image, [P, ...] of [B, ...]."""
+    """The values of each pair's image: [P, ...] from [B, ...]."""
     return per_image if rows is None else per_image.index_select(0, rows)

@@ -1,4 +1,4 @@
-"""Does a map depend on what the network has learnt? Its layers replaced by untrained ones, from the logits down."""
+"""Replaces layers by untrained ones, from the logits down, to test whether maps depend on the learnt weights."""
 
 import copy
 from collections.abc import Iterator
@@ -11,22 +11,22 @@ from attribution_preservation.models.network import Network
 
 
 def cascade(network: Network, seed: int) -> Iterator[tuple[str, Network]]:
-    """The network with more and more of its layers untrained, from the last linear layer down to the first convolution.
+    """Replace ever more layers by untrained ones, from the last linear layer down to the first convolution.
 
-    A convolution goes together with its batch normalisation; of a residual network, only the first of each block is
-    replaced. The given network is left as it was.
+    A convolution is replaced together with its batch normalisation. In a residual network, only the first convolution
+    of each block is replaced. The given network does not change.
 
     Args:
         network: in eval mode.
-        seed: of the untrained weights, which torch draws as for any new layer.
+        seed: seed of the untrained weights, which torch draws as for any new layer.
 
     Yields:
-        The name of the layer that was last replaced, `head` first, then hidden ones (`head.hidden.1`) and convolutions,
-        and a network of its own for each step, in eval mode.
+        The name of the layer that was replaced last, and a separate copy of the network in eval mode. The order is
+        `head`, hidden linear layers (`head.hidden.1`), convolutions.
 
     Source: cascading randomisation, Adebayo et al. 2018, Sanity checks for saliency maps, section 3.1.
     """
-    # On the CPU, whose generator draws the same for every device.
+    # On the CPU, so that the weights are the same for every device.
     device = next(network.parameters()).device
     with differentiable():
         untrained = copy.deepcopy(network).cpu()
@@ -36,7 +36,7 @@ def cascade(network: Network, seed: int) -> Iterator[tuple[str, Network]]:
     for name, group in reversed(list(untrained.filter_groups())):
         layers.append((name, [group.convolution, group.normalization]))
     for number, (name, modules) in enumerate(layers):
-        # torch's initialisers draw from its global generator, which stays as it was for everyone else.
+        # torch's initialisers draw from its global generator, whose state is restored for all other code.
         with torch.random.fork_rng(devices=[]), differentiable():
             torch.default_generator.manual_seed(seed + number)
             for module in modules:

@@ -1,4 +1,4 @@
-"""Relative attributing propagation: units are ranked by how much they matter, whether for or against the class."""
+"""Relative attributing propagation (RAP): ranks units by their influence, whether for or against the class."""
 
 from dataclasses import replace
 
@@ -33,17 +33,17 @@ from attribution_preservation.models.network import Head, Network
 def rap(
     network: Network, images: torch.Tensor, classes: torch.Tensor, image_of_pair: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Maps [P, S, S] in pixels, not negative: the relevance of `rap_relevance`, cut off at 0."""
+    """Non-negative maps [P, S, S] in pixels: ReLU of the relevance of `rap_relevance`."""
     return F.relu(rap_relevance(network, images, classes, image_of_pair).maps)
 
 
 def rap_relevance(
     network: Network, images: torch.Tensor, classes: torch.Tensor, image_of_pair: torch.Tensor | None = None
 ) -> Relevance:
-    """Relevance of the pixels before it is cut off at 0. It starts with the logit, which the head's rule hands out.
+    """Relevance of the pixels before the ReLU. The head's rule distributes the logit.
 
-    On residual networks the method is not defined by its authors; a sum divides relevance here in proportion to the
-    size of its two terms, which is this project's own definition.
+    The authors do not define RAP for residual networks. This project defines it so that a residual sum divides
+    relevance in proportion to the absolute values of its two terms.
 
     Args:
         network: in eval mode.
@@ -63,7 +63,7 @@ def rap_relevance(
 def _head(
     head: Head, entering: torch.Tensor, classes: torch.Tensor, rows: torch.Tensor | None
 ) -> tuple[torch.Tensor, Flow]:
-    """r_i = |c_i| / sum |c| * sum c, with the bias shared among the contributions in proportion to their size."""
+    """r_i = |c_i| / sum |c| * sum c, where the bias is divided among the contributions in proportion to |c_i|."""
     found = contributions(head, entering, head.linear.weight, classes, rows)
     size = found.abs()
     bias, lost = divide(head.linear.bias[classes][:, None], total(size)[:, None])
@@ -73,7 +73,11 @@ def _head(
 
 
 def _hidden(layer: nn.Conv2d | nn.Linear, inputs: torch.Tensor) -> tuple[torch.Tensor, Back]:
-    """Positive relevance through positive weights, negative through negative; then a shift restores the sum."""
+    """Propagate positive relevance through positive weights and negative relevance through negative weights.
+
+    All relevance, divided by excited + inhibited, also passes through the negative weights. A shift then restores the
+    sum.
+    """
 
     def back(flow: Flow) -> Flow:
         positive, negative = layer.weight.clamp(min=0), -layer.weight.clamp(max=0)
@@ -94,7 +98,7 @@ def _hidden(layer: nn.Conv2d | nn.Linear, inputs: torch.Tensor) -> tuple[torch.T
 
 
 def _pooling(layer: nn.MaxPool2d, inputs: torch.Tensor) -> tuple[torch.Tensor, Back]:
-    """x * d pool(x) / d x * R / pool(x): the winner takes all, unless it is 0."""
+    """x * d pool(x) / d x * R / pool(x): the maximum receives all relevance, unless it is 0."""
     outputs, winner = winner_takes_all(layer, inputs)
 
     def back(flow: Flow) -> Flow:

@@ -1,9 +1,9 @@
-"""Relevance propagation: a logit is handed down layer by layer, and every layer says how it divides what it gets.
+"""Relevance propagation: layer by layer, from a logit down, each layer divides relevance among its inputs.
 
-A rule runs its layer forward and returns, with the output, the way back. Layer types are looked up, never guessed: one
-without a rule raises. Where a layer gives relevance nowhere to go (all its positive inputs are 0, and only a bias or a
-batch normalisation's shift made its output positive), relevance is absorbed, and counted:
-sum of the input's relevance + absorbed = relevance at the start.
+A rule runs its layer forward and returns the output and a function that propagates relevance backward. Rules are found
+by layer type; a layer without a rule raises TypeError. If a layer cannot pass relevance on, it absorbs it. This happens
+if all its positive inputs are 0 and only a bias or the shift of a batch normalisation made its output positive.
+Absorbed relevance is counted: sum of the input's relevance + absorbed = relevance at the start.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,12 +23,12 @@ _TINY = 1e-30
 
 @dataclass(frozen=True)
 class Flow:
-    """Relevance of P pairs on its way to the image.
+    """Relevance of P pairs during the backward pass to the image.
 
     Attributes:
         relevance: [P, ...], in the shape of the layer that it has reached.
-        absorbed: sum of what layers kept on the way, [P].
-        rows: of each pair's image, int64 [P]; None where pair p explains image p.
+        absorbed: sum of the relevance that layers have absorbed so far, [P].
+        rows: row of each pair's image, int64 [P]; None if pair p explains image p.
     """
 
     relevance: torch.Tensor
@@ -36,22 +36,22 @@ class Flow:
     rows: torch.Tensor | None
 
     def to(self, relevance: torch.Tensor, lost: torch.Tensor | None = None) -> "Flow":
-        """The same pairs one layer further."""
+        """Relevance of the same pairs one layer further down; adds `lost` [P] to the absorbed relevance."""
         return replace(self, relevance=relevance, absorbed=self.absorbed if lost is None else self.absorbed + lost)
 
     def over(self, denominator: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Relevance by a layer's outputs [B, ...], 0 where they are 0, and the sum [P] of what stood there."""
+        """Relevance / denominator [B, ...], 0 where the denominator is 0, and the sum of the relevance there, [P]."""
         return divide(self.relevance, of_pairs(denominator, self.rows))
 
 
 @dataclass(frozen=True)
 class Relevance:
-    """What came out.
+    """Result of a relevance propagation.
 
     Attributes:
-        maps: summed over the channels of the layer that was asked for, [P, h, w].
+        maps: relevance, summed over the channels of the explained layer or the colours of the image, [P, h, w].
         start: relevance at the logit, [P].
-        absorbed: of it, what did not arrive, [P].
+        absorbed: part of `start` that layers absorbed, [P].
     """
 
     maps: torch.Tensor
@@ -65,7 +65,7 @@ HeadRule = Callable[[Head, torch.Tensor, torch.Tensor, torch.Tensor | None], tup
 
 
 def _is_residual(layer: nn.Module) -> bool:
-    # Imported here: torchvision takes two seconds, for which the check of a profile need not wait.
+    # Imported here because torchvision takes two seconds and checking a profile does not need it.
     from torchvision.models.resnet import BasicBlock
 
     return isinstance(layer, BasicBlock)
@@ -73,16 +73,16 @@ def _is_residual(layer: nn.Module) -> bool:
 
 @dataclass(frozen=True)
 class Rules:
-    """One method.
+    """Rules of one attribution method.
 
     Attributes:
-        method: its name, for messages.
-        of: rule by layer type.
-        image: rule of the layer that sees the image; None where relevance does not go that far.
-        head: of the last linear layer: from the head, what enters that layer (the feature map [B, K, h, w], or a hidden
-            layer's output [B, n]), classes [P] and rows to the start [P] and the relevance of what enters.
-        by_size: whether a residual sum divides relevance by the size of its terms; else by the terms, sign and all,
-            which is bounded only where an output without activation has no relevance.
+        method: name of the method, for messages.
+        of: rule for each layer type.
+        image: rule of the layer that reads the image; None if relevance stops at the explained layer.
+        head: rule of the last linear layer. It takes the head, the layer's inputs (the feature map [B, K, h, w], or the
+            output of a hidden layer [B, n]), classes [P] and rows. It returns the start [P] and the inputs' relevance.
+        by_size: whether a residual sum divides relevance in proportion to the absolute values of its terms. Otherwise
+            it uses the signed terms, which is bounded only if an output of 0 has no relevance.
     """
 
     method: str
@@ -94,7 +94,7 @@ class Rules:
     def walk(
         self, layers: Iterable[nn.Module], flowing: torch.Tensor, first: nn.Module | None = None
     ) -> tuple[torch.Tensor, Back]:
-        """Run layers one after the other; `first` is the one that sees the image."""
+        """Run layers one after the other; `first` is the layer that reads the image."""
         backs: list[Back] = []
         for layer in layers:
             if layer is first and self.image:
@@ -135,14 +135,14 @@ class Rules:
 def propagate(
     network: Network, images: torch.Tensor, classes: torch.Tensor, rows: torch.Tensor | None, rules: Rules
 ) -> Relevance:
-    """Relevance of the image's pixels, or of the explained layer's positions where the rules have none for the image.
+    """Relevance of the image's pixels, or of the explained layer's positions if `rules.image` is None.
 
     Args:
         network: in eval mode.
         images: [B, 3, S, S].
         classes: int64 [P].
-        rows: row of each pair's image, int64 [P]; None for 0 to P - 1.
-        rules: the method.
+        rows: row of each pair's image, int64 [P]; None if pair p explains image p.
+        rules: rules of the method.
 
     Raises:
         TypeError: the network has a layer without a rule.
@@ -165,19 +165,19 @@ def divide(relevance: torch.Tensor, denominator: torch.Tensor) -> tuple[torch.Te
 
 
 def total(values: torch.Tensor) -> torch.Tensor:
-    """Sum of each pair's values, [P] of [P, ...]."""
+    """Sum of each pair's values: [P] from [P, ...]."""
     return values.sum(tuple(range(1, values.dim())))
 
 
 def beside(of_pair: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """A number for each pair, [P], in a shape that meets its values [P, ...]."""
+    """One number per pair, [P], reshaped to broadcast against values [P, ...]."""
     return of_pair.view(-1, *[1] * (values.dim() - 1))
 
 
 def quotient(numerator: torch.Tensor, denominator: torch.Tensor) -> torch.Tensor:
-    """numerator / denominator, 0 where the denominator is 0 or near underflow.
+    """numerator / denominator, 0 where the absolute value of the denominator is below 1e-30.
 
-    Below 1e-30 a quotient of float32 could overflow, and what is that small has nothing to hand on.
+    A float32 quotient could overflow there, and a denominator that small has no relevance to distribute.
     """
     return (numerator / denominator).masked_fill_(denominator.abs() < _TINY, 0)
 
@@ -188,17 +188,17 @@ def unchanged(layer: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, Bac
 
 
 def relu(layer: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, Back]:
-    """Relevance passes as it is. (Not the layer itself, which may overwrite what another rule still needs.)"""
+    """Relevance passes as it is. The layer itself is not run, as it may overwrite an input that another rule needs."""
     return F.relu(inputs), lambda flow: flow
 
 
 def reshaped(layer: nn.Flatten, inputs: torch.Tensor) -> tuple[torch.Tensor, Back]:
-    """Relevance goes back to where it belongs."""
+    """Flatten: relevance regains the shape of the inputs."""
     return layer(inputs), lambda flow: flow.to(flow.relevance.unflatten(1, inputs.shape[1:]))
 
 
 def winner_takes_all(layer: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, Back]:
-    """Max-pooling: relevance goes to the position that won."""
+    """Max-pooling: relevance goes to the position of the maximum."""
 
     def back(flow: Flow) -> Flow:
         with torch.enable_grad():
@@ -210,9 +210,10 @@ def winner_takes_all(layer: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tens
 
 
 def positive_weights(layer: nn.Conv2d | nn.Linear, inputs: torch.Tensor) -> tuple[torch.Tensor, Back]:
-    """The z+ rule without bias: in proportion to the positive contributions x w.
+    """The z+ rule without bias: relevance is divided in proportion to the positive contributions x w.
 
-    Inputs behind a ReLU are not negative, and one pass suffices; others take a second for negative times negative.
+    Inputs after a ReLU are not negative, so one pass is enough. Other inputs need a second pass for negative inputs
+    times negative weights.
 
     Source: Montavon et al. 2017, "Explaining nonlinear classification decisions with deep Taylor decomposition".
     """
@@ -229,9 +230,10 @@ def positive_weights(layer: nn.Conv2d | nn.Linear, inputs: torch.Tensor) -> tupl
 
 
 def bounded(layer: nn.Conv2d, inputs: torch.Tensor) -> tuple[torch.Tensor, Back]:
-    """The z^B rule: x w - l w+ - h w-, with l and h the image's own minimum and maximum.
+    """The z^B rule: relevance is divided in proportion to x w - l w+ - h w-.
 
-    With w = w+ + w- that is (x - l) w+ + (x - h) w-, in which no term is negative.
+    l and h are the minimum and the maximum of the image itself. Because w = w+ + w-, the expression equals
+    (x - l) w+ + (x - h) w-, in which no term is negative.
 
     Source: as `positive_weights`.
     """
@@ -248,7 +250,7 @@ def bounded(layer: nn.Conv2d, inputs: torch.Tensor) -> tuple[torch.Tensor, Back]
 def contributions(
     head: Head, entering: torch.Tensor, weight: torch.Tensor, classes: torch.Tensor, rows: torch.Tensor | None
 ) -> torch.Tensor:
-    """What each cell adds to the logit under some weights of the last linear layer [C, inputs], by pair."""
+    """Contribution of each input to the pair's logit, for given weights [C, inputs] of the last linear layer."""
     cells = of_pairs(entering, rows)
     chosen = weight.index_select(0, classes)
     if head.side:
@@ -257,10 +259,10 @@ def contributions(
 
 
 def positive_head(start: Callable[[torch.Tensor], torch.Tensor]) -> HeadRule:
-    """The z+ rule of the last linear layer: positive contributions alone, without bias.
+    """The z+ rule of the last linear layer: positive contributions only, without bias.
 
     Args:
-        start: from the logits [P] of the explained classes to the relevance that is handed out, [P].
+        start: function from the logits [P] of the explained classes to the relevance that is distributed, [P].
     """
 
     def rule(
@@ -276,7 +278,7 @@ def positive_head(start: Callable[[torch.Tensor], torch.Tensor]) -> HeadRule:
 
 
 def transform(layer: nn.Conv2d | nn.Linear, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """The layer with other weights and without bias."""
+    """Run the layer with other weights and without bias."""
     if isinstance(layer, nn.Linear):
         return F.linear(inputs, weight)
     return F.conv2d(inputs, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
@@ -285,7 +287,7 @@ def transform(layer: nn.Conv2d | nn.Linear, inputs: torch.Tensor, weight: torch.
 def transform_back(
     layer: nn.Conv2d | nn.Linear, inputs: torch.Tensor, weight: torch.Tensor, outputs: torch.Tensor
 ) -> torch.Tensor:
-    """The transposed layer, onto the shape of the inputs [P, ...]."""
+    """Run the transposed layer, whose result has the shape of the inputs [P, ...]."""
     if isinstance(layer, nn.Linear):
         return outputs @ weight
     shape = (len(outputs), *inputs.shape[1:])

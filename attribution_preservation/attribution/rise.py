@@ -1,4 +1,4 @@
-"""RISE: what does the class's probability owe to each pixel, asked by hiding random regions."""
+"""RISE: estimates each pixel's contribution to the class's probability by hiding random regions."""
 
 from typing import Annotated
 
@@ -12,20 +12,20 @@ from attribution_preservation.models.gradient_mode import explains
 from attribution_preservation.models.network import Network
 from attribution_preservation.settings import Seed, Share, Side
 
-_PIXELS_PER_PASS = 512 * 56 * 56  # of masked images in a forward pass
+_PIXELS_PER_PASS = 512 * 56 * 56  # pixels of masked images per forward pass
 
 
 class RiseSettings(MethodSettings):
     """RISE.
 
     Attributes:
-        masks: how many.
-        cells: of a mask's grid, per side.
+        masks: number of masks.
+        cells: cells of a mask's grid per side.
         kept: probability that a cell shows the image.
-        seed: of the masks.
+        seed: seed of the masks.
     """
 
-    masks: Annotated[int, Field(gt=0, le=100_000)]  # in memory at once, each of the image's size
+    masks: Annotated[int, Field(gt=0, le=100_000)]  # all are in memory at once, each of the image's size
     cells: Side
     kept: Share
     seed: Seed
@@ -46,9 +46,9 @@ def rise(
 ) -> torch.Tensor:
     """M = 1 / (N kept) * sum over masks of p_c(x * m) m.
 
-    Masks are random grids of 0 and 1, enlarged to smooth ones and shifted by less than a cell. They are the same for
-    every image, drawn anew in each call from the seed; what a mask hides becomes 0, the mean colour. An image's masked
-    passes serve all of its classes. No gradient is used.
+    A mask is a random grid of 0 and 1, smoothly enlarged and shifted by less than a cell. The masks are the same for
+    every image and depend only on the seed. Hidden pixels become 0, the mean colour. All classes of an image share its
+    masked forward passes. No gradient is used.
 
     Args:
         network: in eval mode.
@@ -58,10 +58,10 @@ def rise(
         masks: N.
         cells: grid cells per side.
         kept: probability that a cell shows the image.
-        seed: of the masks.
+        seed: seed of the masks.
 
     Returns:
-        Maps [P, S, S], not negative.
+        Non-negative maps [P, S, S].
 
     Raises:
         ValueError: as `rows_of`.
@@ -82,7 +82,7 @@ def rise(
 
 
 def random_masks(count: int, cells: int, kept: float, size: int, seed: int) -> torch.Tensor:
-    """Smooth masks between 0 and 1, float32 [count, size, size]: the same for the same arguments."""
+    """Smooth masks between 0 and 1, float32 [count, size, size]; equal arguments give equal masks."""
     generator = torch.Generator().manual_seed(seed)
     cell = -(-size // cells)
     grids = (torch.rand(count, 1, cells, cells, generator=generator, dtype=torch.float32) < kept).float()
