@@ -1,4 +1,4 @@
-"""How far a student's map is from its teacher's: the matching loss itself."""
+"""Distance between a student's map and its teacher's map: the matching loss."""
 
 import torch
 
@@ -9,8 +9,8 @@ from attribution_preservation.models.precision import at_least_float32
 def map_distance(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """Mean over the cells of a map of (Ms / |Ms|_2 - Mt / |Mt|_2)^2, each map normalised by itself.
 
-    A map that is zero everywhere stays zero and passes no gradient. Maps of two sizes are refused, because pooling one
-    of them would match something else than what is explained.
+    A map that is zero everywhere stays zero and passes no gradient. Maps of different sizes raise an error: pooling one
+    of them would match a different map from the one that is explained.
 
     Args:
         student, teacher: maps [B, h, w]; the teacher's is a constant.

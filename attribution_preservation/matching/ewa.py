@@ -1,4 +1,4 @@
-"""EWA, equally weighted attribution: every channel counts the same, whatever the class."""
+"""EWA, equally weighted attribution: every channel has the same weight, for every class."""
 
 import torch
 
@@ -13,7 +13,7 @@ def ewa_map(feature_map: torch.Tensor) -> torch.Tensor:
         feature_map: f, [B, K, h, w].
 
     Returns:
-        Maps [B, h, w], not negative.
+        Non-negative maps [B, h, w].
 
     Source: activation-based attention transfer, Zagoruyko and Komodakis 2017; EWA in Park et al. 2020.
     """

@@ -13,10 +13,10 @@ class InputGradientSettings(MapSettings, Gradient, StudentDropout):
 
 
 def input_gradient_map(view: View, classes: torch.Tensor, rectifier: Rectifier, centred: bool) -> torch.Tensor:
-    """M = V(sum over colours of x * d y_c / d x), in the images' resolution.
+    """M = V(sum over colours of x * d y_c / d x), at the resolution of the images.
 
     Args:
-        view: a pass that records from the input on.
+        view: a pass that records gradients from the input on.
         classes: c for each image, int64 [B].
         rectifier: V.
         centred: differentiate y_c minus the mean of the image's logits instead.

@@ -14,7 +14,7 @@ class IntegratedGradientsSettings(MapSettings, Gradient):
     """Integrated gradients.
 
     Attributes:
-        steps: points on the path.
+        steps: number of points on the path.
     """
 
     steps: Repeats = 4
@@ -23,17 +23,18 @@ class IntegratedGradientsSettings(MapSettings, Gradient):
 def integrated_gradients_map(
     view: View, classes: torch.Tensor, rectifier: Rectifier, centred: bool, steps: int
 ) -> torch.Tensor:
-    """M = V(sum over colours of x * mean over the path of d y_c / d x), from the mean colour (0) to the image.
+    """M = V(sum over colours of x * mean over the path of d y_c / d x).
 
-    The integral is taken by the midpoint rule. The network is in eval mode along the path: images between the mean
-    colour and themselves must not enter its running statistics, nor dropout the integral.
+    The path is the straight line from the mean colour (0) to the image. The integral uses the midpoint rule. The
+    network is in eval mode along the path, so that its running statistics ignore the images on the path and dropout
+    does not affect the integral.
 
     Args:
         view: any pass over the images.
         classes: c for each image, int64 [B].
         rectifier: V.
         centred: differentiate y_c minus the mean of the image's logits instead.
-        steps: points on the path.
+        steps: number of points on the path.
 
     Returns:
         Maps [B, S, S].

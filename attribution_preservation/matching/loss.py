@@ -1,4 +1,4 @@
-"""What a matching loss is: a map of each network, a distance between the two, and what must be known of both."""
+"""Matching losses: a map of each network, a distance between the two maps, and a record of the loss's properties."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -18,18 +18,18 @@ _PACKAGE = "attribution_preservation.matching"
 # The widest layer has 512 channels, of which this leaves one.
 MOST_DROPPED = 0.999
 DroppedShare = Annotated[float, Field(ge=0, lt=1), between(0, MOST_DROPPED)]
-# A strength of 50 for a map of 7 x 7 is 10^6 for one of 1024 x 1024. Far above, the loss overflows float32.
+# A strength of 50 for a map of 7 x 7 equals 10^6 for a map of 1024 x 1024. Far larger strengths overflow float32.
 Strength = Annotated[float, Field(ge=0, le=1e8)]
 
 
 def _losses() -> dict[str, "MatchingLoss"]:
-    # By its name: nobody depends on the list.
+    # Imported by name, so that no module depends on the list.
     losses: dict[str, MatchingLoss] = importlib.import_module(f"{_PACKAGE}.losses").LOSSES
     return losses
 
 
 class MatchingSettings(Section):
-    """What every way of matching has.
+    """Settings that every matching loss has.
 
     Attributes:
         maps: name of the loss.
@@ -48,11 +48,11 @@ class MatchingSettings(Section):
 
 
 class MapSettings(MatchingSettings):
-    """What every way of matching has that compares maps.
+    """Settings that every matching loss of maps has.
 
     Attributes:
         strength: factor of the matching loss in the total loss.
-        images: `all`, or `right`: those whose top class of the teacher's is among their labels.
+        images: `all`, or `right`: images whose labels include the teacher's top class.
     """
 
     strength: Strength = 0.0
@@ -60,7 +60,7 @@ class MapSettings(MatchingSettings):
 
 
 class LayerSettings(MapSettings):
-    """Of maps that are made of a layer's output.
+    """Settings of maps that are computed from a layer's output.
 
     Attributes:
         layers: names of the layers whose maps are matched (`pool4`); null for the last one.
@@ -70,7 +70,7 @@ class LayerSettings(MapSettings):
 
 
 class Dropped(Section):
-    """Of maps some of whose channels are left out.
+    """Settings of maps that leave out some channels.
 
     Attributes:
         dropped_share: share of the teacher's channels that each batch leaves out of the teacher's map.
@@ -80,10 +80,10 @@ class Dropped(Section):
 
 
 class Gradient(Section):
-    """Of maps that are made of the gradient of a logit.
+    """Settings of maps that are computed from the gradient of a logit.
 
     Attributes:
-        rectifier: V, what is done to negative values of a map.
+        rectifier: V, the function that is applied to a map; it decides what happens to negative values.
         centred: explain logits that sum to 0 over the classes.
     """
 
@@ -92,10 +92,10 @@ class Gradient(Section):
 
 
 class StudentDropout(Section):
-    """Of maps that see dropout.
+    """Settings of maps that depend on dropout.
 
     Attributes:
-        student_dropout: whether the student's sensitivities see the dropout mask of its task forward.
+        student_dropout: whether the student's maps use the dropout mask of its forward pass for the task.
     """
 
     student_dropout: bool = True
@@ -103,13 +103,13 @@ class StudentDropout(Section):
 
 @dataclass(frozen=True)
 class Target:
-    """What a map of one batch explains.
+    """The classes and the layer that a map of one batch explains.
 
     Attributes:
         classes: the TEACHER's top class of each image, for both networks, int64 [B].
-        labels: of the task, [B, C] or [B].
-        layer: name of the layer; None where maps are of the input.
-        drawn: which of the teacher's channels count, 0 or 1, [K]; None for the student, and where all do.
+        labels: labels of the task, [B, C] or [B].
+        layer: name of the layer; None if the maps have the input's resolution.
+        drawn: 1 for each channel of the teacher that is used, else 0, [K]; None for the student, or if all are used.
     """
 
     classes: torch.Tensor
@@ -119,7 +119,7 @@ class Target:
 
 
 def nothing_refused(settings: Any, channels: int) -> str | None:
-    """None: the loss is defined for every layer."""
+    """Return None: the loss is defined for every layer."""
     return None
 
 
@@ -130,15 +130,17 @@ class MatchingLoss:
     Attributes:
         name: its word in params.yaml.
         title: its name in tables, in figures and on the page.
-        map: from one pass of a network, the target and the settings to one map of each image, [B, h, w]; None where
-            nothing is matched.
+        map: function of one pass of a network, the target and the settings. It returns one map of each image,
+            [B, h, w]. None if nothing is matched.
         settings: a subclass of `MatchingSettings`.
-        of: whether there is a map of each layer that is matched, or one of the input.
-        recorded: what autograd must be able to differentiate with respect to, beside the student's parameters: the
-            output of each layer, the input, or nothing.
-        draw: from a number of channels, the share that is left out and a generator to those that count, [K].
-        distance: of the student's map from the teacher's, [B].
-        refuses: from the settings and a layer's number of channels to what is wrong; None where nothing is.
+        of: whether there is one map for each matched layer, or one for the input.
+        recorded: the tensors, in addition to the student's parameters, with respect to which autograd must
+            differentiate: the output of each layer, the input, or nothing.
+        draw: function of the number of channels, the share to leave out and a generator. It returns 1 for each channel
+            that is used, else 0, [K].
+        distance: distance of the student's map from the teacher's map, [B].
+        refuses: function of the settings and a layer's number of channels. It returns the reason why the loss cannot
+            use the layer, or None.
         example: the smallest settings, without `maps`; the contract tests run them.
         variant_titles: of settings of it that profiles name otherwise, by that name.
     """
@@ -157,10 +159,10 @@ class MatchingLoss:
 
 
 def loss_of(settings: MatchingSettings) -> MatchingLoss:
-    """The entry that some settings are of.
+    """The matching loss that the settings name.
 
     Raises:
-        ValueError: there is no such loss.
+        ValueError: no loss has this name.
     """
     loss = load(_PACKAGE, settings.maps, MatchingLoss)
     if loss is None:
@@ -183,6 +185,6 @@ def settings_of(maps: str, **options: Any) -> MatchingSettings:
     """The settings of a loss, with some options.
 
     Raises:
-        ValueError: there is no such loss, or an option means nothing for it or has no such value.
+        ValueError: no loss has this name, the loss has no such option, or the option does not allow the value.
     """
     return loss_of(MatchingSettings(maps=maps)).settings(maps=maps, **options)

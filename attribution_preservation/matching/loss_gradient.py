@@ -1,7 +1,7 @@
 """Sensitivity matching of Zagoruyko and Komodakis: the gradient of the LOSS with respect to the INPUT.
 
-The reviews of Park et al. 2020 ask for it beside SWA. Where a network is right and sure its loss has no gradient, so
-this matches least where an explanation matters most.
+The reviews of Park et al. 2020 ask for a comparison with SWA. If a network is right and confident, the gradient of its
+loss vanishes. So this loss matches least for the images whose explanation matters most.
 """
 
 import torch
@@ -20,7 +20,7 @@ def loss_gradient(view: View, labels: torch.Tensor) -> torch.Tensor:
     """J = d loss / d x of every image.
 
     Args:
-        view: a pass that records from the input on.
+        view: a pass that records gradients from the input on.
         labels: as `task_loss` takes them.
 
     Returns:
@@ -29,13 +29,13 @@ def loss_gradient(view: View, labels: torch.Tensor) -> torch.Tensor:
     recording = torch.is_grad_enabled()
     with differentiable():
         with torch.enable_grad():
-            loss = task_loss(view.explained, constant(labels)) * len(labels)  # the sum over images of each one's loss
+            loss = task_loss(view.explained, constant(labels)) * len(labels)  # the sum of the losses of all images
         (gradient,) = torch.autograd.grad(loss, view.images, create_graph=recording, retain_graph=True)
     return gradient
 
 
 def gradient_distance(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """1/2 |J_s - J_t|_2^2 per image, [B]: as published, neither gradient normalised.
+    """1/2 |J_s - J_t|_2^2 per image, [B]. As published, the gradients are not normalised.
 
     Source: Zagoruyko and Komodakis 2017, section 3.2.
     """

@@ -1,4 +1,4 @@
-"""The matching loss of two networks: which of their passes are recorded, and how far their maps are apart."""
+"""The matching loss of two networks: recorded passes, and the distance between the networks' maps."""
 
 import torch
 
@@ -17,11 +17,11 @@ class Matcher:
 
     Args:
         settings: the method's parameters.
-        student, teacher: the networks; only their layers' names are looked at.
+        student, teacher: the networks; only the names of their layers are used.
 
     Attributes:
-        differentiates_trunk: whether the student's maps are gradients through its trunk; at the last layer they are
-            gradients through its head alone.
+        differentiates_trunk: whether the student's maps are gradients through its trunk. Maps of the last layer are
+            gradients through its head only.
 
     Raises:
         UserError: a layer to match does not exist.
@@ -39,12 +39,12 @@ class Matcher:
         self.differentiates_trunk = of_input or (self._loss.recorded == "layers" and before_last)
 
     def start_epoch(self, seed: int) -> None:
-        """Seed the draws of channels, which so leave dropout's as they are with every other method."""
+        """Seed the generator that draws channels. It is separate, so that dropout is the same for every method."""
         self._generator.manual_seed(seed)
 
     def student_view(self, network: Network, images: torch.Tensor) -> View:
         """The student's pass over a batch, recorded as far as this method needs it."""
-        dropout = getattr(self._settings, "student_dropout", True)  # what has no such setting does not see it
+        dropout = getattr(self._settings, "student_dropout", True)  # other losses do not use dropout's mask
         return student_view(network, images, self._layers, dropout=dropout, from_input=self._loss.recorded == "input")
 
     def teacher_view(self, teacher: FrozenTeacher, images: torch.Tensor) -> View:
@@ -56,8 +56,8 @@ class Matcher:
     def __call__(self, student: View, teacher: View, labels: torch.Tensor) -> torch.Tensor:
         """The matching loss before its strength: mean over layers and images, a scalar.
 
-        The maps explain the teacher's top class in both networks. The student's are differentiated through their
-        channel weights as well; the teacher's are constants.
+        The maps of both networks explain the teacher's top class. The student's maps are differentiated through their
+        channel weights as well. The teacher's maps are constants.
         """
         with differentiable():
             classes = teacher.logits.argmax(1)

@@ -1,10 +1,10 @@
-"""What results call the methods of an entry of `matching`; without torch, because an audit asks as well."""
+"""Names in results of the methods of an entry of `matching`. It does not import torch, because audits use it too."""
 
 from typing import Any
 
 
 def written(value: float | str) -> str:
-    """A value of a sweep as methods are named after it."""
+    """A value of a sweep as text, as it appears in names of methods."""
     return value if isinstance(value, str) else f"{value:g}"
 
 
@@ -12,8 +12,8 @@ def method_names(name: str, entry: dict[str, Any]) -> list[str]:
     """Names of an entry's methods.
 
     Args:
-        name: of the entry.
-        entry: as it stands in params.yaml, where it has been checked.
+        name: name of the entry.
+        entry: the entry as params.yaml has it, already checked.
     """
     if "methods" in entry:
         return list(entry["methods"])

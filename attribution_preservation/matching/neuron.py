@@ -1,4 +1,4 @@
-"""Gradient x activation at every neuron: a reviewer asked what averaging the gradient over a channel changes."""
+"""Gradient x activation at every neuron. A reviewer asked for the effect of averaging the gradient over a channel."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Naive compression: nothing is matched, and the teacher does not run where it is not distilled."""
+"""Naive compression: nothing is matched, and the teacher runs only for distillation."""
 
 from attribution_preservation.matching.loss import MatchingLoss, MatchingSettings
 

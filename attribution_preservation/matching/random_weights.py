@@ -1,4 +1,4 @@
-"""Purely random channel weights, without any gradient in either network: the control for SSWA."""
+"""Random channel weights, without gradients in either network: the control for SSWA."""
 
 import torch
 
@@ -11,11 +11,11 @@ class RandomWeightsSettings(LayerSettings, Dropped):
 
 
 def random_map(feature_map: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
-    """M = sum over k of u_k f_k; the feature map follows a ReLU, so there is nothing to rectify.
+    """M = sum over k of u_k f_k. The feature map comes after a ReLU, so M needs no rectifier.
 
     Args:
         feature_map: f, [B, K, h, w].
-        weights: u, 0 or 1, [K]; None for the student, whose channels all count, as they do in SSWA.
+        weights: u, 0 or 1, [K]; None for the student, which uses all channels, as in SSWA.
 
     Returns:
         Maps [B, h, w].

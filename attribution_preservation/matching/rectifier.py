@@ -1,4 +1,4 @@
-"""V, what is done to a map's negative values: a reviewer asked why ReLU."""
+"""V, the function that is applied to a map: it decides what happens to negative values. A reviewer asked why ReLU."""
 
 from collections.abc import Callable
 from typing import Literal

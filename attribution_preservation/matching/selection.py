@@ -1,10 +1,10 @@
-"""Which images are matched: all, or those that the teacher gets right."""
+"""Selection of the matched images: all, or those that the teacher classifies correctly."""
 
 import torch
 
 
 def right_images(teacher_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Whether the teacher's top class, the one that is explained, is among the image's labels; bool [B].
+    """Whether the image's labels include the teacher's top class, which is the explained class; bool [B].
 
     Args:
         teacher_logits: [B, C].
@@ -15,7 +15,7 @@ def right_images(teacher_logits: torch.Tensor, labels: torch.Tensor) -> torch.Te
 
 
 def mean_over(distances: torch.Tensor, chosen: torch.Tensor | None) -> torch.Tensor:
-    """Mean of distances [B] over the chosen images; 0 where none is chosen, and over all of them for None."""
+    """Mean of distances [B] over the chosen images, or over all if `chosen` is None; 0 if no image is chosen."""
     if chosen is None:
         return distances.mean()
     return (distances * chosen).sum() / chosen.sum().clamp_min(1)

@@ -1,4 +1,4 @@
-"""How much a logit depends on a feature map: in closed form for a linear head, else by autograd from the layer on."""
+"""Gradient of a logit with respect to a feature map: in closed form for a linear head, otherwise by autograd."""
 
 import torch
 
@@ -9,21 +9,21 @@ from attribution_preservation.models.network import LinearHead, Network
 
 
 def in_closed_form(network: Network, layer: str) -> bool:
-    """Whether the gradient of a logit with respect to a layer's output is known without autograd."""
+    """Whether the gradient of a logit with respect to a layer's output has a closed form."""
     return layer == network.last_layer and isinstance(network.head, LinearHead)
 
 
 def feature_gradient(view: View, layer: str, classes: torch.Tensor, centred: bool = False) -> torch.Tensor:
     """g = d y_c / d f of each image's class c with respect to a layer's output.
 
-    Where autograd is recording, the result can be differentiated in turn (double backward).
+    If autograd is recording, the result can itself be differentiated (double backward).
 
     Args:
         view: a pass of the network.
         layer: name of the layer.
         classes: c for each image, int64 [B].
-        centred: differentiate y_c minus the mean of the image's logits instead, which DeepLIFT (Shrikumar et al. 2017,
-            section 3.6) recommends before a softmax.
+        centred: differentiate y_c minus the mean of the image's logits instead. DeepLIFT (Shrikumar et al. 2017,
+            section 3.6) recommends this before a softmax.
 
     Returns:
         [B, K, h, w]
@@ -36,10 +36,10 @@ def feature_gradient(view: View, layer: str, classes: torch.Tensor, centred: boo
 def gradient_by_autograd(
     logits: torch.Tensor, source: torch.Tensor, classes: torch.Tensor, centred: bool = False
 ) -> torch.Tensor:
-    """The same for any differentiable computation from `source` to `logits` [B, C]; of the shape of `source`.
+    """`feature_gradient` for any computation from `source` to `logits` [B, C]; the result has the shape of `source`.
 
     Raises:
-        ValueError: that computation was not recorded.
+        ValueError: autograd did not record the computation.
     """
     if not (logits.requires_grad and source.requires_grad):
         raise ValueError("the pass was not recorded; run it with gradients on, from a source that requires them")
@@ -54,6 +54,6 @@ def gradient_by_autograd(
 
 
 def target_gradient(view: View, target: Target, centred: bool) -> torch.Tensor:
-    """`feature_gradient` at the target's layer, 0 in the channels that its draw leaves out, [B, K, h, w]."""
+    """`feature_gradient` at the target's layer, 0 in the channels that `target.drawn` leaves out, [B, K, h, w]."""
     gradient = feature_gradient(view, target.layer, target.classes, centred)
     return gradient if target.drawn is None else gradient * target.drawn.to(gradient)[:, None, None]

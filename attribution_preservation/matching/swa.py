@@ -1,4 +1,4 @@
-"""SWA and SSWA, (stochastic) sensitivity weighted attribution: a channel counts as much as the class depends on it."""
+"""SWA and SSWA, (stochastic) sensitivity weighted attribution: a channel's weight is the class's sensitivity to it."""
 
 import torch
 
@@ -16,7 +16,7 @@ from attribution_preservation.matching.view import View
 
 
 class SensitivitySettings(LayerSettings, Dropped, Gradient, StudentDropout):
-    """SWA; with a share of dropped channels above 0 SSWA."""
+    """SWA, or SSWA if the share of dropped channels is above 0."""
 
 
 def swa_map(
@@ -38,15 +38,15 @@ def swa_map(
 
 
 def kept_channels(channels: int, share: float, generator: torch.Generator) -> torch.Tensor:
-    """Which of the teacher's channels SSWA keeps in one batch: a draw without replacement.
+    """Draw, without replacement, the teacher's channels that SSWA keeps in one batch.
 
     Args:
         channels: K.
         share: p; round(p K) channels are left out.
-        generator: on the CPU.
+        generator: a generator on the CPU.
 
     Returns:
-        0 or 1, [K]
+        1 for each kept channel, else 0, [K].
     """
     kept = torch.ones(channels)
     kept[torch.randperm(channels, generator=generator)[: round(share * channels)]] = 0
@@ -54,7 +54,7 @@ def kept_channels(channels: int, share: float, generator: torch.Generator) -> to
 
 
 def leaves_nothing(settings: SensitivitySettings, channels: int) -> str | None:
-    """What is wrong where the draw leaves no channel; None else."""
+    """The reason if the draw leaves no channel, otherwise None."""
     if round(settings.dropped_share * channels) < channels:
         return None
     return f"a dropped_share of {settings.dropped_share:g} leaves none of {channels} channels"

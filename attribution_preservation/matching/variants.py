@@ -9,7 +9,7 @@ from attribution_preservation.matching.loss import MOST_DROPPED, Matching, Match
 from attribution_preservation.matching.names import written
 from attribution_preservation.settings import Count, Name, Section, distinct, validate
 
-_LAST = "last"  # of a sweep over layers, where no layer is named
+_LAST = "last"  # point of a sweep over layers, for a method that names no layer
 LayerName = Annotated[str, Field(pattern=r"^[a-z]+[0-9]+$")]
 
 
@@ -17,8 +17,8 @@ class MatchingGroup(Section):
     """Methods that one stage instance trains, one after the other.
 
     Attributes:
-        methods: by name.
-        first_seeds: how many seeds of each group of seeds are trained; null for all.
+        methods: the methods by name.
+        first_seeds: number of seeds of each group of seeds that are trained; null for all.
     """
 
     methods: Annotated[dict[Name, Matching], Field(min_length=1)]
@@ -30,10 +30,10 @@ class MatchingSweep(Section):
 
     Attributes:
         sweep: the parameter.
-        values: its values; the method that has value 5 is called NAME_5, NAME being that of this entry. Of `layers`
-            each value is one layer.
+        values: its values. The method with value 5 is called NAME_5, where NAME is the name of this entry. Each value
+            of `layers` is one layer.
         of: the method's other parameters.
-        first_seeds: how many seeds of each group of seeds are trained; null for all.
+        first_seeds: number of seeds of each group of seeds that are trained; null for all.
     """
 
     sweep: Literal["strength", "dropped_share", "layers"]
@@ -48,7 +48,7 @@ class MatchingSweep(Section):
         named = isinstance(self.values[0], str)
         if named != (self.sweep == "layers"):
             raise ValueError(f"values: {self.sweep} takes {'names of layers' if not named else 'numbers'}")
-        distinct([written(value) for value in self.values])  # as the methods are named
+        distinct([written(value) for value in self.values])  # compared as in the methods' names
         for value in self.values:
             if self.sweep == "dropped_share" and float(value) > MOST_DROPPED:
                 raise ValueError(f"values: a dropped_share of {value!r} leaves nothing; {MOST_DROPPED} is the most")
@@ -78,7 +78,7 @@ _ENTRY: TypeAdapter[MatchingSettings | MatchingGroup | MatchingSweep] = TypeAdap
 
 
 def read_entry(name: str, value: Any) -> MatchingSettings | MatchingGroup | MatchingSweep:
-    """An entry of the section, checked.
+    """Check an entry of the section.
 
     Raises:
         UserError: one line that names the offending parameter.
@@ -87,7 +87,7 @@ def read_entry(name: str, value: Any) -> MatchingSettings | MatchingGroup | Matc
 
 
 def methods_of(name: str, entry: MatchingSettings | MatchingGroup | MatchingSweep) -> dict[str, MatchingSettings]:
-    """The methods of an entry, by the name that results give them."""
+    """The methods of an entry, by their names in results."""
     if isinstance(entry, MatchingSettings):
         return {name: entry}
     if isinstance(entry, MatchingGroup):
@@ -96,7 +96,7 @@ def methods_of(name: str, entry: MatchingSettings | MatchingGroup | MatchingSwee
 
 
 def seeds_of(entry: MatchingSettings | MatchingGroup | MatchingSweep, seeds: list[int]) -> list[int]:
-    """Which seeds of a group an entry is trained with."""
+    """The seeds of a group with which an entry is trained."""
     return seeds if isinstance(entry, MatchingSettings) else seeds[: entry.first_seeds]
 
 
@@ -106,12 +106,12 @@ def sweeps_of(
     """The sweeps among the entries of `matching` that a compression trains.
 
     Args:
-        entries: by name.
-        methods: that are compared; one that is the swept method at some value is a point of its sweep.
+        entries: the entries by name.
+        methods: the compared methods. A method that equals the swept method at some value becomes a point of the sweep.
 
     Returns:
-        Of each sweep its name, the parameter, and the method of each value; numbers ascend, layers stand in the order
-        of params.yaml.
+        For each sweep its name, the parameter, and the method at each value. Numbers are ascending. Layers are in the
+        order of params.yaml.
     """
     every = {
         method: settings for name, entry in entries.items() for method, settings in methods_of(name, entry).items()

@@ -1,4 +1,4 @@
-"""What one pass of a network over a batch leaves for matching: feature maps, logits, and how they hang together."""
+"""Results of one pass of a network over a batch for matching: feature maps, logits, and the graph between them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ class View:
     """One pass over a batch.
 
     Attributes:
-        network: whose pass it was.
-        images: normalised, [B, 3, S, S]; with gradient where maps look at the input.
-        features: outputs of the named layers and of the last one, each [B, K, h, w], by name.
-        logits: of the task, [B, C].
-        explained: the logits that maps explain, [B, C]: the same, or those without dropout.
-        kept: dropout's factors behind `explained`, or None.
+        network: the network that ran.
+        images: normalised, [B, 3, S, S]; they require gradients if maps differentiate with respect to the input.
+        features: outputs of the named layers and of the last layer, each [B, K, h, w], by name.
+        logits: logits of the task, [B, C].
+        explained: the logits that maps explain, [B, C]: equal to `logits`, or computed without dropout.
+        kept: dropout's factors in `explained`, or None.
     """
 
     network: Network
@@ -40,17 +40,17 @@ class View:
 def student_view(
     network: Network, images: torch.Tensor, layers: Sequence[str], *, dropout: bool = True, from_input: bool = False
 ) -> View:
-    """One pass in which everything can be differentiated, whether the caller records gradients or not.
+    """One pass that records gradients of everything, even if the caller has switched gradients off.
 
     Args:
         network: the student.
         images: [B, 3, S, S].
         layers: names of the layers whose outputs are kept.
-        dropout: whether the explained logits see the dropout of the task's.
+        dropout: whether the explained logits use the dropout mask of the task's logits.
         from_input: whether maps differentiate with respect to the images.
 
     Raises:
-        ValueError: the student was made under `torch.inference_mode`.
+        ValueError: the student was created under `torch.inference_mode`.
     """
     if made_in_inference_mode(network):
         raise ValueError("the student was made under torch.inference_mode and cannot be trained; make it outside")
@@ -69,7 +69,7 @@ def student_view(
 class FrozenTeacher(nn.Module):
     """A teacher that cannot leave eval mode and whose parameters need no gradient.
 
-    The released code left its teacher in training mode while pruning: its dropout was on and its statistics drifted.
+    The paper's released code leaves the teacher in training mode during pruning: dropout is on and statistics drift.
     """
 
     def __init__(self, network: Network) -> None:
@@ -77,7 +77,7 @@ class FrozenTeacher(nn.Module):
         self.network = constant(network).requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in eval mode, whatever is asked for."""
+        """Stay in eval mode and ignore `mode`."""
         return super().train(False)
 
     def forward(
@@ -92,7 +92,7 @@ class FrozenTeacher(nn.Module):
         Args:
             images: [B, 3, S, S].
             layers: names of the layers whose outputs are kept.
-            differentiated: names of those at which autograd differentiates the logits; recording begins at the first.
+            differentiated: layers at which autograd differentiates the logits, by name. Recording begins at the first.
             from_input: whether maps differentiate with respect to the images.
         """
         with differentiable():
@@ -107,7 +107,7 @@ class FrozenTeacher(nn.Module):
             with torch.enable_grad():
                 features = network.features(images, layers)
         elif not differentiated:
-            # What is made of these outside is no longer under inference mode, and may enter a loss.
+            # Tensors computed from these outside are no longer in inference mode, so a loss may use them.
             with torch.inference_mode():
                 features = network.features(images, layers)
                 return View(network, images, features, *2 * (network.head(features[network.last_layer]),), None)
