@@ -1,4 +1,4 @@
-"""Structured pruning: whole filters of small norm go, with everything that depended on them."""
+"""Structured pruning: removes whole filters of small norm, with everything that depends on them."""
 
 from collections.abc import Mapping
 
@@ -12,17 +12,19 @@ from attribution_preservation.models.network import Network
 def prune_channels(network: Network, rates: Mapping[str, float]) -> None:
     """Remove filters from a network, in place.
 
-    In each named convolution the filters with the smallest l1 norm go, floor(n (1 - rate)) of n stay; norms are those
-    of the network as it comes. With a filter go its bias, its batch-normalisation statistics and the inputs of the
-    layer that reads it: the removed network computes what the old one computes with that channel at 0 after the ReLU.
+    Each named convolution loses the filters with the smallest l1 norm and keeps floor(n (1 - rate)) of its n filters.
+    The norms are computed before any filter is removed. A filter's bias, its batch-normalisation statistics and the
+    inputs of the next layer that read it are removed too. The pruned network computes the same as the original network
+    with that channel set to 0 after the ReLU.
 
     Args:
-        network: is changed.
-        rates: share of the filters to remove, by the convolution's name, or for `all` that can shrink and are not
-            named.
+        network: network to prune; it is changed.
+        rates: share of the filters to remove, by the convolution's name. `all` means all convolutions that can lose
+            filters and are not named.
 
     Raises:
-        UserError: a name is no convolution's that can shrink, a rate is no share, or no filters would be left.
+        UserError: a name is not a convolution that can lose filters, a rate is not from 0 to 1, or no filters would be
+            left.
 
     Source: Li et al. 2017, "Pruning Filters for Efficient ConvNets"; rates of the paper in supplement C.2.
     """
@@ -40,11 +42,11 @@ def prune_channels(network: Network, rates: Mapping[str, float]) -> None:
 
 
 def kept_by_norm(weight: torch.Tensor, rate: float) -> torch.Tensor:
-    """Indices, ascending, of the filters of largest l1 norm; among equal ones the later stays.
+    """Indices of the filters with the largest l1 norm, ascending. Of filters with equal norms, the later ones stay.
 
     Args:
-        weight: of a convolution, [filters, inputs, kh, kw].
-        rate: share of the filters that go.
+        weight: weight of a convolution, [filters, inputs, kh, kw].
+        rate: share of the filters to remove.
     """
     norms = weight.detach().abs().sum((1, 2, 3))
     removed = len(norms) - kept_filters(len(norms), rate)

@@ -1,4 +1,4 @@
-"""The record of a compression: its section of params.yaml, its student, the plan and the constraint of training."""
+"""Record of a compression: its section of params.yaml, its student, its training plan and its weight constraint."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,8 +24,8 @@ class CompressionSettings(Section):
 
     Attributes:
         teacher: name of the network that is compressed, or with which the student's maps are compared.
-        students: by name, how far or into what; one stage instance trains one of them.
-        optimization: the schedule of training.
+        students: settings of each student by its name. One stage instance trains one student.
+        optimization: the training schedule.
     """
 
     teacher: Name
@@ -48,11 +48,11 @@ class Plan:
     """How one student is trained.
 
     Attributes:
-        schedule: of each phase.
-        iterations: number of phases, each of which begins with a step of the constraint; None where there is one
-            phase, whose network has no number.
-        snapshots: epochs of a phase after which the network is saved, in addition to its last; 0 is before the first.
-            None where the network is saved once, at the end, and its file does not name the epoch.
+        schedule: training schedule of each phase.
+        iterations: number of phases, each of which begins with a step of the constraint. None if there is one phase,
+            whose network has no number.
+        snapshots: epochs of a phase after which the network is saved, in addition to the last epoch; 0 is before the
+            first epoch. None if the network is saved once, at the end, and its file does not name the epoch.
     """
 
     schedule: Optimization
@@ -61,7 +61,7 @@ class Plan:
 
     @property
     def phases(self) -> range:
-        """Numbers of the phases; they enter the randomness of training."""
+        """Numbers of the phases; the random seeds of training depend on them."""
         return range(1) if self.iterations is None else range(1, self.iterations + 1)
 
 
@@ -69,20 +69,20 @@ class Constraint(Protocol):
     """A rule that a student's weights follow during training: some stay 0, or all have one of a few values."""
 
     def begin(self, phase: int) -> None:
-        """Tighten it, before the first epoch of a phase."""
+        """Tighten the constraint before the first epoch of a phase."""
 
     def apply(self) -> None:
-        """Enforce it, after every optimiser step."""
+        """Enforce the constraint after every optimiser step."""
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Its tensors by name. A run resumes with them, and they are saved next to the network."""
+        """The constraint's tensors by name. A run resumes with them, and they are saved next to the network."""
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take over tensors from `state`."""
+        """Load tensors from `state`."""
 
 
 def like_the_teacher(settings: Any, teacher: Architecture) -> Architecture:
-    """The teacher's own shape: of a compression that changes no width."""
+    """The teacher's shape, for a compression that changes no width."""
     return teacher
 
 
@@ -93,21 +93,21 @@ def matching_objective(section: Any, student: Network, teacher: Network, matchin
 
 @dataclass(frozen=True)
 class Compression:
-    """One way of compressing.
+    """One compression method.
 
     Attributes:
-        name: its word in params.yaml, dvc.yaml and results.csv; randomness of training is derived from it.
+        name: its word in params.yaml, dvc.yaml and results.csv. The random seeds of training are derived from it.
         title: its name in tables, in figures and on the page.
-        settings: its section of params.yaml. A subclass of `MatchedSettings` is trained under matching losses from a
-            teacher's file; another `CompressionSettings` is trained alone.
-        student: from the settings of one student, its frame, and a function that reads a copy of the teacher, to the
-            network that is trained. Its caller has seeded torch for initial weights.
-        plan: from the section and the settings of one student to its training.
-        shape: from the settings of one student and its teacher's shape to the student's; for checks before any run.
-            Raises UserError or ValueError, whose message begins with the setting that is wrong.
-        objective: from the section, student, teacher and matching settings to the loss.
-        constraint: from the settings of one student and the network to the rule that its weights follow; None where
-            there is no rule.
+        settings: its section of params.yaml. Students of a subclass of `MatchedSettings` are trained with matching
+            losses and a teacher's file; other students are trained alone.
+        student: function of the settings of one student, its frame, and a function that reads a copy of the teacher. It
+            returns the network to train. Its caller has seeded torch for initial weights.
+        plan: function of the section and the settings of one student. It returns the student's training plan.
+        shape: function of the settings of one student and its teacher's shape. It returns the student's shape, for
+            checks before any run. It raises UserError or ValueError, whose message begins with the wrong setting.
+        objective: function of the section, student, teacher and matching settings. It returns the loss.
+        constraint: function of the settings of one student and the network. It returns the rule that the weights
+            follow. None if there is no rule.
         example: the smallest settings of one student; the contract tests run them.
     """
 
@@ -123,15 +123,15 @@ class Compression:
 
     @property
     def matched(self) -> bool:
-        """Whether it is trained under matching losses, from a teacher's file."""
+        """Whether its students are trained with matching losses and a teacher's file."""
         return issubclass(self.settings, MatchedSettings)
 
 
 def compression_of(name: str) -> Compression:
-    """The compression of a name.
+    """The compression with this name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: no compression has this name.
     """
     compression = load(PACKAGE, name, Compression)
     if compression is None:

@@ -1,4 +1,4 @@
-"""Every way of compressing, in the order of tables. A new one is a file of this folder and a line here."""
+"""All compression methods, in the order of tables. A new method is a file in this folder and a line in this list."""
 
 from attribution_preservation.compression.distill import DISTILL
 from attribution_preservation.compression.prune_channels import PRUNE_CHANNELS

@@ -1,4 +1,4 @@
-"""Distillation: a narrower network learns from its teacher's logits, and under matching losses from its maps."""
+"""Distillation: a narrower network learns from its teacher's logits and, with a matching loss, from its maps."""
 
 from collections.abc import Callable
 
@@ -20,10 +20,10 @@ class Distill(MatchedSettings):
     Attributes:
         teacher: name of the network that is compressed.
         matchings: names of entries of `matching`.
-        students: by name, their shape.
-        logits: how they are matched.
-        snapshots: epochs after which a student is saved and scored, beside the last.
-        optimization: the schedule.
+        students: the shape of each student by its name.
+        logits: settings of the distillation loss.
+        snapshots: epochs after which a student is saved and scored, in addition to the last epoch.
+        optimization: the training schedule.
     """
 
     students: dict[Name, Shape]

@@ -1,4 +1,4 @@
-"""Knowledge distillation: a student's predictions beside its teacher's, both softened by a temperature."""
+"""Knowledge distillation: compares a student's predictions with its teacher's, both softened by a temperature."""
 
 import torch
 import torch.nn.functional as F
@@ -9,17 +9,17 @@ from attribution_preservation.models.precision import at_least_float32
 def binary_distillation(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
     """Kullback-Leibler divergence of each label's Bernoulli distribution at temperature T, mean over image-label pairs.
 
-    KL(p || q) with p = sigmoid(y_t / T), q = sigmoid(y_s / T), written as the difference of two cross entropies, which
-    stays finite for any logits.
+    KL(p || q) with p = sigmoid(y_t / T) and q = sigmoid(y_s / T). It is computed as the difference of two cross
+    entropies, which stays finite for any logits.
 
     Args:
         student, teacher: logits [B, C]; the teacher's are constants.
         temperature: T.
 
     Returns:
-        A scalar, not negative, without the factor T^2.
+        A non-negative scalar, without the factor T^2.
 
-    Source: Hinton et al. 2015, label by label; Park et al. 2020 for T = 4.
+    Source: Hinton et al. 2015, applied to each label; Park et al. 2020 for T = 4.
     """
     student, teacher = at_least_float32(student), at_least_float32(teacher)
     target = teacher.detach() / temperature
@@ -38,7 +38,7 @@ def exclusive_distillation(student: torch.Tensor, teacher: torch.Tensor, tempera
         temperature: T.
 
     Returns:
-        A scalar, not negative, without the factor T^2.
+        A non-negative scalar, without the factor T^2.
 
     Source: Hinton et al. 2015.
     """

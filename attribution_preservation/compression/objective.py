@@ -1,4 +1,4 @@
-"""The loss of a network that is compressed: its task, what its teacher says, and its maps beside the teacher's."""
+"""Training loss of a compressed network: task loss, distillation, and matching of the teacher's maps."""
 
 from typing import Annotated
 
@@ -20,11 +20,11 @@ class Logits(Section):
 
     Attributes:
         temperature: T.
-        weight: share of the distillation loss; the task loss has the rest.
+        weight: share of the distillation loss; 1 - weight is the share of the task loss.
     """
 
-    # In float32 the divergence of logits / T is a difference of numbers near 1 that shrinks with T^2: at 1000 its value
-    # has two digits left, at 10^4 none. The loss's gradient shrinks with a T below 1, to a hundredth at 0.01.
+    # In float32 the divergence of logits / T is a difference of numbers near 1 that shrinks with T^2. Its value has two
+    # correct digits at T = 1000 and none at 10^4. Below 1 the loss's gradient shrinks with T, to a hundredth at 0.01.
     temperature: Annotated[float, Field(gt=0), between(0.01, 1000)]
     weight: Annotated[float, Field(ge=0, le=1)]
 
@@ -36,9 +36,9 @@ class CompressionObjective(nn.Module):
 
     Args:
         student: the network that is trained.
-        teacher: its teacher; kept in eval mode.
+        teacher: its teacher, which stays in eval mode.
         matching: the method's parameters.
-        distillation: None where the logits are not matched.
+        distillation: settings of the distillation loss; None without distillation.
     """
 
     def __init__(
@@ -52,23 +52,23 @@ class CompressionObjective(nn.Module):
 
     @property
     def differentiates_trunk_twice(self) -> bool:
-        """Whether the loss holds a gradient through the student's trunk, so that its own gradient is one of that."""
+        """Whether the loss contains a gradient through the student's trunk. Training then needs second derivatives."""
         return self._matcher is not None and self._matcher.differentiates_trunk
 
     def start_epoch(self, seed: int) -> None:
-        """Seed the method's own draws."""
+        """Seed the random draws of the matching loss."""
         if self._matcher:
             self._matcher.start_epoch(seed)
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Parts of the loss by name, each a scalar: `loss`, `task`, and where they apply `distillation`, `matching`.
+        """Parts of the loss by name, each a scalar: `loss`, `task`, and if used `distillation` and `matching`.
 
-        `distillation` and `matching` stand there before their factors. Beside them are `logits`, the student's in the
-        forward of its task, [B, C], without their graph.
+        `distillation` and `matching` are not yet multiplied by their factors. The result also has `logits`, the
+        student's detached logits for the task, [B, C].
         """
         matcher, teacher_logits, parts = self._matcher, None, {}
         if matcher:
-            # The teacher first: what its pass needed is free again before the student's activations have to stay.
+            # The teacher runs first: the memory of its pass is free before the student's activations have to be kept.
             teacher, student = matcher.teacher_view(self.teacher, images), matcher.student_view(self.student, images)
             logits, teacher_logits = student.logits, teacher.logits
             parts["matching"] = matcher(student, teacher, labels)

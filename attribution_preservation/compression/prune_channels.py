@@ -1,4 +1,4 @@
-"""Removal of a teacher's filters of small norm, once, with fine-tuning."""
+"""Channel pruning: removes a teacher's filters of small norm once, then fine-tunes."""
 
 from collections.abc import Callable
 
@@ -12,14 +12,14 @@ from attribution_preservation.settings import Name
 
 
 class PruneChannels(MatchedSettings):
-    """Removal of whole filters, once, and fine-tuning.
+    """Channel pruning: whole filters are removed once, then the network is fine-tuned.
 
     Attributes:
         teacher: name of the network that is compressed.
         matchings: names of entries of `matching`.
-        students: by name, the share of filters to remove by the convolution's name (`conv1`, `layer1.0.conv1`), or for
-            `all` that can shrink and are not named; 0 for the others.
-        optimization: the fine-tuning.
+        students: for each student by its name, the share of filters to remove, by the convolution's name (`conv1`,
+            `layer1.0.conv1`). `all` means all convolutions that can lose filters and are not named; others have 0.
+        optimization: schedule of the fine-tuning.
     """
 
     students: dict[Name, dict[str, Rate]]

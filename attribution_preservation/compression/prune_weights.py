@@ -12,18 +12,18 @@ from attribution_preservation.models.network import Network
 from attribution_preservation.optimization import before_the_last
 from attribution_preservation.settings import Count, CountOrZero, Name, Section, between, distinct
 
-# Below, fewer than fifteen weights of VGG16 are left, and no more than rounding tells the last steps apart.
+# Below this, fewer than fifteen weights of VGG16 are left, and the last steps differ only by rounding.
 _LEAST_KEPT = 1e-6
 
 
 class PruningSteps(Section):
-    """How many weights go, in how many steps.
+    """Number of pruning steps and share of the weights that each removes.
 
     Attributes:
         iterations: number of pruning steps; 1 is one-shot.
-        rate: share of the remaining weights that each step removes; after k steps 1 - (1 - rate)^k are gone.
-        epochs: of fine-tuning after each step.
-        snapshots: of those, after which a student is saved and scored beside the last; 0 is right after pruning.
+        rate: share of the remaining weights that each step removes. k steps remove 1 - (1 - rate)^k of all weights.
+        epochs: epochs of fine-tuning after each step.
+        snapshots: epochs after which a student is saved and scored, in addition to the last; 0 is right after pruning.
     """
 
     iterations: Annotated[int, Field(ge=1, le=99)]
@@ -52,18 +52,18 @@ class PruneWeights(MatchedSettings):
     Attributes:
         teacher: name of the network that is compressed.
         matchings: names of entries of `matching`.
-        students: by name, how far and in how many steps.
-        optimization: the fine-tuning after each step.
+        students: the pruning steps of each student by its name.
+        optimization: schedule of the fine-tuning after each step.
     """
 
     students: dict[Name, PruningSteps]
 
 
 class IterativeMasks(WeightMasks):
-    """Masks that grow at the beginning of each phase.
+    """Masks that prune more weights at the beginning of each phase.
 
     Args:
-        network: whose convolutions are pruned.
+        network: network whose convolutions are pruned.
         rate: share of the remaining weights that each step removes.
     """
 
@@ -72,7 +72,7 @@ class IterativeMasks(WeightMasks):
         self._rate = rate
 
     def begin(self, phase: int) -> None:
-        """Prune to the share of an iteration, from 1."""
+        """Prune up to the share of iteration `phase`, which counts from 1."""
         self.grow(pruned_share(phase, self._rate))
 
 

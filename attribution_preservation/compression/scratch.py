@@ -13,9 +13,9 @@ class Scratch(CompressionSettings):
     """Small networks trained without a teacher.
 
     Attributes:
-        teacher: name of the network that their maps are compared with, and whose dropout they have.
-        students: by name, their shape.
-        optimization: the schedule.
+        teacher: name of the network that their maps are compared with and whose dropout they use.
+        students: the shape of each student by its name.
+        optimization: the training schedule.
     """
 
     students: dict[Name, Shape]

@@ -1,4 +1,4 @@
-"""Students that are described from a published network: the same layers, narrower."""
+"""Students that have the layers of a published network with fewer filters."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -18,13 +18,13 @@ def _worth_a_filter(rate: float) -> float:
     return rate
 
 
-# Less than a thousandth is no share of a layer's filters: the widest layer has 512.
+# A share below a thousandth removes no filter: the widest layer has 512.
 Rate = Annotated[float, Field(ge=0, le=1), AfterValidator(_worth_a_filter)]
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The parts of a student that are its teacher's: everything but its layers.
+    """Properties that a student shares with its teacher: everything except its layers.
 
     Attributes:
         classes: number of logits.
@@ -38,12 +38,12 @@ class Frame:
 
 
 class Shape(Section):
-    """A small network, described from a published one.
+    """A small network, described relative to a published one.
 
     Attributes:
         architecture: a name in `attribution_preservation.models.architectures`.
         width_divisor: divides the width of every convolution.
-        rates: as channel pruning would remove filters from that.
+        rates: share of the remaining filters to leave out of each convolution, as in channel pruning.
     """
 
     architecture: str
@@ -59,12 +59,12 @@ def network_of(shape: Shape, frame: Frame) -> Network:
 
 
 def layers_of(shape: Shape, teacher: Any = None) -> Architecture:
-    """The layers of this shape; the teacher's layers do not matter.
+    """The layers of this shape. The teacher's layers are not used.
 
     Raises:
-        ValueError: the architecture is unknown, or a layer is left without filters; the message begins with the
-            setting.
-        UserError: a width is not divisible; likewise.
+        ValueError: the architecture is unknown, or a layer is left without filters. The message begins with the name
+            of the setting.
+        UserError: a width is not divisible. The message begins with the name of the setting.
     """
     if shape.architecture not in ARCHITECTURES:
         raise ValueError(f"architecture: there is no {shape.architecture}; there are {', '.join(ARCHITECTURES)}")

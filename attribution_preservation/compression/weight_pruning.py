@@ -1,4 +1,4 @@
-"""Magnitude pruning of single weights: global over all convolutions, in steps, never undone."""
+"""Magnitude pruning of single weights, global over all convolutions. It works in steps and never restores a weight."""
 
 from collections.abc import Mapping
 
@@ -7,12 +7,12 @@ from torch import nn
 
 
 def pruned_share(iteration: int, rate: float) -> float:
-    """Share of the weights that is gone after `iteration` steps, each of which removes `rate` of what is left."""
+    """Share of the weights that `iteration` steps remove, if each step removes `rate` of the remaining weights."""
     return 1 - (1 - rate) ** iteration
 
 
 class WeightMasks:
-    """Which weights of a set of layers are left; weights outside stay exactly 0 once `apply` is called.
+    """Masks of the remaining weights of some layers. `apply` sets all other weights to exactly 0.
 
     Args:
         layers: the layers by name, whose `weight` is pruned.
@@ -21,7 +21,7 @@ class WeightMasks:
     def __init__(self, layers: Mapping[str, nn.Module]) -> None:
         self._layers = dict(layers)
         self._masks = {name: torch.ones_like(m.weight, dtype=torch.bool) for name, m in self._layers.items()}
-        self._factors: list[torch.Tensor] = []  # the same as numbers, made when they are needed
+        self._factors: list[torch.Tensor] = []  # the masks as numbers, computed when they are needed
 
     @property
     def sparsity(self) -> float:
@@ -31,9 +31,10 @@ class WeightMasks:
 
     @torch.no_grad()
     def grow(self, share: float) -> None:
-        """Prune the weights of smallest magnitude, over all layers together, until `share` of them are gone.
+        """Prune the weights of smallest magnitude, over all layers together, until `share` of all weights are pruned.
 
-        What is pruned stays pruned. Among equal magnitudes the earlier layer's, then the earlier weight goes first.
+        Pruned weights stay pruned. Of weights with equal magnitude, the earlier layer's and then the earlier weight is
+        pruned first.
 
         Raises:
             ValueError: `share` is below what is already pruned, or above 1.
@@ -56,27 +57,27 @@ class WeightMasks:
 
     @torch.no_grad()
     def apply(self) -> None:
-        """Set pruned weights to 0; called after every optimiser step, whose momentum and decay would move them."""
+        """Set pruned weights to 0. Call it after every optimiser step: momentum and weight decay change them."""
         self._follow()
         weights = [module.weight for module in self._layers.values()]
         if not self._factors:
-            # In the weights' own type and order in memory: a step multiplies all of them in one call, without a copy.
+            # They have the weights' type and memory layout, so that one call multiplies all of them without a copy.
             masks = self._masks.values()
             self._factors = [torch.empty_like(weight).copy_(mask) for weight, mask in zip(weights, masks, strict=True)]
         torch._foreach_mul_(weights, self._factors)
 
     def _follow(self) -> None:
-        """Move the masks to where the layers are; a trainer may have moved those since."""
+        """Move the masks to the device of the layers, which a trainer may have moved."""
         for name, module in self._layers.items():
             if (mask := self._masks[name]).device != module.weight.device:
                 self._masks[name], self._factors = mask.to(module.weight.device), []
 
     def state(self) -> dict[str, torch.Tensor]:
-        """The masks by layer name, bool, True where a weight is left."""
+        """The masks by layer name, bool, True for each remaining weight."""
         return dict(self._masks)
 
     def load_state(self, masks: Mapping[str, torch.Tensor]) -> None:
-        """Take over masks from `state`."""
+        """Load masks from `state`."""
         for name, mask in self._masks.items():
             self._masks[name] = masks[name].to(mask.device)
         self._factors = []
