@@ -1,4 +1,4 @@
-"""Section `analysis`: tests of what the tables compare."""
+"""Section `analysis`: significance tests of the comparisons in the tables."""
 
 from typing import Annotated
 
@@ -11,10 +11,10 @@ class Analysis(Section):
     """The paired bootstrap.
 
     Attributes:
-        resamples: how many.
-        seed: of the drawing.
+        resamples: number of resamples.
+        seed: seed of the resampling.
     """
 
-    # All of them are in memory at once, with a weight for every image.
+    # All resamples are in memory at once, with a weight for every image.
     resamples: Annotated[int, Field(ge=100, le=100_000)]
     seed: Seed

@@ -1,4 +1,4 @@
-"""Every comparison of two networks that one student allows, tested: each method with Naive, Naive with the teacher."""
+"""Significance tests of one student's networks: each method against Naive, and Naive against the teacher."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,11 +15,11 @@ from attribution_preservation.metrics.significance import (
 )
 
 REFERENCE = "naive"
-# What is a difference within one network already, and is compared with none at all.
+# Metrics that are already differences within one network; they are tested against zero.
 CONTRASTS = (at("insertion_over", ""), at("deletion_under", ""))
-# Attribution method and population, both empty for predictions; the metric's name, with its parameter.
+# Attribution method and population (both empty for predictions), and the metric's name with its parameter.
 Key = tuple[str, str, str]
-# A mean over its own share of the pairs, or no score of a map.
+# Metrics that are means over other pairs, or that do not score a map.
 _NOT_TESTED = ("zero_maps", "absorbed")
 
 
@@ -28,8 +28,8 @@ class _Figure:
     """One metric of one network.
 
     Attributes:
-        values: over all images, then over every resample, [1 + resamples].
-        images: how many it rests on.
+        values: value over all images, then over every resample, [1 + resamples].
+        images: number of images that contribute to it.
     """
 
     values: np.ndarray
@@ -38,11 +38,11 @@ class _Figure:
 
 @dataclass(frozen=True)
 class Truth:
-    """What the scored pairs and images are.
+    """The scored pairs and the labels of the images.
 
     Attributes:
         image: image row of each pair, [P].
-        labels: of all evaluation images: multi-label vectors [N, C], or class indices [N], -1 where unknown.
+        labels: labels of all evaluation images: multi-label vectors [N, C], or class indices [N], -1 if unknown.
     """
 
     image: np.ndarray
@@ -50,7 +50,7 @@ class Truth:
 
     @property
     def exclusive(self) -> bool:
-        """Whether an image has one class; mAP and F1 are not defined then."""
+        """Whether an image has one class. mAP and F1 are then not defined."""
         return self.labels.ndim == 1
 
 
@@ -58,9 +58,9 @@ class Comparisons:
     """Paired tests over the seeds of one student.
 
     Args:
-        truth: the pairs and images.
-        resamples: of the bootstrap.
-        seed: of its drawing.
+        truth: the pairs and the labels.
+        resamples: number of bootstrap resamples.
+        seed: seed of the resampling.
     """
 
     def __init__(self, truth: Truth, resamples: int, seed: int) -> None:
@@ -68,14 +68,16 @@ class Comparisons:
         self._weights = image_weights(len(truth.labels), resamples, seed)
 
     def predictions(self, logits: Mapping[str, Mapping[int, Sequence[np.ndarray]]], reference: str) -> Iterator[Row]:
-        """Predictions of networks of which each seed may have several, whose figures are averaged, against one source.
+        """Compare the predictions of networks from several sources with those of one source.
+
+        A seed may have several networks, whose metrics are averaged.
 
         Args:
-            logits: by source and seed, each [N, C].
+            logits: logits by source and seed, each [N, C].
             reference: the source that all others are compared with.
 
         Yields:
-            As `rows`, with the source as method.
+            Rows like `rows`, with the source as method.
         """
         labels, images = self._truth.labels, len(self._truth.labels)
         scores = {"f1": resampled_f1, "mean_ap": resampled_mean_ap}
@@ -100,12 +102,14 @@ class Comparisons:
         """Every comparison of one student's networks.
 
         Args:
-            teachers: by seed.
-            students: by method and seed; the method is empty for a student that was trained without one.
+            teachers: scores of the teachers by seed.
+            students: scores of the students by method and seed. The method is empty for a student that was trained
+                without one.
 
         Yields:
-            Method and the reference that it is compared with, `naive`, `teacher`, or `zero` for a metric that is a
-            difference already; attribution, population and metric as in results.csv; the fields of PairedTest.
+            The method, and the reference that it is compared with: `naive`, `teacher`, or `zero` for a metric that is
+            already a difference. Attribution, population and metric are as in results.csv. Then the fields of
+            PairedTest.
         """
         figures = {
             method: {seed: self._figures(network, network) for seed, network in of_method.items()}
@@ -131,9 +135,10 @@ class Comparisons:
                     yield from self._tests(figures[method], figures[REFERENCE], method=method, reference=REFERENCE)
 
     def _figures(self, network: Scored, beside: Scored) -> dict[Key, _Figure]:
-        """A network's figures.
+        """The metrics of a network.
 
-        `own` pairs are the network's own; those of the population `common` are those of the network that it is beside.
+        The population `own` has the network's own pairs. The population `common` is that of `beside`, the network that
+        it is compared with.
         """
         labels, weights = self._truth.labels, self._weights
         images = np.arange(len(labels))
@@ -163,7 +168,7 @@ class Comparisons:
         for key in dict.fromkeys(key for seed in seeds for key in figures[seed] if key in others[seed]):
             both = [(figures[seed][key], others[seed][key]) for seed in seeds]
             differences = np.stack([figure.values - other.values for figure, other in both], axis=1)
-            # A seed that has none is left out of the test.
+            # A seed without images is left out of the test.
             images = min((count for pair in both if (count := min(f.images for f in pair))), default=0)
             test = paired_test(differences, images, self._seed)
             attribution, population, metric = key

@@ -1,4 +1,4 @@
-"""What does a network lose when the background, or the objects, are corrupted? Images with noise in one of the two."""
+"""How much worse a network predicts if noise corrupts either the background or the objects of its images."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,7 +11,7 @@ from attribution_preservation.metrics.prediction import image_ap, mean_ap
 
 
 def regions(mask: np.ndarray) -> dict[str, np.ndarray]:
-    """Which pixels of masks (uint8, any shape) are `background` and which `object`, of any class; void is neither."""
+    """The pixels of masks (uint8, any shape) that are `background` and those that are `object`; void is neither."""
     return {"background": mask == 0, "object": (mask > 0) & (mask != VOID)}
 
 
@@ -21,8 +21,8 @@ def corrupted(images: torch.Tensor, region: np.ndarray, deviation: float, seed: 
     Args:
         images: uint8 [N, 3, S, S].
         region: bool [N, S, S].
-        deviation: of the noise, in steps of the 8-bit scale; sums beyond the scale end at 0 and 255.
-        seed: of the noise, which is the same for every region.
+        deviation: standard deviation of the noise, in steps of the 8-bit scale. Noisy values are cut off at 0 and 255.
+        seed: seed of the noise, which is the same for every region.
 
     Returns:
         uint8 [N, 3, S, S]
@@ -42,18 +42,18 @@ def noise_scores(
     deviations: Sequence[float],
     seed: int,
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """What a network loses by noise in the background, and in the objects.
+    """Loss of average precision by noise in the background, and in the objects.
 
     Args:
-        predict: from uint8 images [B, 3, S, S] to logits [B, C].
+        predict: function from uint8 images [B, 3, S, S] to logits [B, C].
         images: uint8 [N, 3, S, S].
         labels: 0 or 1, [N, C].
         masks: uint8 [N, S, S].
         deviations, seed: see `corrupted`.
 
     Returns:
-        Points of mAP lost, `mean_ap_lost` at REGION/DEVIATION, and of each image's average precision, `ap_lost` at
-        REGION/DEVIATION, [N]. Negative where noise helps.
+        The loss of mAP in points, `mean_ap_lost` at REGION/DEVIATION, and of each image's average precision, `ap_lost`
+        at REGION/DEVIATION, [N]. Negative if noise helps.
     """
     clean = predict(images).detach().numpy()
     whole, of_images = {}, {}

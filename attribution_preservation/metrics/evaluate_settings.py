@@ -11,9 +11,9 @@ class Evaluate(Section):
     """Scores.
 
     Attributes:
-        methods: names of the methods that tables compare; what they and the teacher all predict is the population
-            `common`.
-        random_seed: of the uniform random baseline's maps.
+        methods: names of the methods that tables compare. The pairs that they and the teacher all predict are the
+            population `common`.
+        random_seed: seed of the uniform random baseline's maps.
     """
 
     methods: Annotated[list[str], Field(min_length=1), AfterValidator(distinct)]

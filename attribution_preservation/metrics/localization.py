@@ -1,4 +1,4 @@
-"""Does a map point at the object? Scores of one map against one class's pixels, void left out."""
+"""Localisation scores: how well a map separates one class's pixels from the others, without void pixels."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ class Localization:
     """Scores per pair.
 
     Attributes:
-        roc_auc: in percent, [P]; NaN where an object leaves no background, so that no curve exists.
+        roc_auc: in percent, [P]; NaN if the object leaves no background, because no ROC curve exists then.
         point_accuracy: 100 for a hit and 0 for a miss, [P].
         zero_map: whether the map is 0 everywhere, bool [P].
     """
@@ -38,7 +38,7 @@ def score_localization(maps: np.ndarray, masks: np.ndarray, mask_row: np.ndarray
     """Score maps of (image, class) pairs.
 
     Args:
-        maps: [P, h, w], finite; brought to the masks' size first.
+        maps: [P, h, w], finite; they are first upsampled to the masks' size.
         masks: class masks uint8 [N, S, S]: 0 background, k + 1 for class k, 255 void.
         mask_row: row of each pair's mask, [P].
         label: each pair's class from 0, [P].
@@ -46,8 +46,8 @@ def score_localization(maps: np.ndarray, masks: np.ndarray, mask_row: np.ndarray
     Raises:
         ValueError: a map is not finite, or a pair's class is not in its mask.
 
-    Source: supplement C.3; the pointing game's list of hits is per pair, and void is neither object nor background
-    (both were defects of the released evaluation).
+    Source: supplement C.3. The pointing game counts hits per pair, and void is neither object nor background. The
+    released evaluation has defects in both.
     """
     if not np.isfinite(maps).all():
         raise ValueError("a map holds a value that is not finite")
@@ -72,27 +72,27 @@ def score_localization(maps: np.ndarray, masks: np.ndarray, mask_row: np.ndarray
 def roc_auc_score(positive: np.ndarray, negative: np.ndarray) -> float:
     """Area under the ROC curve, from 0 to 1, exact with ties: P(positive > negative) + P(equal) / 2.
 
-    Scores and labels are packed into one integer each and sorted together, which is many times as fast as sorting
-    floating-point scores with an index. Scores that are not negative have a free bit: 32 bits hold both.
+    Each score is packed with its label into one integer, and the integers are sorted. This is many times faster than
+    sorting floating-point scores with an index. Non-negative scores have a free bit, so 32 bits are enough for both.
 
     Args:
-        positive, negative: scores of the two kinds of pixels, float32 [n] and finite; others are rounded to float32.
+        positive, negative: scores of the two kinds of pixels, finite, [n]. They are rounded to float32.
 
     Returns:
-        NaN where one of them is empty.
+        The area, or NaN if `positive` or `negative` is empty.
     """
     if not len(positive) or not len(negative):
         return float("nan")
     scores = np.concatenate([negative, positive]).astype(np.float32) + np.float32(0)  # -0.0 becomes 0.0
     packed = scores.view(np.uint32)
     if packed.max() >> 31:  # the sign bit: some score is negative
-        # Negative numbers in reverse and below the others: integers in the order of the numbers.
+        # Map floats to integers in the same order: negative numbers are reversed and come below the others.
         packed = np.where(packed >> 31, ~packed, packed | np.uint32(1 << 31)).astype(np.uint64)
     packed = packed << np.ones((), packed.dtype)
     packed[len(negative) :] |= np.ones((), packed.dtype)
     packed.sort()
     label, score = packed & np.ones((), packed.dtype), packed >> np.ones((), packed.dtype)
-    last = np.append(np.flatnonzero(score[1:] != score[:-1]), len(score) - 1)  # of each group of equal scores
+    last = np.append(np.flatnonzero(score[1:] != score[:-1]), len(score) - 1)  # last of each group of equal scores
     positives = np.cumsum(label, dtype=np.int64)[last]
     negatives = last + 1 - positives
     in_group, below = positives.copy(), np.zeros_like(negatives)
@@ -103,12 +103,12 @@ def roc_auc_score(positive: np.ndarray, negative: np.ndarray) -> float:
 
 
 def points_at(values: np.ndarray, positive: np.ndarray, valid: np.ndarray) -> bool:
-    """Whether the map's maximum over valid pixels lies on the object; the first maximum in row-major order counts."""
+    """Whether the map's maximum over valid pixels is on the object; of equal maxima, the first (row-major) counts."""
     return bool(positive.ravel()[np.argmax(np.where(valid, values, -np.inf))])
 
 
 def centre_map(size: int) -> np.ndarray:
-    """A Gaussian blob in the middle, standard deviation a quarter of the side: what a map that never looks scores."""
+    """A centred Gaussian blob whose standard deviation is a quarter of the side: a baseline that ignores the image."""
     offsets = (np.arange(size) + 0.5) / size - 0.5
     profile = np.exp(-0.5 * (offsets / 0.25) ** 2)
     return np.outer(profile, profile).astype(np.float32)

@@ -1,8 +1,8 @@
-"""The scored (image, class) pairs and the truth about them: which a network predicts, and how predictions differ.
+"""The scored (image, class) pairs and their labels: which pairs a network predicts, and how predictions differ.
 
-Where an image may have several classes, pairs are given: every class in its mask. Where classes exclude each other, a
-network's top class is explained (supplement B), so that pairs depend on networks: every image counts twice, first with
-the teacher's top class, the same for everyone, then with the network's own.
+If an image may have several classes, its pairs are the classes in its mask. If classes exclude each other, a network's
+top class is explained (supplement B), so the pairs depend on the network. Every image then counts twice: first with the
+teacher's top class, which is the same for every network, then with the network's own top class.
 """
 
 from abc import ABC, abstractmethod
@@ -27,13 +27,13 @@ from attribution_preservation.metrics.prediction import (
 
 @dataclass(frozen=True)
 class ScoredPairs(ABC):
-    """Pairs and truth.
+    """Pairs, masks and labels.
 
     Attributes:
         image: image row of each pair, int64 [P].
-        inside: which of the masks' classes its object is, from 0, int64 [P].
+        inside: class of each pair's object in the masks, from 0, int64 [P].
         masks, mask_row: class masks uint8 [M, S, S], and each pair's row in them, [P].
-        labels: of all evaluation images: multi-label vectors [N, C], or class indices [N], -1 where unknown.
+        labels: labels of all evaluation images: multi-label vectors [N, C], or class indices [N], -1 if unknown.
     """
 
     image: np.ndarray
@@ -44,11 +44,11 @@ class ScoredPairs(ABC):
 
     @property
     def exclusive(self) -> bool:
-        """Whether an image has one class, and networks are asked about their own top classes."""
+        """Whether an image has one class, so that each network's own top class is explained."""
         return self.labels.ndim == 1
 
     def take(self, chosen: np.ndarray) -> Self:
-        """Some of the pairs, in the order of their positions [n]; for `localize`."""
+        """The pairs at the positions `chosen` [n], in that order, for `localize`."""
         return replace(self, image=self.image[chosen], inside=self.inside[chosen], mask_row=self.mask_row[chosen])
 
     def localize(self, maps: np.ndarray) -> dict[str, np.ndarray]:
@@ -60,31 +60,31 @@ class ScoredPairs(ABC):
     @property
     @abstractmethod
     def all(self) -> np.ndarray:
-        """Pairs that are the same for every network, bool [P]: maps of two networks are compared on these alone."""
+        """Pairs that are the same for every network, bool [P]. Only their maps are compared between networks."""
 
     @abstractmethod
     def own(self, logits: np.ndarray) -> np.ndarray:
-        """Pairs that a network of those logits [N, C] predicts, bool [P]."""
+        """Pairs that a network with these logits [N, C] predicts, bool [P]."""
 
     @abstractmethod
     def common(self, logits: Iterable[np.ndarray]) -> np.ndarray:
-        """Of the pairs that are the same for every network those that all of some networks predict, bool [P]."""
+        """Pairs that are the same for every network and that all networks with these logits predict, bool [P]."""
 
     @abstractmethod
     def predictions(self, logits: np.ndarray) -> dict[str, float]:
-        """Scores of a network's predictions that no single image has, by metric."""
+        """Scores of a network's predictions over all images together, by metric."""
 
     @abstractmethod
     def again(self, logits: np.ndarray) -> np.ndarray:
-        """Those logits [N, C], or none of them [N, 0], that scores of resampled images will ask for again."""
+        """The logits [N, C] that scores of resampled images need; [N, 0] if they need none."""
 
     @abstractmethod
     def of_images(self, logits: np.ndarray) -> dict[str, np.ndarray]:
-        """Scores of a network's predictions image by image, by metric, [N]; NaN where an image has none."""
+        """Scores of a network's predictions for each image, by metric, [N]; NaN if an image has no score."""
 
     @abstractmethod
     def beside(self, student: np.ndarray, teacher: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """How a student's predictions differ from its teacher's: by metric [N], and divergence of each pair, [P].
+        """Differences between a student's and its teacher's predictions: by metric [N], and divergence per pair, [P].
 
         Args:
             student, teacher: logits [N, C].
@@ -93,7 +93,7 @@ class ScoredPairs(ABC):
 
 @dataclass(frozen=True)
 class LabelPairs(ScoredPairs):
-    """Pairs of an image and each class in its mask; `inside` is the class as well."""
+    """Pairs of an image and each class in its mask. `inside` is also the class of the logit."""
 
     @property
     def all(self) -> np.ndarray:
@@ -114,15 +114,15 @@ class LabelPairs(ScoredPairs):
         return {metric: score(logits, self.labels) for metric, score in scores.items()}
 
     def again(self, logits: np.ndarray) -> np.ndarray:
-        """All: mAP ranks images."""
+        """All logits, because mAP ranks images."""
         return logits
 
     def of_images(self, logits: np.ndarray) -> dict[str, np.ndarray]:
-        """None."""
+        """No scores."""
         return {}
 
     def beside(self, student: np.ndarray, teacher: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Agreement and divergence, means over an image's classes; of a pair, of its class."""
+        """Agreement and divergence as means over an image's classes, and divergence of each pair's class."""
         apart = divergence(student, teacher)
         of_images = {"agreement": agreement(student, teacher), "divergence": apart.mean(axis=1)}
         return of_images, apart[self.image, self.inside]
@@ -130,7 +130,7 @@ class LabelPairs(ScoredPairs):
 
 @dataclass(frozen=True)
 class TopPairs(ScoredPairs):
-    """Every masked image twice: first with the teacher's top class, in the second half with the network's own."""
+    """Every masked image twice: first half with the teacher's top class, second half with the network's own."""
 
     @property
     def all(self) -> np.ndarray:
@@ -142,20 +142,20 @@ class TopPairs(ScoredPairs):
         return ~self.all
 
     def common(self, logits: Iterable[np.ndarray]) -> np.ndarray:
-        """Of the first half, images of which all networks have the same top class."""
+        """The images of the first half for which all networks have the same top class."""
         tops = np.stack([found.argmax(axis=1) for found in logits])
         return self.all & (tops == tops[0]).all(axis=0)[self.image]
 
     def predictions(self, logits: np.ndarray) -> dict[str, float]:
-        """None."""
+        """No scores."""
         return {}
 
     def again(self, logits: np.ndarray) -> np.ndarray:
-        """None: every score is a mean over images."""
+        """No logits, because every score is a mean over images."""
         return logits[:, :0]
 
     def of_images(self, logits: np.ndarray) -> dict[str, np.ndarray]:
-        """Whether the top class is right, of images whose class is known."""
+        """Whether the top class is right, for images whose class is known."""
         return {"top1": top1(logits, self.labels)}
 
     def beside(self, student: np.ndarray, teacher: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -171,7 +171,7 @@ def scored_truth(
     """The pairs of a data set with the labels of its evaluation images.
 
     Args:
-        image, label, masks, mask_row: as `attribution_preservation.data.inputs.Pairs` holds them.
+        image, label, masks, mask_row: the attributes of `attribution_preservation.data.inputs.Pairs`.
         labels: see `ScoredPairs`.
     """
     if label is None:

@@ -1,4 +1,4 @@
-"""How good are the predictions? Multi-label scores, in percent, as scikit-learn defines them."""
+"""Scores of predictions, in percent; multi-label scores as scikit-learn defines them."""
 
 import numpy as np
 from scipy.special import expit, log_expit, log_softmax
@@ -31,7 +31,7 @@ def f1(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def agreement(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
-    """On how many of an image's classes two networks decide alike (logit > 0), in percent, [N].
+    """Share of an image's classes on which two networks decide alike (logit > 0), in percent, [N].
 
     Args:
         student, teacher: logits [N, C].
@@ -46,7 +46,7 @@ def divergence(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
         student, teacher: logits [N, C].
 
     Returns:
-        Nats, [N, C]; not negative, finite for any finite logits.
+        Nats, [N, C]; non-negative, and finite for any finite logits.
     """
     student, teacher = student.astype(np.float64), teacher.astype(np.float64)
     p = expit(teacher)
@@ -56,12 +56,12 @@ def divergence(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
 
 
 def of_labels(logits: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether logits [N, C] can be those of images with these labels, vectors [N, C] or class indices [N]."""
+    """Whether the shape of logits [N, C] fits labels, which are vectors [N, C] or class indices [N]."""
     return logits.ndim == 2 and logits.shape[: labels.ndim] == labels.shape
 
 
 def top1(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Whether the top class of each image is its label, in percent: 100 or 0, [N]; NaN where the label is unknown.
+    """Whether the top class of each image is its label, in percent: 100 or 0, [N]; NaN if the label is unknown.
 
     Args:
         logits: [N, C].
@@ -89,7 +89,7 @@ def exclusive_divergence(student: np.ndarray, teacher: np.ndarray) -> np.ndarray
         Nats, [N].
     """
     found = np.empty(len(teacher))
-    for start in range(0, len(teacher), 1024):  # in float64, piece by piece: there may be 10^8 logits
+    for start in range(0, len(teacher), 1024):  # float64 in parts, because there may be 10^8 logits
         part = slice(start, start + 1024)
         ours, theirs = (log_softmax(of[part].astype(np.float64), axis=1) for of in (student, teacher))
         found[part] = (np.exp(theirs) * (theirs - ours)).sum(axis=1)
@@ -97,13 +97,13 @@ def exclusive_divergence(student: np.ndarray, teacher: np.ndarray) -> np.ndarray
 
 
 def image_ap(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Average precision of each image over its classes, in percent, [N]; 100 for an image without any.
+    """Average precision of each image over its classes, in percent, [N]; 100 for an image without classes.
 
-    scikit-learn calls their mean label ranking average precision, ties included. It gives the mean alone, image by
-    image in a loop: half of the time in which a network's maps are scored.
+    The mean over images is label ranking average precision, ties included. scikit-learn returns only the mean and
+    loops over images. That loop took half of the time of scoring a network's maps.
     """
     holds = labels.astype(bool)
-    # For every class: which classes are ranked at least as high.
+    # For every class: the classes that are ranked at least as high.
     above = logits[:, None, :] >= logits[:, :, None]
     precision = (above & holds[:, None, :]).sum(axis=2) / above.sum(axis=2)
     classes = holds.sum(axis=1)
@@ -111,21 +111,21 @@ def image_ap(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def resampled_mean_ap(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """`mean_ap` of many samples of the same images; scikit-learn takes one at a time, and sorts each again.
+    """`mean_ap` of many samples of the same images. scikit-learn takes one sample at a time and sorts each again.
 
     Args:
         logits: [N, C].
         labels: 0 or 1, [N, C].
-        weights: how often each image occurs, [R, N].
+        weights: number of times that each image occurs in each sample, [R, N].
 
     Returns:
-        Percent, [R]: the mean over the classes that occur in the row's images; NaN where none does.
+        Percent, [R]: the mean over the classes that occur in the row's images; NaN if none occurs.
     """
     precision, occurs = np.zeros(len(weights)), np.zeros(len(weights))
-    # Counts are exact in float32 up to 2^24 images, and so the same in whatever order a matrix product adds.
+    # float32 counts are exact up to 2^24 images, so the order of additions in a matrix product does not matter.
     weights = weights.astype(np.float32)
     for scores, truth in zip(logits.T, labels.T, strict=True):
-        # Precision is asked for where recall rises: at every score that an image with the class has, the highest first.
+        # Recall rises at the scores of images with the class. Precision is computed there, highest score first.
         thresholds = np.unique(scores[truth > 0])[::-1]
         above = (scores[:, None] >= thresholds).astype(np.float32)
         counted = weights @ np.concatenate([above, above * truth[:, None].astype(np.float32)], axis=1)
@@ -138,9 +138,9 @@ def resampled_mean_ap(logits: np.ndarray, labels: np.ndarray, weights: np.ndarra
 
 
 def resampled_f1(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """`f1` of many samples of the same images; arguments and result as of `resampled_mean_ap`."""
+    """`f1` of many samples of the same images; arguments and result are as in `resampled_mean_ap`."""
     predicted, truth = logits > 0, labels.astype(bool)
-    # Counts: exact in whatever order a matrix product adds.
+    # Counts are exact in any order of additions.
     right, wrong = weights @ (predicted & truth), weights @ (predicted != truth)
     occurs = weights @ truth > 0
     counted = 2 * right + wrong

@@ -1,4 +1,4 @@
-"""Section `probe`: what is asked of networks beside maps: images that lose pixels, noise, untrained layers, layers."""
+"""Section `probe`: further tests of networks: removed pixels, noise, untrained layers, similarity of hidden layers."""
 
 from typing import Annotated
 
@@ -9,12 +9,12 @@ from attribution_preservation.settings import Count, Repeats, Section, Seed, bet
 Percent = Annotated[int, Field(ge=1, le=99)]
 
 
-# Up to the whole 8-bit scale, where little is left of an image; below, rounding takes the noise away.
+# At most the whole 8-bit scale, which leaves little of an image. Smaller noise than 0.1 vanishes by rounding.
 Noise = Annotated[float, Field(gt=0), between(0.1, 255)]
 
 
 def _distinct_as_written(values: list[float]) -> list[float]:
-    distinct([f"{value:g}" for value in values])  # as metrics are named
+    distinct([f"{value:g}" for value in values])  # compared as in metrics' names
     return values
 
 
@@ -29,8 +29,8 @@ class Removal(Section):
 
     Attributes:
         pairs: number of (image, class) pairs, evenly spaced over all; null for all of them.
-        percents: of the pixels that go, least and most important ones first.
-        seed: of the order of pixels with equal values.
+        percents: shares of the pixels that are removed, in percent, once the least and once the most important pixels.
+        seed: seed of the order of pixels with equal values.
     """
 
     pairs: Count | None
@@ -42,11 +42,11 @@ class Randomization(Section):
     """Layers of networks replaced by untrained ones.
 
     Attributes:
-        methods: of attribution that are checked, of teachers.
-        of_students: those of them that are checked of students as well.
+        methods: attribution methods that are checked on teachers.
+        of_students: methods among them that are also checked on students.
         pairs: number of (image, class) pairs.
-        draws: how often untrained weights are drawn.
-        seed: of the first draw.
+        draws: number of draws of untrained weights.
+        seed: seed of the first draw.
     """
 
     methods: Annotated[list[str], Field(min_length=1), AfterValidator(distinct)]
@@ -61,7 +61,7 @@ class Corruption(Section):
 
     Attributes:
         deviations: standard deviations of the noise, in steps of the 8-bit scale.
-        seed: of the noise.
+        seed: seed of the noise.
     """
 
     deviations: Annotated[list[Noise], Field(min_length=1), AfterValidator(_distinct_as_written)]
@@ -69,26 +69,26 @@ class Corruption(Section):
 
 
 class Layers(Section):
-    """Hidden layers beside the teacher's.
+    """Comparison of hidden layers with the teacher's hidden layers.
 
     Attributes:
-        names: of the layers.
+        names: names of the layers.
         images: number of evaluation images, evenly spaced.
     """
 
     names: Annotated[list[str], Field(min_length=1), AfterValidator(distinct)]
-    # The unbiased estimate divides by n - 3; every image is compared with every other.
+    # The unbiased estimate divides by n - 3. Every image is compared with every other image.
     images: Annotated[int, Field(ge=4, le=10_000)]
 
 
 class Probe(Section):
-    """What is asked of teachers and of the students that `attribute.compared` names.
+    """Tests of teachers and of the students that `attribute.compared` names.
 
     Attributes:
-        batch_size: images at once.
-        removal, corruption: of their last networks.
-        randomization: of teachers.
-        layers: of every pruning iteration as well.
+        batch_size: images per forward pass.
+        removal, corruption: tests of the last networks.
+        randomization: test of teachers, and with `of_students` of students.
+        layers: test of the last networks and of every pruning iteration.
     """
 
     batch_size: Count

@@ -1,4 +1,4 @@
-"""What a network makes of changed images, how alike its layers are to another's, and what its maps owe to training."""
+"""Tests of a network: changed images, similarity of its layers to another network's, and maps of untrained layers."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ from attribution_preservation.metrics.representation import alike_by_image, gram
 from attribution_preservation.metrics.scoring import Row, Scored, association, mean_rows
 from attribution_preservation.metrics.similarity import cosine, rank_correlation
 
-# What orders the pixels: the network's own map of the pair, its teacher's, its own of another image, chance.
+# Order of the pixels: by the network's own map of the pair, its teacher's map, its own map of another image, chance.
 OWN, TEACHERS, OTHERS, CHANCE = "own_grad_cam", "teachers_grad_cam", "other_images_grad_cam", "random"
-TESTED = ("insertion_area", "deletion_area")  # beside contrasts, and what noise costs
+TESTED = ("insertion_area", "deletion_area")  # in addition to contrasts and the loss by noise
 
 
 @dataclass(frozen=True)
 class View:
-    """A network, as it is asked.
+    """Functions of a network that the tests call.
 
     Attributes:
-        predict: logits [B, C] of images, uint8 [B, 3, S, S].
-        layers: outputs [B, ...] of the compared layers by name, of such images.
-        grad_cam: Grad-CAM maps, float32 [n, h, w], of the pairs at those positions, int64 [n].
-        explain: maps by any method, named first.
+        predict: from images, uint8 [B, 3, S, S], to logits [B, C].
+        layers: from such images to the outputs [B, ...] of the compared layers by name.
+        grad_cam: from positions of pairs, int64 [n], to their Grad-CAM maps, float32 [n, h, w].
+        explain: from the name of an attribution method and such positions to maps.
     """
 
     predict: Callable[[torch.Tensor], torch.Tensor]
@@ -41,11 +41,11 @@ class View:
 
 @dataclass(frozen=True)
 class Look:
-    """What is seen of one network before it is compared.
+    """Predictions and maps of one network.
 
     Attributes:
-        logits: of all evaluation images, [N, C].
-        maps: Grad-CAM of all pairs, [P, h, w].
+        logits: logits of all evaluation images, [N, C].
+        maps: Grad-CAM maps of all pairs, [P, h, w].
     """
 
     logits: np.ndarray
@@ -54,11 +54,11 @@ class Look:
 
 @dataclass(frozen=True)
 class Inside:
-    """What a network does with the images whose layers are compared.
+    """Hidden layers and maps of one network on the images whose layers are compared.
 
     Attributes:
-        layers: how alike those images are in each layer, by name, [m, m].
-        maps: Grad-CAM of their pairs, [p, h, w].
+        layers: similarities of the images in each layer, by name, [m, m] (see `gram`).
+        maps: Grad-CAM maps of the images' pairs, [p, h, w].
     """
 
     layers: dict[str, torch.Tensor]
@@ -66,14 +66,14 @@ class Inside:
 
 
 class Prober:
-    """The images and questions, the same for every network.
+    """The images and tests, the same for every network.
 
     Args:
-        settings: how much is asked.
+        settings: settings of the tests.
         pairs: all scored pairs.
         images: all evaluation images, uint8 [N, 3, S, S].
         labels: 0 or 1, [N, C].
-        colour: of removed pixels, uint8 [3].
+        colour: colour of removed pixels, uint8 [3].
     """
 
     def __init__(
@@ -84,18 +84,18 @@ class Prober:
         self._chosen = spread(len(pairs), settings.removal.pairs)
         compared = spread(len(images), settings.layers.images)
         self._of_layers = images[compared]
-        # The pairs of the images whose layers are compared, and the place of each one's image among those.
+        # The pairs of the images whose layers are compared, and the index of each pair's image among those images.
         self._beside = np.flatnonzero(np.isin(pairs.image, compared))
         self._place = np.searchsorted(compared, pairs.image[self._beside])
         self._rows, first, self._row_of_pair = np.unique(pairs.image, return_index=True, return_inverse=True)
         self._masks = pairs.masks[pairs.mask_row[first]]
 
     def look(self, view: View) -> Look:
-        """The network as it is."""
+        """The network's logits and maps of the unchanged images."""
         return Look(view.predict(self._images).detach().numpy(), view.grad_cam(np.arange(len(self._pairs))))
 
     def predicted(self, look: Look) -> np.ndarray:
-        """Which of the pairs whose pixels go a network predicts, bool [n]."""
+        """Whether a network predicts each of the pairs whose pixels are removed, bool [n]."""
         return look.logits[self._pairs.image[self._chosen], self._pairs.label[self._chosen]] > 0
 
     def inside(self, view: View) -> Inside:
@@ -104,7 +104,7 @@ class Prober:
         return Inside(layers, view.grad_cam(self._beside))
 
     def likeness(self, network: Inside, teacher: Inside) -> Iterator[Row]:
-        """Layer by layer: CKA, images that keep the same company, and whether maps move where that changes."""
+        """For each layer: CKA, similarity of neighbours, and its rank correlation with the cosine of maps."""
         of_maps = cosine(network.maps, teacher.maps)
         for name, seen in network.layers.items():
             yield {**columns(at("cka", name)), "value": linear_cka(seen, teacher.layers[name]), "n": len(seen)}
@@ -114,7 +114,7 @@ class Prober:
             yield {**columns(at("association_company", name)), "value": value, "n": len(of_maps)}
 
     def removal(self, view: View, look: Look, teacher: Look | None = None) -> dict[str, dict[str, np.ndarray]]:
-        """Scores of the chosen pairs by what orders their pixels, and metric, [n]."""
+        """Scores of the chosen pairs by the order of their pixels and by metric, [n]."""
         chosen, settings = self._chosen, self.settings.removal
         images, labels = self._images[self._pairs.image[chosen]], torch.from_numpy(self._pairs.label[chosen])
         own = look.maps[chosen]
@@ -130,12 +130,12 @@ class Prober:
     def removal_rows(
         self, removal: Mapping[str, dict[str, np.ndarray]], populations: dict[str, np.ndarray], **where: str
     ) -> Iterator[Row]:
-        """Means over the chosen pairs that belong to each population, bool [n]."""
+        """Rows of the means over the chosen pairs of each population, bool [n]."""
         for name, scores in removal.items():
             yield from mean_rows(scores, populations, attribution=name, **where)
 
     def noise(self, view: View) -> tuple[list[Row], dict[str, np.ndarray]]:
-        """What noise costs: rows, and of each image's average precision the points, [N], NaN where it has no mask."""
+        """Rows of the loss by noise, and each image's loss of average precision, [N], NaN if the image has no mask."""
         rows, settings = self._rows, self.settings.corruption
         images, labels = self._images[rows], self._labels[rows]
         whole, of_masked = noise_scores(view.predict, images, labels, self._masks, settings.deviations, settings.seed)
@@ -146,9 +146,10 @@ class Prober:
         return [{**columns(name), "value": value, "n": len(rows)} for name, value in means.items()], of_images
 
     def lost_where_moved(self, of_images: Mapping[str, np.ndarray], look: Look, teacher: Look) -> Iterator[Row]:
-        """Within one network, do the images whose maps moved lose more to noise? Negative where they do.
+        """Whether, within one network, the images whose maps changed lose more by noise. Negative if they do.
 
-        Rank correlation over images of what noise costs with the mean cosine of the image's maps to the teacher's.
+        It is the rank correlation, over images, of the loss by noise and the mean cosine of an image's maps to the
+        teacher's maps.
         """
         counts = np.bincount(self._row_of_pair)
         kept = np.bincount(self._row_of_pair, cosine(look.maps, teacher.maps)) / counts
@@ -159,15 +160,17 @@ class Prober:
     def untrained(
         self, view: View, cascade: Callable[[int], Iterable[tuple[str, View]]], methods: Iterable[str]
     ) -> Iterator[Row]:
-        """Rank correlation of maps with those after layers were untrained, by attribution method and layer.
+        """Rank correlation of maps before and after layers are replaced by untrained ones, by method and layer.
 
-        Beside it `untrained_floor`, with the trained network's map of another image. Maps without signs: one that turns
-        over with its logit has not moved. A map that is the same everywhere has no rank; such ones are counted.
+        `untrained_floor` is the rank correlation with the trained network's map of another image. Maps are compared by
+        absolute value: a map that changes sign with its logit counts as unchanged. Constant maps have no ranks. They
+        are left out and counted.
 
         Args:
             view: the network.
-            cascade: from a seed to the network with more and more layers untrained, by the name of the last one.
-            methods: of attribution.
+            cascade: function from a seed to networks with ever more untrained layers, with the name of the layer that
+                was replaced last.
+            methods: attribution methods.
         """
         settings = self.settings.randomization
         chosen = spread(len(self._pairs), settings.pairs)
@@ -192,7 +195,7 @@ class Prober:
                 yield {"attribution": name, **columns(metric), "value": count, "n": asked}
 
     def scored(self, removal: Mapping[str, dict[str, np.ndarray]], of_images: dict[str, np.ndarray]) -> Scored:
-        """What is tested of a network."""
+        """The scores of a network that enter significance tests."""
         tested = {
             name: {m: values for m, values in scores.items() if m in TESTED or m.startswith(CONTRASTS)}
             for name, scores in removal.items()
@@ -201,5 +204,5 @@ class Prober:
 
 
 def _of_other_images(maps: np.ndarray) -> np.ndarray:
-    """The same maps, each in the place of a pair half of them away."""
+    """The same maps, shifted by half of the pairs, so that each pair has the map of another pair."""
     return np.roll(maps, len(maps) // 2, axis=0)

@@ -1,7 +1,7 @@
-"""Are the pixels that a map names those that a network decides by? Pixels removed in a map's order, and what is lost.
+"""Removes pixels in a map's order and measures the loss: are these the pixels on which a network's decision depends?
 
-A removed pixel takes the mean colour of the data set, which says nothing of the image (Hooker et al. 2019, A benchmark
-for interpretability methods in deep neural networks, supplement).
+A removed pixel takes the mean colour of the data set, which has no information about the image. Source: Hooker et al.
+2019, A benchmark for interpretability methods in deep neural networks, supplement.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,18 +16,19 @@ from attribution_preservation.data.store import Store
 from attribution_preservation.metrics.catalogue import at
 from attribution_preservation.metrics.localization import upsample
 
-_AT_ONCE = 256  # images
+_AT_ONCE = 256  # images that are processed at once
 
 
 def ranks(values: np.ndarray, seed: Sequence[int]) -> np.ndarray:
-    """The place of every pixel from the most important one, 0, to the least, int64 [S, S].
+    """Rank of every pixel, from 0 for the most important one to the least important one, int64 [S, S].
 
-    Equal values, as wherever a ReLU leaves 0, are put into random order: their order in memory would remove an image
-    from its top.
+    Equal values, for example zeros after a ReLU, are put in random order. Their order in memory would remove an image
+    from top to bottom.
 
     Args:
         values: a map in the image's size, [S, S].
-        seed: of that order; one image needs the same one for every share, so that what is removed only grows.
+        seed: seed of the random order. An image needs the same seed for every share, so that the removed pixels of a
+            small share are also removed for a larger one.
     """
     shuffled = np.random.default_rng(seed).permutation(values.size)
     places = np.empty(values.size, dtype=np.int64)
@@ -36,15 +37,15 @@ def ranks(values: np.ndarray, seed: Sequence[int]) -> np.ndarray:
 
 
 def removed(places: torch.Tensor, share: float, least: bool = False) -> torch.Tensor:
-    """Which pixels go, bool [B, S, S].
+    """The pixels to remove, bool [B, S, S].
 
     Args:
         places: see `ranks`, [B, S, S].
-        share: of all pixels, from 0 to 1; rounded to whole pixels.
-        least: the least important ones instead of the most important.
+        share: share of all pixels, from 0 to 1; rounded to whole pixels.
+        least: remove the least important pixels instead of the most important ones.
 
     Raises:
-        ValueError: the share is none.
+        ValueError: the share is not from 0 to 1.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"a share lies between 0 and 1, not at {share}")
@@ -54,28 +55,28 @@ def removed(places: torch.Tensor, share: float, least: bool = False) -> torch.Te
 
 
 def remove(images: torch.Tensor, pixels: torch.Tensor, colour: torch.Tensor) -> torch.Tensor:
-    """Images in which some pixels have one colour.
+    """Images in which the removed pixels have one colour.
 
     Args:
         images: [B, 3, S, S].
-        pixels: which go, bool [B, S, S].
+        pixels: the pixels to remove, bool [B, S, S].
         colour: [3], of the images' type.
     """
     return torch.where(pixels[:, None], colour.to(images)[:, None, None], images)
 
 
 class RemovedPixels:
-    """A data set whose images have lost their most important pixels: what a classifier is retrained on.
+    """A data set whose images have lost their most important pixels. A classifier is retrained on it.
 
-    All images are made at once and held in memory, since every epoch shows them again: 3 S^2 bytes each.
+    All images are computed once and kept in memory for all epochs: 3 S^2 bytes each.
 
     Args:
-        store: the data set as it is.
-        places: by position the place of every pixel of that image as the network sees it, see `ranks`, [S, S]; the
-            data set has these images alone.
-        share: of pixels that go, from 0 to 1.
-        colour: of removed pixels, uint8 [3].
-        framing: how the network sees an image.
+        store: the original data set.
+        places: for each image's position, the rank of every pixel of the framed image, see `ranks`, [S, S]. The data
+            set has only these images.
+        share: share of the pixels to remove, from 0 to 1.
+        colour: colour of removed pixels, uint8 [3].
+        framing: framing of the network's input.
         size: side to which images are reduced after the removal.
     """
 
@@ -100,11 +101,11 @@ class RemovedPixels:
             self._images[start : start + len(part)] = left.permute(0, 2, 3, 1).numpy()
 
     def part(self, name: str) -> list[int]:
-        """Positions of the images of a part, in the split's order."""
+        """Positions of the images in a part of the split, in the split's order."""
         return [position for position in self._store.part(name) if position in self._row]
 
     def labels(self, positions: Sequence[int]) -> np.ndarray:
-        """Labels as the whole data set gives them."""
+        """Labels of the images, the same as in the original data set."""
         return self._store.labels(positions)
 
     def image(self, position: int) -> np.ndarray:
@@ -113,13 +114,14 @@ class RemovedPixels:
 
 
 def of_other_images(places: Mapping[int, np.ndarray], parts: Iterable[Sequence[int]]) -> dict[int, np.ndarray]:
-    """Every image with the order of the one that is half of its part away: regions of the same shapes, elsewhere.
+    """Every image with the pixel order of another image, which is half of its part away.
 
-    A control: what is lost in an order of smooth regions, and by what their edges tell, whatever they lie on.
+    This is a control. It measures the loss that smooth regions of the same shapes, and their visible edges, cause at
+    any place of the image.
 
     Args:
-        places: by position, see `ranks`.
-        parts: positions of training images, and of those for evaluation.
+        places: ranks by position, see `ranks`.
+        parts: positions of the training images, and of the evaluation images.
     """
     found = {}
     for part in parts:
@@ -129,13 +131,13 @@ def of_other_images(places: Mapping[int, np.ndarray], parts: Iterable[Sequence[i
 
 
 def map_of_image(maps: np.ndarray) -> np.ndarray:
-    """One map for an image with several classes: in every pixel the largest value, each class's map scaled to 1.
+    """One map for an image with several classes: the maximum over the classes' maps, each scaled to a maximum of 1.
 
-    Removed by it, pixels of every class go, and none is left because its class has weaker maps. ROAR's authors had one
-    class per image; the supplement does not say what it did.
+    So pixels of every class are removed, even if a class has weaker maps. ROAR's authors had one class per image. The
+    supplement does not describe this case.
 
     Args:
-        maps: of its classes, not negative, [n, h, w].
+        maps: non-negative maps of the image's classes, [n, h, w].
 
     Returns:
         [h, w]; a map of zeros adds nothing.
@@ -154,19 +156,19 @@ def removal_curve(
     colour: torch.Tensor,
     least: bool = False,
 ) -> torch.Tensor:
-    """Logit of each pair's class while more and more pixels go.
+    """Logit of each pair's class at each share of removed pixels.
 
-    With `least` this is FullGrad's perturbation (Srinivas and Fleuret 2019), which a faithful map makes flat; with the
-    most important first it is RISE's deletion (Petsiuk et al. 2018). Insertion is the removal of the least important
-    read backwards: at share 1 - k only the k most important ones are there.
+    With `least` this is FullGrad's perturbation (Srinivas and Fleuret 2019), whose curve is flat for a faithful map.
+    Without it this is RISE's deletion (Petsiuk et al. 2018). Insertion is the `least` curve read backwards: at share
+    1 - k only the k most important pixels are left.
 
     Args:
-        predict: from images [B, 3, S, S] to logits [B, C].
-        images: of the pairs, [B, 3, S, S].
-        labels: their classes, int64 [B].
+        predict: function from images [B, 3, S, S] to logits [B, C].
+        images: images of the pairs, [B, 3, S, S].
+        labels: classes of the pairs, int64 [B].
         places: see `ranks`, [B, S, S].
-        shares: of pixels, in any order.
-        colour: of removed pixels, [3].
+        shares: shares of removed pixels, in any order.
+        colour: colour of removed pixels, [3].
 
     Returns:
         [B, len(shares)].
@@ -187,20 +189,21 @@ def removal_scores(
     colour: torch.Tensor,
     seed: int,
 ) -> dict[str, np.ndarray]:
-    """What a network makes of images that lose pixels in the order of some maps, pair by pair.
+    """Predictions of a network for images that lose pixels in the order of the pairs' maps.
 
     Args:
-        predict, images, labels, colour: as `removal_curve` takes them.
-        maps: of the pairs, [B, h, w].
-        percents: of the pixels, ascending, between 0 and 100.
-        seed: of the order of pixels with equal values.
+        predict, images, labels, colour: see `removal_curve`.
+        maps: maps of the pairs, [B, h, w].
+        percents: shares of removed pixels in percent, ascending, between 0 and 100.
+        seed: seed of the order of pixels with equal values.
 
     Returns:
-        By metric, each [B] and in percent. `least_score` at K: probability of the class with the K % least important
-        pixels gone (0: of the whole image); `least_kept` at K: whether it is still predicted (100 or 0);
-        `most_...`: with the most important gone. `insertion_area`, `deletion_area`: mean probability while pixels
-        appear, or go, from the most important on, over all shares (trapezoidal rule): a good map has a large first and
-        a small second one. Both grow with the network's confidence; see `contrasts`.
+        By metric, each [B] and in percent. `least_score` at K: probability of the class after removal of the K% least
+        important pixels (0: of the whole image). `least_kept` at K: whether the class is still predicted (100 or 0).
+        `most_...`: the same after removal of the most important pixels. `insertion_area`, `deletion_area`: mean
+        probability over all shares (trapezoidal rule) while pixels are inserted, or deleted, from the most important
+        one on. A good map has a large insertion area and a small deletion area. Both grow with the network's
+        confidence; see `contrasts`.
     """
     size = images.shape[-1]
     places = torch.from_numpy(np.stack([ranks(values, [seed, n]) for n, values in enumerate(upsample(maps, size))]))
@@ -219,15 +222,14 @@ def removal_scores(
 
 
 def contrasts(own: Mapping[str, np.ndarray], others: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Is one order better than others for the same network and pairs, whatever the network's confidence?
+    """Whether one order is better than other orders for the same network and pairs, at equal confidence.
 
     Args:
-        own: areas of that order, as `removal_scores` gives them.
-        others: those of the others, by name.
+        own: areas of that order, as `removal_scores` returns them.
+        others: areas of the other orders, by name.
 
     Returns:
-        `insertion_over` and `deletion_under` at NAME, each [B], in points of probability; positive where `own` is
-        better.
+        `insertion_over` and `deletion_under` at NAME, each [B], in points of probability; positive if `own` is better.
     """
     found = {}
     for name, other in others.items():

@@ -1,4 +1,4 @@
-"""How alike are two networks' hidden layers on the same images? Debiased linear CKA, and image by image."""
+"""Similarity of two networks' hidden layers on the same images: debiased linear CKA, and a value for each image."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ def gram(features: torch.Tensor) -> torch.Tensor:
     """Similarities of images in one layer, float64 [n, n].
 
     Args:
-        features: the layer's output, [n, ...]; every unit at every position is a feature of its own.
+        features: the layer's output, [n, ...]; every unit at every position is a separate feature.
     """
     flat = features.detach().flatten(1).double()
     flat = flat - flat.mean(dim=0)
@@ -16,11 +16,11 @@ def gram(features: torch.Tensor) -> torch.Tensor:
 
 
 def linear_cka(first: torch.Tensor, second: torch.Tensor) -> float:
-    """Debiased linear CKA of two layers from their `gram`; NaN where one layer is the same for every image.
+    """Debiased linear CKA of two layers from their `gram`; NaN if a layer's output is the same for every image.
 
-    1: one layer is the other up to a rotation and a scale; about 0: they have nothing in common (it may be a little
-    below). Layers of any widths can be compared. Without the correction few images beside many features bring any two
-    layers close to 1 (Murphy et al. 2024, Correcting biased centered kernel alignment measures).
+    The value is 1 if the layers are equal up to rotation and scale. It is about 0, or slightly below, if they have
+    nothing in common. Layers of any widths can be compared. Without the correction, few images with many features give
+    values close to 1 for any two layers (Murphy et al. 2024, Correcting biased centered kernel alignment measures).
 
     Args:
         first, second: [n, n] with n > 3, of the same images.
@@ -41,12 +41,12 @@ def _hsic(first: torch.Tensor, second: torch.Tensor) -> float:
 
 
 def alike_by_image(first: torch.Tensor, second: torch.Tensor) -> np.ndarray:
-    """For every image, do two layers find the same other images like it? Correlation of the rows of two `gram`s, [n].
+    """Whether two layers find the same images similar to each image: correlation of the rows of two `gram`s, [n].
 
-    The image's similarity to itself is left out. NaN where a row is constant. Widths may differ, so that pruned and
-    narrow students can be compared with their teacher image by image.
+    The image's similarity to itself is left out. NaN if a row is constant. Widths may differ, so pruned and narrow
+    students can be compared with their teacher for each image.
 
-    Source: representational similarity (Kriegeskorte et al. 2008), read image by image.
+    Source: representational similarity (Kriegeskorte et al. 2008), computed for each image.
     """
     count = len(first)
     others = ~torch.eye(count, dtype=torch.bool)

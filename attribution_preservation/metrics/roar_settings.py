@@ -1,4 +1,4 @@
-"""Section `roar`: remove and retrain."""
+"""Section `roar`: remove pixels and retrain (ROAR)."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ Percent = Annotated[int, Field(ge=1, le=100)]
 
 
 class Classifier(Section):
-    """The network that is retrained, from random weights.
+    """The network that is retrained from random weights.
 
     Attributes:
         architecture: a name in `attribution_preservation.models.architectures`.
@@ -27,15 +27,15 @@ class Classifier(Section):
 
 
 class Roar(Section):
-    """Remove pixels by their attribution, retrain, and see what is lost.
+    """Remove pixels by their attribution, retrain, and measure the loss.
 
     Attributes:
-        students: of `distill`, whose networks are judged, beside their teachers.
-        methods: whose networks of them.
+        students: students of `distill` whose maps are tested, in addition to their teachers' maps.
+        methods: matching methods whose networks are tested.
         percents: shares of the pixels of every image that are removed, in percent.
-        retrainings: how often for each network, with different initial weights and batches.
-        classifier: what is retrained.
-        optimization: how.
+        retrainings: number of retrainings for each network, with different initial weights and batches.
+        classifier: the network that is retrained.
+        optimization: its training schedule.
     """
 
     students: Annotated[list[str], AfterValidator(distinct)]

@@ -1,8 +1,9 @@
-"""All scores of one compression's networks beside their teacher, on the three populations, as tidy rows.
+"""All scores of one compression's networks and their teacher, on the three populations, as tidy rows.
 
-Populations (what is averaged over): `own`, pairs that the network itself predicts, as the paper counts; `common`, pairs
-that the teacher and the compared methods of one student, iteration and seed all predict, so that everyone is judged on
-the same pairs; `all`. Which pairs there are, and when one is predicted: `attribution_preservation.metrics.pairs`.
+A population is the set of pairs over which scores are averaged. `own`: pairs that the network itself predicts, as in
+the paper. `common`: pairs that the teacher and the compared methods of one student, iteration and seed all predict, so
+that all networks are scored on the same pairs. `all`: every pair that is the same for every network.
+`attribution_preservation.metrics.pairs` defines the pairs, and when a network predicts one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,9 +28,9 @@ class Maps:
     """Maps of one network by one attribution method.
 
     Attributes:
-        values: [n, h, w].
-        pairs: which of the scored pairs they explain, int64 [n].
-        absorbed: share of the relevance that did not arrive, in percent, [n]; None where the method has none.
+        values: maps, [n, h, w].
+        pairs: positions of the scored pairs that they explain, int64 [n].
+        absorbed: absorbed share of the relevance, in percent, [n]; None for a method without relevance.
     """
 
     values: np.ndarray
@@ -39,13 +40,13 @@ class Maps:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was extracted from one network.
+    """Maps, logits and sizes of one network.
 
     Attributes:
-        maps: by attribution method.
-        logits: of all evaluation images, [N, C].
-        sizes: figures of the network that need no images, by metric name.
-        sparsity: share of pruned weights, None where nothing was pruned.
+        maps: maps by attribution method.
+        logits: logits of all evaluation images, [N, C].
+        sizes: metrics of the network that need no images, by metric name.
+        sparsity: share of pruned weights; None if nothing was pruned.
     """
 
     maps: dict[str, Maps]
@@ -55,7 +56,7 @@ class Evidence:
 
 
 def baseline_scores(pairs: ScoredPairs, random_seed: int) -> dict[str, dict[str, np.ndarray]]:
-    """Scores of maps that know nothing: a blob in the centre, and uniform noise."""
+    """Scores of baseline maps: a blob in the centre, and uniform noise."""
     count, size = len(pairs.image), pairs.masks.shape[1]
     return {
         "centre": pairs.localize(np.broadcast_to(centre_map(size), (count, size, size))),
@@ -65,14 +66,14 @@ def baseline_scores(pairs: ScoredPairs, random_seed: int) -> dict[str, dict[str,
 
 @dataclass(frozen=True)
 class Scored:
-    """One network's scores, pair by pair: all that a test of two networks needs.
+    """One network's scores of each pair: all data that a test of two networks needs.
 
     Attributes:
-        logits: of all evaluation images, [N, C]; [N, 0] where no score of resampled images needs them.
+        logits: logits of all evaluation images, [N, C]; [N, 0] if no score of resampled images needs them.
         images: scores of its predictions by metric, one for each evaluation image, [N].
-        explained: which of the scored pairs each attribution method explains, int64 [n].
-        scores: by attribution method and metric, each [n], of the pairs that it explains.
-        populations: which of all pairs belong to each, by name, bool [P].
+        explained: positions of the scored pairs that each attribution method explains, int64 [n].
+        scores: scores of the explained pairs, by attribution method and metric, each [n].
+        populations: members of each population among all pairs, by name, bool [P].
     """
 
     logits: np.ndarray
@@ -82,7 +83,7 @@ class Scored:
     populations: dict[str, np.ndarray]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """As a file holds them; `of_arrays` is the way back."""
+        """Arrays by name, as a file stores them; `of_arrays` is the inverse."""
         found = {"logits": self.logits} | {f"image/{metric}": values for metric, values in self.images.items()}
         found |= {f"explained/{attribution}": pairs for attribution, pairs in self.explained.items()}
         found |= {f"population/{population}": member for population, member in self.populations.items()}
@@ -93,7 +94,7 @@ class Scored:
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Scored":
         """The inverse of `arrays`."""
-        # A metric's name may hold a slash: `ap_lost@background/16`.
+        # A metric's name may contain a slash: `ap_lost@background/16`.
         parts = [(*name.partition("/")[::2], values) for name, values in arrays.items()]
         explained = {name: values for kind, name, values in parts if kind == "explained"}
         scores: dict[str, dict[str, np.ndarray]] = {attribution: {} for attribution in explained}
@@ -106,7 +107,7 @@ class Scored:
         return cls(arrays["logits"], images, explained, scores, populations)
 
     def joined(self, other: "Scored") -> "Scored":
-        """With what other stages found out about the same network; its own logits and populations stay."""
+        """The scores together with another stage's scores of the same network. Logits and populations stay the same."""
         return replace(
             self,
             images=self.images | other.images,
@@ -115,16 +116,16 @@ class Scored:
         )
 
     def members(self, attribution: str) -> dict[str, np.ndarray]:
-        """Which of the pairs that a method explains belong to each population, bool [n]."""
+        """Members of each population among the pairs that a method explains, bool [n]."""
         return {name: member[self.explained[attribution]] for name, member in self.populations.items()}
 
 
 class Teacher:
-    """A teacher's evidence with the localisation scores of its maps, which every student of it needs again.
+    """A teacher's evidence with the localisation scores of its maps, which the scores of every student need.
 
     Attributes:
-        evidence: what was extracted from it.
-        scores: by attribution method and metric, each [n], in the order of its maps.
+        evidence: maps, logits and sizes of the teacher.
+        scores: scores by attribution method and metric, each [n], in the order of its maps.
     """
 
     def __init__(self, evidence: Evidence, pairs: ScoredPairs) -> None:
@@ -132,16 +133,16 @@ class Teacher:
         self.scores = {attribution: _scores(maps, pairs) for attribution, maps in evidence.maps.items()}
 
     def scored(self, pairs: ScoredPairs) -> Scored:
-        """Its scores as those of any network."""
+        """The teacher's scores in the form that all networks have."""
         logits = self.evidence.logits
         populations = {"own": pairs.own(logits), "all": pairs.all}
         return Scored(pairs.again(logits), pairs.of_images(logits), _explained(self.evidence), self.scores, populations)
 
     def beside(self, attribution: str, maps: Maps) -> Maps:
-        """Its own maps of the pairs that a student's maps explain.
+        """The teacher's maps of the pairs that a student's maps explain.
 
         Raises:
-            ValueError: it has other ones; then the two were extracted under different parameters.
+            ValueError: the teacher's maps explain other pairs. Then the two were extracted with different parameters.
         """
         found = self.evidence.maps.get(attribution)
         if found is None or not np.array_equal(found.pairs, maps.pairs):
@@ -162,13 +163,13 @@ def teacher_rows(teacher: Teacher, pairs: ScoredPairs, baselines: dict[str, dict
 def score_students(
     teacher: Teacher, students: Mapping[str, Evidence], compared: Sequence[str], pairs: ScoredPairs
 ) -> dict[str, Scored]:
-    """Score students that differ in nothing but the method, beside their teacher.
+    """Score students that differ only in the method, and compare them with their teacher.
 
     Args:
         teacher: their teacher.
-        students: by method, empty for a student that was trained without one.
-        compared: methods whose predictions make the population `common`; where none of them is among the students,
-            all of the students' do.
+        students: evidence by method; the method is empty for a student that was trained without one.
+        compared: methods whose predictions define the population `common`. If the students have none of them, all
+            students define it.
         pairs: the scored pairs.
     """
     reference = teacher.evidence.logits
@@ -198,11 +199,12 @@ def student_rows(
     pairs: ScoredPairs,
     baselines: dict[str, dict[str, np.ndarray]],
 ) -> Iterator[Row]:
-    """Rows of students with the scores that `score_students` gives them, beside their teacher.
+    """Rows of students with their scores from `score_students`, and rows of their teacher and the baselines.
 
-    For the population `common` the teacher and the baselines are scored on the same pairs: their rows bear the method
-    `teacher`, or none. Where several attribution methods explain the students, which may explain different pairs, the
-    baselines have rows on the pairs of each: with its name as attribution, and theirs as method.
+    For the population `common` the teacher and the baselines are scored on the same pairs. Rows of the teacher have the
+    method `teacher`; rows of the baselines have no method. Several attribution methods may explain different pairs. The
+    baselines then have rows on each method's pairs, with the attribution method as attribution and the baseline's name
+    as method.
     """
     explained, shared = {}, {}
     for method, student in students.items():
@@ -215,7 +217,7 @@ def student_rows(
                 yield from mean_rows(found, {population: members[population]}, attribution=attribution, **where)
             compared = {name: member for name, member in members.items() if "cosine" in of_population[name]}
             yield from _associations(scores, compared, attribution=attribution, **where)
-            # The same for every method.
+            # Equal for every method.
             explained[attribution] = scored[method].explained[attribution]
             shared[attribution] = {population: members[population] for population in ("common", "all")}
     where = {"sparsity": next(iter(students.values())).sparsity}
@@ -255,33 +257,34 @@ def mean_rows(scores: dict[str, np.ndarray], populations: dict[str, np.ndarray],
     """A row for every population and metric.
 
     Args:
-        scores: by metric, each [n]; a pair whose score is NaN does not count.
-        populations: which pairs belong to each, bool [n].
-        where: what every row says.
+        scores: scores by metric, each [n]; pairs whose score is NaN are left out.
+        populations: members of each population, bool [n].
+        where: columns that every row gets.
     """
     for population, member in populations.items():
         for metric, values in scores.items():
             counted = values[member]
             counted = counted[~np.isnan(counted)]  # an object without background has no ROC curve
-            # How many maps are zero is a count; all else is a mean, and empty where the population is.
+            # The number of zero maps is a count. Other metrics are means, which are empty if the population is empty.
             value = counted.sum() if metric == "zero_maps" else counted.mean() if counted.size else None
             yield {**where, "population": population, **columns(metric), "value": value, "n": counted.size}
 
 
 def scores_of(scores: Mapping[str, np.ndarray], population: str, exclusive: bool) -> dict[str, np.ndarray]:
-    """Those of a student's scores that a population has, by metric.
+    """A student's scores that are defined for a population, by metric.
 
-    Where classes exclude each other, its `own` maps are of its own top classes, and compared with no other network's.
+    If classes exclude each other, its `own` maps explain its own top classes. They are not compared with another
+    network's maps.
     """
     alone = exclusive and population == "own"
     return {metric: values for metric, values in scores.items() if not (alone and metric in SIMILARITY)}
 
 
 def _associations(scores: dict[str, np.ndarray], populations: dict[str, np.ndarray], **where: Any) -> Iterator[Row]:
-    """Pair by pair, do maps move where predictions do? Rank correlation (Spearman) of cosine and divergence.
+    """Whether the maps change for those pairs whose predictions change: rank correlation of cosine and divergence.
 
-    -1: the further the prediction of a pair's class is from the teacher's, the less its map is like the teacher's; 0:
-    one tells nothing about the other.
+    The value is Spearman's. At -1, a pair whose prediction is further from the teacher's always has a map less similar
+    to the teacher's map. At 0, the two are unrelated.
     """
     for population, member in populations.items():
         alike, apart = scores["cosine"][member], scores["pair_divergence"][member]
@@ -290,9 +293,9 @@ def _associations(scores: dict[str, np.ndarray], populations: dict[str, np.ndarr
 
 
 def association(first: np.ndarray, second: np.ndarray) -> float | None:
-    """Rank correlation (Spearman) of two scores of the same pairs, [n] each; None where they are too few, or all alike.
+    """Spearman's rank correlation of two scores of the same pairs, [n] each; None if pairs are too few or all equal.
 
-    The standard error of a rank correlation of 30 pairs is 0.19 already.
+    The standard error of a rank correlation of 30 pairs is 0.19.
     """
     known = len(first) >= MINIMUM_ASSOCIATED and np.ptp(first) > 0 and np.ptp(second) > 0
     return float(spearmanr(first, second).statistic) if known else None

@@ -1,8 +1,8 @@
-"""Is a difference between two networks more than chance? A paired test over images and seeds.
+"""Paired significance test of the difference between two networks, over images and seeds.
 
-Two things are drawn by chance and could have come out otherwise: the evaluation images, the same for every seed, and
-the seeds, each a run of its own from the teacher on. The bootstrap therefore draws both, images for all seeds
-together: pairs of one image are never torn apart, and what is compared is always compared on the same images.
+Two samples are random: the evaluation images, which are the same for every seed, and the seeds, each of which is a
+separate run that starts with its teacher. The bootstrap therefore resamples both. It draws the same images for all
+seeds, so pairs of one image stay together and networks are always compared on the same images.
 """
 
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ _LEAST_EXPONENT = -800
 
 @dataclass(frozen=True)
 class PairedTest:
-    """A difference between two methods, and how sure it is.
+    """A difference between two methods with its confidence interval and p-value.
 
     Attributes:
         difference: mean over seeds.
-        low, high: its confidence interval; NaN where the seeds or images are too few for a test.
-        p: two-sided, of no difference; NaN where there is no test.
-        seeds: how many have a difference.
+        low, high: bounds of its confidence interval; NaN if the seeds or images are too few for a test.
+        p: two-sided p-value for the hypothesis of no difference; NaN if there is no test.
+        seeds: number of seeds that have a difference.
     """
 
     difference: float
@@ -36,10 +36,10 @@ class PairedTest:
 
 
 def image_weights(count: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each image occurs: once in the first row, then in samples drawn with replacement.
+    """Number of times that each image occurs: once in the first row, then in samples drawn with replacement.
 
-    Each draws one less than there are images, which makes the variance of a mean over them unbiased (McCarthy and
-    Snowden 1985, The bootstrap and finite population sampling).
+    Each sample has one image less than the data, which makes the variance of a mean unbiased (McCarthy and Snowden
+    1985, The bootstrap and finite population sampling).
 
     Returns:
         float64 [1 + resamples, count].
@@ -57,13 +57,13 @@ def resampled_means(values: np.ndarray, image: np.ndarray, weights: np.ndarray) 
     """Means of the pairs' scores in every row of weights.
 
     Args:
-        values: scores of some pairs by several metrics, [n, K]; those that are NaN do not count.
+        values: scores of some pairs by several metrics, [n, K]; NaN is left out.
         image: each pair's image, [n].
         weights: see `image_weights`, [R, N].
 
     Returns:
-        [R, K]. Where the pairs that count lie on fewer than MINIMUM_IMAGES images, NaN in all rows but the first, and
-        where none was drawn.
+        [R, K]. A row whose sample has no score is NaN. If fewer than MINIMUM_IMAGES images have scores, all rows except
+        the first are NaN.
     """
     known = ~np.isnan(values)
     sums, counts = np.zeros((2, weights.shape[1], values.shape[1]))
@@ -78,13 +78,13 @@ def resampled_means(values: np.ndarray, image: np.ndarray, weights: np.ndarray) 
 def _exact_product(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
     """`weights @ values`, with the same bits on every machine.
 
-    The order in which a matrix product adds depends on the processor, the library and the number of threads, and with
-    it the last bits. Sums of integers below 2^53 are exact in every order. So each value is written as two integers,
-    each with a unit of its column: a leading part, and the rest to 2^-30 of that unit or less. Each part has its own
-    exact product (Ozaki, Ogita, Oishi and Rump 2012, Error-free transformations of matrix multiplication).
+    The order of additions in a matrix product depends on the processor, the library and the number of threads, and the
+    last bits depend on the order. Sums of integers below 2^53 are exact in every order. So each value is split into two
+    integers with a unit per column: a leading part, and the rest to 2^-30 of that unit or less. Each part has an exact
+    product (Ozaki, Ogita, Oishi and Rump 2012, Error-free transformations of matrix multiplication).
 
     Args:
-        weights: integers that are not negative; no row sums up to 2^23 or more, [R, N].
+        weights: non-negative integers whose row sums are below 2^23, [R, N].
         values: finite, [N, K].
 
     Returns:
@@ -93,10 +93,10 @@ def _exact_product(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: a row of weights is too large.
     """
-    bits = _EXACT_BITS - int(np.frexp(weights.sum(axis=1).max())[1])  # of each integer
+    bits = _EXACT_BITS - int(np.frexp(weights.sum(axis=1).max())[1])  # bits of each integer
     if bits < _LEAST_BITS:
         raise ValueError(f"weights sum up to more than 2^{_EXACT_BITS - _LEAST_BITS}")
-    # Every value of a column is less than 2^exponent. Below 2^-800 a unit would be no float64.
+    # Every value of a column is less than 2^exponent. With exponents below -800, a unit would not be a float64.
     exponent = np.maximum(np.frexp(np.abs(values).max(axis=0, initial=0.0))[1], _LEAST_EXPONENT)
     leading = np.rint(np.ldexp(values, bits - exponent))
     rest = np.rint(np.ldexp(values - np.ldexp(leading, exponent - bits), 2 * bits - exponent))
@@ -107,19 +107,22 @@ def _exact_product(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
 def paired_test(differences: np.ndarray, images: int, seed: int, confidence: float = 0.95) -> PairedTest:
     """Test a difference between two methods by a hierarchical bootstrap with few seeds.
 
-    The bootstrap (images in the rows, one seed less than there are, with replacement, in each) gives the standard
-    error. Its percentiles would not do: those of three seeds never lie beyond the extreme one, so that chance alone
-    gives three differences of one sign, and p = 0, in every fourth comparison. Instead the difference is taken as
-    many times its standard error as Student's t allows, with the degrees of freedom that belong to the mixture of the
-    two variances (Satterthwaite 1946): seeds - 1 where seeds differ most, images - 1 where images do. Noise of single
-    pairs counts in both, which errs on the safe side (Owen 2007, The pigeonhole bootstrap).
+    The bootstrap gives the standard error. Each of its rows resamples the images, and draws one seed less than the
+    number of seeds, with replacement. The test does not use percentiles of the bootstrap, because with three seeds they
+    never go beyond the extreme seed. By chance alone, three differences have one sign in a quarter of all comparisons,
+    and percentiles would then give p = 0.
+
+    Instead the difference divided by its standard error is compared with Student's t. The degrees of freedom follow
+    from the mixture of the two variances (Satterthwaite 1946). They are seeds - 1 if the variance of seeds dominates,
+    and images - 1 if the variance of images dominates. Noise of single pairs counts in both variances, which makes
+    the test conservative (Owen 2007, The pigeonhole bootstrap).
 
     Args:
-        differences: of each seed's figures, [1 + resamples, S], over all images in the first row, over the same
-            resampled images for every seed in the others (see `image_weights`); NaN where a seed has none.
-        images: how many were resampled.
-        seed: of the drawing of seeds.
-        confidence: of the interval.
+        differences: differences of each seed's values, [1 + resamples, S]. The first row is over all images; the other
+            rows are over resampled images, the same for every seed (see `image_weights`). NaN if a seed has no value.
+        images: number of images that were resampled.
+        seed: seed of the draws of seeds.
+        confidence: confidence level of the interval.
     """
     kept = differences[:, ~np.isnan(differences[0])]
     seeds = kept.shape[1]
@@ -131,7 +134,7 @@ def paired_test(differences: np.ndarray, images: int, seed: int, confidence: flo
     resamples = len(kept) - 1
     drawn = np.random.default_rng(seed).integers(seeds, size=(resamples, seeds - 1))
     total = float(np.take_along_axis(kept[1:], drawn, axis=1).mean(axis=1).var(ddof=1))
-    if total == 0.0:  # the same everywhere: two networks that score alike, or differ by a constant
+    if total == 0.0:  # no variance: the two networks score alike or differ by a constant
         return PairedTest(mean, mean, mean, 1.0 if mean == 0 else 0.0, seeds)
     of_seeds = min(float(kept[0].var(ddof=1)) / seeds, total)
     freedom = total**2 / (of_seeds**2 / (seeds - 1) + (total - of_seeds) ** 2 / (images - 1))

@@ -1,11 +1,11 @@
-"""How alike are two networks' maps of the same (image, class) pairs, before upsampling?"""
+"""Similarity of two networks' maps of the same (image, class) pairs, before upsampling."""
 
 import numpy as np
 from scipy.stats import rankdata
 
 
 def cosine(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
-    """<Ms, Mt> / (|Ms| |Mt|) per pair; 0 where one map is zero everywhere, 1 where both are.
+    """<Ms, Mt> / (|Ms| |Mt|) per pair; 0 if one map is zero everywhere, 1 if both are.
 
     Args:
         student, teacher: maps [P, h, w].
@@ -21,10 +21,10 @@ def cosine(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
 
 
 def correlation(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
-    """Pearson's correlation per pair; a constant map counts as zero does in `cosine`.
+    """Pearson's correlation per pair; a constant map is treated as a zero map is in `cosine`.
 
-    A constant that all maps of a method share (RISE's, whose masks let half of the image through) brings every cosine
-    close to 1. It does not count here.
+    RISE's masks show half of the image, so all its maps share a constant. Such a constant brings every cosine close
+    to 1, but does not change the correlation.
 
     Args:
         student, teacher: maps [P, h, w].
@@ -36,7 +36,7 @@ def correlation(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Spearman's rank correlation per pair; a constant map counts as in `correlation`.
+    """Spearman's rank correlation per pair; a constant map is treated as in `correlation`.
 
     Args:
         first, second: maps [P, h, w].
@@ -49,13 +49,13 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def l2_distance(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
-    """|Ms / |Ms| - Mt / |Mt||_2 per pair; 1 where one map is zero everywhere, 0 where both are.
+    """|Ms / |Ms| - Mt / |Mt||_2 per pair; 1 if one map is zero everywhere, 0 if both are.
 
     Args:
         student, teacher: maps [P, h, w].
 
     Returns:
-        float64 [P]; sqrt(2 (1 - cosine)) where neither map is zero.
+        float64 [P]; equal to sqrt(2 (1 - cosine)) if neither map is zero.
 
     Source: supplement C.3.
     """
@@ -64,7 +64,7 @@ def l2_distance(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
 
 def _centred(maps: np.ndarray) -> np.ndarray:
     maps = maps.astype(np.float64)
-    constant = np.ptp(maps, axis=(1, 2), keepdims=True) == 0  # whose mean is not exact, and would leave noise
+    constant = np.ptp(maps, axis=(1, 2), keepdims=True) == 0  # their mean is rounded, so subtracting it leaves noise
     return np.where(constant, 0.0, maps - maps.mean(axis=(1, 2), keepdims=True))
 
 

@@ -1,4 +1,4 @@
-"""How large is a network, and how much does it compute?"""
+"""Size of a network, and number of its operations."""
 
 from collections.abc import Callable, Mapping
 
@@ -21,7 +21,7 @@ def sparsity(masks: Mapping[str, torch.Tensor]) -> float:
     """Share of the weights that were pruned, from 0 to 1.
 
     Args:
-        masks: of each pruned layer's weights, bool, True where a weight is left.
+        masks: mask of each pruned layer's weights, bool, True for each remaining weight.
     """
     return 1 - sum(int(mask.sum()) for mask in masks.values()) / sum(mask.numel() for mask in masks.values())
 
@@ -30,7 +30,7 @@ def multiply_accumulates(network: Callable[[torch.Tensor], torch.Tensor], image:
     """Multiply-accumulate operations of one forward pass, of convolutions and matrix products, zeros included.
 
     Args:
-        network: any differentiable or not differentiable function of images.
+        network: any function of images, differentiable or not.
         image: one input, [1, 3, S, S]; only its shape matters.
 
     Source: torch's own count of floating-point operations, two for each multiply-accumulate.
