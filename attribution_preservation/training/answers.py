@@ -1,4 +1,4 @@
-"""What a network answers while it learns: how good its predictions are over the images of an epoch."""
+"""Predictions of a network during training: their score over the images of an epoch."""
 
 from collections.abc import Callable
 
@@ -7,28 +7,28 @@ import torch
 
 from attribution_preservation.training.processes import Processes
 
-# Logits and labels, [N, C] each, to a score in percent.
+# Function from logits and labels, [N, C] each, to a score in percent.
 Score = Callable[[np.ndarray, np.ndarray], float]
 
 
 class Answers:
-    """Logits of one epoch's steps, as the loss was made of them, beside their labels.
+    """Logits of one epoch's training steps, with their labels.
 
-    Nothing is computed a second time: the images are augmented, dropout is at work and the weights change from step to
-    step, so a score of answers is one of learning and no evaluation of the network that is left in the end.
+    These are the logits of the loss; nothing is computed twice. The images are augmented, dropout is on, and the
+    weights change from step to step. So the score describes training. It does not evaluate the final network.
 
     Args:
-        processes: that train together; each adds those of its share of a batch.
-        mean_ap: scores images that may have several classes.
+        processes: processes that train together; each adds the logits of its share of a batch.
+        mean_ap: function that scores images that may have several classes.
     """
 
     def __init__(self, processes: Processes, mean_ap: Score) -> None:
         self._processes, self._mean_ap = processes, mean_ap
-        self._waiting: list[tuple[torch.Tensor, torch.Tensor]] = []  # on the device, where the steps left them
+        self._waiting: list[tuple[torch.Tensor, torch.Tensor]] = []  # still on the device
         self._kept: list[tuple[torch.Tensor, ...]] = []
 
     def add(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """Keep what one step answered, without waiting for the device.
+        """Keep the logits and labels of one step, without waiting for the device.
 
         Args:
             logits: [B, C].
@@ -37,19 +37,19 @@ class Answers:
         self._waiting.append((logits.detach(), labels))
 
     def fetch(self) -> None:
-        """Bring what was added to the CPU; waits for the device."""
+        """Copy the added logits and labels to the CPU; waits for the device."""
         logits, labels = (torch.cat(of_steps).cpu() for of_steps in zip(*self._waiting, strict=True))
         logits, self._waiting = logits.float(), []
-        # Of classes that exclude each other only hits are kept: ImageNet's logits of an epoch would take 5 GB.
+        # If classes exclude each other, only hits are kept: the logits of an epoch of ImageNet would take 5 GB.
         exclusive = labels.dim() == 1
         self._kept.append((100.0 * (logits.argmax(dim=1) == labels),) if exclusive else (logits, labels))
 
     def score(self) -> dict[str, float]:
-        """The score of all that was fetched, in percent, over the images of all processes.
+        """The score of all fetched logits, in percent, over the images of all processes.
 
         Returns:
-            `top1` where classes exclude each other, else `mean_ap`, which is NaN where no image has a label, or a logit
-            is not finite.
+            `top1` if classes exclude each other, else `mean_ap`. `mean_ap` is NaN if no image has a label, or if a
+            logit is not finite.
         """
         logits, *labels = (self._gathered(torch.cat(of_looks)) for of_looks in zip(*self._kept, strict=True))
         if not labels:

@@ -1,14 +1,14 @@
-"""How exactly a GPU multiplies float32 numbers."""
+"""Precision of float32 products on a GPU."""
 
 import torch
 
 
 def allow_tf32(allowed: bool) -> None:
-    """Let a GPU round the inputs of float32 products and convolutions to ten bits (TF32), or keep it from that.
+    """Allow or forbid that a GPU rounds the inputs of float32 products and convolutions to ten bits (TF32).
 
-    On an H100 its matrix units then do what is otherwise done without them, about eight times as fast. On other
-    devices nothing changes.
+    With TF32 an H100 uses its matrix units for them, which is about eight times as fast. Devices other than GPUs are
+    not affected.
     """
-    # By the older names: who sets the newer ones, one operation at a time, makes every reader of the older ones fail.
+    # Uses torch's older names. If the newer names (one per operation) are set, reading an older name raises an error.
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed

@@ -1,7 +1,7 @@
-"""Random crops and flips, image by image, finished on the device: a whole batch in two matrix products.
+"""Random crops and flips of each image. The device resizes the crops of a whole batch by two matrix products.
 
-torchvision's transforms give a whole batch one crop. Here torchvision draws each image's crop from the image's own
-seed, and the device resizes every crop by weights of its own; nothing but the crop's bytes travels to the device.
+torchvision's transforms use one crop for a whole batch. Here torchvision draws each image's crop from the image's own
+seed. The device resizes every crop with separate weights, so only the bytes of the crop are copied to the device.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from attribution_preservation.optimization import Augmentation
 
 @dataclass(frozen=True)
 class Crop:
-    """A part of one image, and how it is shown.
+    """A part of one image, possibly flipped.
 
     Attributes:
         image: uint8 RGB [h, w, 3].
-        flipped: whether left and right change places.
+        flipped: whether left and right are exchanged.
     """
 
     image: np.ndarray
@@ -31,7 +31,7 @@ class Crops:
     """Crops of several sizes in one tensor.
 
     Attributes:
-        images: each in the upper left corner, uint8 [B, H, W, 3].
+        images: each crop in the upper left corner of its row, uint8 [B, H, W, 3].
         sizes: height and width of each, int64 [B, 2].
         flipped: bool [B].
     """
@@ -42,7 +42,7 @@ class Crops:
 
     @classmethod
     def of(cls, crops: list[Crop]) -> "Crops":
-        """One behind the other."""
+        """Collect crops in one tensor, padded with 0 to the largest height and width."""
         sizes = torch.tensor([crop.image.shape[:2] for crop in crops])
         images = torch.zeros(len(crops), *sizes.amax(0).tolist(), 3, dtype=torch.uint8)
         for row, crop in zip(images, crops, strict=True):
@@ -51,11 +51,11 @@ class Crops:
         return cls(images, sizes, torch.tensor([crop.flipped for crop in crops]))
 
     def pin_memory(self) -> "Crops":
-        """In memory from which a GPU copies by itself; called by torch's DataLoader."""
+        """Copy to pinned memory, from which a GPU copies asynchronously; torch's DataLoader calls this."""
         return Crops(self.images.pin_memory(), self.sizes.pin_memory(), self.flipped.pin_memory())
 
     def to(self, device: torch.device) -> "Crops":
-        """On a device, without waiting for the copy."""
+        """Copy to a device, without waiting for the copy."""
         return Crops(*(part.to(device, non_blocking=True) for part in (self.images, self.sizes, self.flipped)))
 
     def resized(self, size: int) -> torch.Tensor:
@@ -72,18 +72,18 @@ class Crops:
 
 
 def resize_weights(lengths: torch.Tensor, longest: int, size: int) -> torch.Tensor:
-    """How much each old place counts for each new one when a line is resized: bilinear with antialiasing.
+    """Weight of each old pixel in each new pixel of a resized line: bilinear with antialiasing.
 
-    The triangle filter of `torch.nn.functional.interpolate(mode="bilinear", antialias=True)`: as wide as a new pixel
-    where the line shrinks, as an old one where it grows.
+    The triangle filter equals `torch.nn.functional.interpolate(mode="bilinear", antialias=True)`. It is as wide as a
+    new pixel if the line shrinks, and as wide as an old pixel if the line grows.
 
     Args:
-        lengths: of the lines, int64 [B].
-        longest: length of the lines with what pads them.
+        lengths: lengths of the lines, int64 [B].
+        longest: length of the padded lines.
         size: new length S.
 
     Returns:
-        float32 [B, S, longest], which sums to 1 over the old places; padding counts nothing.
+        float32 [B, S, longest]. The weights sum to 1 over the old pixels; padding has weight 0.
     """
     scale = (lengths / size)[:, None, None]
     centre = (torch.arange(size, device=lengths.device)[None, :, None] + 0.5) * scale
@@ -97,25 +97,25 @@ class Augmenter:
     """Draws crops and flips.
 
     Args:
-        augmentation: what is drawn.
+        augmentation: settings of the random crops and flips.
     """
 
     def __init__(self, augmentation: Augmentation) -> None:
         self._flip, self._crop = augmentation.flip, None
         if augmentation.crop_scale:
-            # Imported here because it takes 1.7 s, in every stage that trains, also where nothing is changed.
+            # Imported here because it takes 1.7 s, and stages that do not crop need not wait for it.
             from torchvision.transforms import v2
 
             self._crop = v2.RandomResizedCrop(1, scale=tuple(augmentation.crop_scale))
 
     def __call__(self, image: np.ndarray, seed: int) -> Crop:
-        """A crop of an image, uint8 [H, W, 3]."""
-        # torchvision draws from torch's global CPU generator, which stays as it was for everyone else.
-        # (torch.manual_seed would also seed the GPU's, from which dropout draws.)
+        """A random crop of an image, uint8 [H, W, 3], drawn from the seed."""
+        # torchvision draws from torch's global CPU generator, whose state is restored for all other code.
+        # (torch.manual_seed would also seed the GPU's generator, from which dropout draws.)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             if self._crop is not None:
-                whole = torch.empty(3, *image.shape[:2], device="meta")  # only its size is asked for
+                whole = torch.empty(3, *image.shape[:2], device="meta")  # only its size is used
                 box: dict[str, Any] = self._crop.make_params([whole])
                 top, left = box["top"], box["left"]
                 image = image[top : top + box["height"], left : left + box["width"]]

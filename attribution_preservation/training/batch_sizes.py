@@ -1,4 +1,4 @@
-"""What a batch must fit where a network is trained: an epoch's images, the processes, batch normalisation."""
+"""Checks of batch sizes: images per epoch, number of processes, batch normalisation."""
 
 from collections.abc import Mapping
 
@@ -7,12 +7,12 @@ from attribution_preservation.optimization import Descent
 
 
 def check_epoch(key: str, schedule: Descent, images: int | None) -> None:
-    """Refuse a batch that an epoch does not fill.
+    """Refuse a batch size above the number of images in an epoch.
 
     Args:
         key: section of the schedule.
-        schedule: of a training.
-        images: of training; None where only packing the data set counts them.
+        schedule: the training schedule.
+        images: number of training images; None if it is known only after packing the data set.
 
     Raises:
         ValueError: an epoch has fewer images than a batch.
@@ -23,20 +23,20 @@ def check_epoch(key: str, schedule: Descent, images: int | None) -> None:
 
 
 def check_share(key: str, schedule: Descent, processes: int, networks: Mapping[str, tuple[Architecture, int]]) -> None:
-    """Refuse a batch that the processes cannot share, or whose shares batch normalisation cannot take.
+    """Refuse a batch size that the processes cannot share, or whose shares are too small for batch normalisation.
 
-    The layers of a network in training normalise over the images of a process and the cells of a map. One image and
-    one cell are one value, which has no variance, and torch raises an error.
+    During training, batch normalisation averages over the images of a process and the cells of a map. One image with
+    one cell is a single value, which has no variance, so torch raises an error.
 
     Args:
         key: section of the schedule.
-        schedule: of a training that runs.
-        processes: that train one network together.
-        networks: that it trains, with the side of their input, by their key in params.yaml.
+        schedule: the training schedule.
+        processes: number of processes that train one network together.
+        networks: the trained networks with the side of their input, by their key in params.yaml.
 
     Raises:
-        ValueError: the batch is no multiple of the processes, or leaves a process one image of a network whose last
-            normalised maps have one cell.
+        ValueError: the batch size is not a multiple of the number of processes, or each process gets one image of a
+            network whose last normalised maps have one cell.
     """
     if schedule.batch_size % processes:
         raise ValueError(
@@ -46,8 +46,8 @@ def check_share(key: str, schedule: Descent, processes: int, networks: Mapping[s
     if schedule.batch_size > processes:
         return
     for name, (network, size) in networks.items():
-        # Of a VGG the map before the last max-pool, of a residual network the last one: none that is normalised is
-        # smaller.
+        # The explained layer is before the last max-pool in a VGG, and the last layer in a residual network. No
+        # normalised map is smaller.
         if network.map_sizes(size)[network.explained_layer] == 1:
             raise ValueError(
                 f"{key}.optimization.batch_size: with one image for each process, batch normalisation has a single "

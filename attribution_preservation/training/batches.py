@@ -1,4 +1,4 @@
-"""Training images: a random subset in random order, each changed at random, all of it from derived seeds."""
+"""Training batches: a random subset of images in random order with random augmentation, all from derived seeds."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,9 +16,9 @@ from attribution_preservation.optimization import Augmentation, Optimization
 from attribution_preservation.training.augmentation import Augmenter, Crop, Crops
 from attribution_preservation.training.randomness import derived_seed
 
-_KEPT = 4 * 2**30  # bytes of resized images that a run keeps, so that no epoch resizes them again
-# Pixels of a crop's side, beyond which it is resized where it is read: its whole batch is padded to the largest crop,
-# and ImageNet has photographs of several thousand. VOC's have 500 at most; a batch of 180 crops takes 142 MB at most.
+_KEPT = 4 * 2**30  # most bytes of resized images that a run keeps in memory for all its epochs
+# Crops with a longer side (in pixels) are resized on the CPU when they are read, because a batch is padded to its
+# largest crop, and ImageNet has photographs of several thousand pixels. VOC has 500 at most: 180 crops take 142 MB.
 _LONGEST = 512
 
 Place: TypeAlias = tuple[tuple[int | str, ...], int]  # key of an epoch, and row of an image
@@ -29,14 +29,14 @@ class Batches:
 
     Args:
         store: the data set.
-        framing: how images are shown that no random crop is taken of; its size is that of all.
+        framing: framing of images without random crops; its size holds for all images.
         optimization: batch size, images per epoch and augmentation.
-        workers: processes that read images where they are not kept; 0 reads them in this one.
-        share: number of this process among those that train together, and their count: of every batch it gets each
-            image whose number leaves that remainder.
+        workers: number of processes that read images which are not kept in memory; 0 reads them in this process.
+        share: number of this process among the processes that train together, and their count. Of every batch it gets
+            the images whose index modulo the count equals its number.
 
     Raises:
-        UserError: an epoch would not fill one batch, or a batch cannot be shared.
+        UserError: an epoch has fewer images than a batch, or the processes cannot share a batch equally.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class Batches:
         if not changed and len(self._positions) * 3 * framing.size**2 <= _KEPT:
             self._resized = _Resized(store, self._positions, framing)
         everything = len(self._positions)
-        self._loader: DataLoader[Any] | None = None  # made with the first epoch
-        self._order: list[list[Place]] = []  # the batches of the epoch that it reads
+        self._loader: DataLoader[Any] | None = None  # created in the first epoch
+        self._order: list[list[Place]] = []  # the batches of the epoch that the loader reads
         self._per_epoch = min(optimization.images_per_epoch or everything, everything)
         if self._per_epoch < self._batch_size:
             raise UserError(
@@ -73,15 +73,15 @@ class Batches:
 
     @property
     def images(self) -> int:
-        """Images per epoch that are used, by all processes together."""
+        """Number of images that all processes together use in an epoch."""
         return self.steps * self._batch_size
 
     def epoch(self, *key: int | str, device: torch.device | str = "cpu") -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Batches of the epoch that `key` identifies, on a device.
 
         Yields:
-            Images, uint8 [B, 3, S, S], and labels: multi-label vectors, float32 [B, C], or indices, int64 [B], where
-            classes exclude each other. B is this process's share of a batch.
+            Images, uint8 [B, 3, S, S], and labels: multi-label vectors, float32 [B, C], or indices, int64 [B], if
+            classes exclude each other. B is the size of this process's share of a batch.
         """
         device = torch.device(device)
         generator = torch.Generator().manual_seed(derived_seed(*key, "order"))
@@ -99,7 +99,7 @@ class Batches:
                 collate_fn=collate,
                 num_workers=self._workers,
                 pin_memory=device.type == "cuda",
-                persistent_workers=self._workers > 0,  # of the whole run: to start them anew takes 0.3 s an epoch
+                persistent_workers=self._workers > 0,  # for the whole run: starting them takes 0.3 s per epoch
                 generator=torch.Generator(),  # else the loader would draw from the global one
             )
         for crops, numbers in self._loader:
@@ -109,21 +109,21 @@ class Batches:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Around what uses the batches, because torch tells of a worker's end wherever this process then is.
+        """Context for all code that uses the batches. torch reports the end of a worker at any place in that code.
 
         Raises:
-            UserError: a worker has been ended because there was no shared memory for its batch.
+            UserError: the kernel ended a worker because there was no shared memory for its batch.
         """
         try:
             yield
         except RuntimeError as error:
-            if "Bus error" not in str(error):  # so the kernel ends a worker that writes where there is no memory
+            if "Bus error" not in str(error):  # the kernel's signal to a worker that writes without free memory
                 raise
             raise _no_shared_memory(self._workers) from None
 
 
 class _Resized:
-    """Images as evaluation shows them, each framed when it is first asked for."""
+    """Images framed as in evaluation, each when it is first needed."""
 
     def __init__(self, store: Images, positions: Sequence[int], framing: Framing) -> None:
         self._store, self._positions, self._framing = store, positions, framing
@@ -147,9 +147,10 @@ def _no_shared_memory(workers: int) -> UserError:
 class Originals(Dataset):
     """The part of each training image that one epoch uses, in its original size.
 
-    An index is the epoch's key with the image's row; key and position seed the draw.
+    An index is the epoch's key with the image's row. The key and the image's position seed the augmentation.
 
-    Without random crops the square is cut here where there is one to cut: `Crops.resized` squeezes what it is given.
+    `Crops.resized` squeezes a whole image into the square. So without random crops, a framing that cuts a
+    square cuts it here.
     """
 
     def __init__(
@@ -173,7 +174,7 @@ class Originals(Dataset):
         try:
             image = self._store.image(position)
         except UserError as error:
-            # Handed on as a value: what a worker raises, torch raises again with the worker's traceback in its words.
+            # Returned as a value, because torch would add a worker's traceback to the message of a raised error.
             return error, row
         if self._cut is not None:
             image = frame_image(image, self._cut).permute(1, 2, 0).numpy()
@@ -185,7 +186,7 @@ class Originals(Dataset):
 
 
 def collate(samples: list[tuple[Crop | UserError, int]]) -> tuple[Crops | UserError, torch.Tensor]:
-    """One batch of samples of `Originals`, or the first failure among them; and their rows."""
+    """One batch of samples of `Originals`, or the first error among them, and the samples' rows."""
     rows = torch.tensor([row for _, row in samples])
     if errors := [crop for crop, _ in samples if isinstance(crop, UserError)]:
         return errors[0], rows
@@ -193,7 +194,7 @@ def collate(samples: list[tuple[Crop | UserError, int]]) -> tuple[Crops | UserEr
     if worker := get_worker_info():
         try:
             for tensor in (crops.images, crops.sizes, crops.flipped, rows):
-                # Here, because torch does it in a thread whose failure nobody is told of: all would wait for ever.
+                # Otherwise torch does this in a thread whose failure is not reported, and all processes wait forever.
                 tensor.share_memory_()
         except RuntimeError:
             return _no_shared_memory(worker.num_workers), torch.tensor([])

@@ -11,13 +11,13 @@ from attribution_preservation.storage.tensors import read_tensors, write_tensors
 
 @dataclass
 class Checkpoint:
-    """What a run needs to go on exactly as if it had not stopped; its randomness is derived, so no generator is here.
+    """The state from which a run resumes exactly. Seeds are derived, so it has no state of a random generator.
 
     Attributes:
-        phase: which fit of the run (the pruning iteration; 0 for a teacher).
-        epoch: epochs of that phase that are done.
-        log: one entry per epoch done, over all phases.
-        tensors: by group (`network`, `momentum`, `masks`) and name.
+        phase: number of the phase (the pruning iteration; 0 for a teacher).
+        epoch: number of finished epochs of that phase.
+        log: one entry per finished epoch, over all phases.
+        tensors: tensors by group (`network`, `momentum`, `masks`) and name.
     """
 
     phase: int
@@ -27,7 +27,7 @@ class Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write atomically: after a crash the file is the one before or this one."""
+    """Write atomically: after a crash the file has either the old or the new content."""
     flat = {
         f"{group}/{name}": tensor for group, tensors in checkpoint.tensors.items() for name, tensor in tensors.items()
     }
@@ -36,7 +36,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:
-    """Read a checkpoint; None where there is none.
+    """Read a checkpoint; None if the file does not exist.
 
     Raises:
         UserError: the file is damaged.

@@ -1,4 +1,4 @@
-"""TorchInductor compiles in a training's first step; whether it can is found out before, and said in one line."""
+"""Check, before the first training step, that TorchInductor can compile here; a failure is reported in one line."""
 
 import re
 import time
@@ -8,8 +8,8 @@ import torch
 
 from attribution_preservation.errors import UserError
 
-_LONGEST = 200  # letters of a compiler's own words
-# What to do, by the class of what TorchInductor raises; a compiler that runs and fails is the last.
+_LONGEST = 200  # letters of a compiler's own message
+# Remedy by the class of TorchInductor's error. All other errors are failures of the compiler itself.
 _REMEDIES = {
     "InvalidCxxCompiler": "install a C++ compiler (g++), or name one in CXX",
     "TritonMissing": "install triton",
@@ -24,9 +24,9 @@ def try_compiler(device: torch.device) -> None:
     """Compile a small function and its gradient, once in a process for each device.
 
     Raises:
-        UserError: what is missing, and what to do.
+        UserError: TorchInductor cannot compile here; the message says what is missing and how to fix it.
     """
-    # A number that no earlier try had: a compiled function in a cache would hide that no other can be compiled.
+    # A new number in each try: a cached compiled function would hide that no other function can be compiled.
     number = float(time.time_ns() % 2**30)
     values = torch.ones(8, device=device, requires_grad=True)
     try:
@@ -37,17 +37,17 @@ def try_compiler(device: torch.device) -> None:
 
 
 def compiler_failed(error: BaseException) -> bool:
-    """Whether TorchInductor, or what it calls, has raised an error."""
+    """Whether TorchInductor, or code that it calls, raised the error."""
     # By name: torch imports these modules when it first compiles.
     modules = [kind.__module__ for kind in type(error).__mro__]
     return any(module.startswith(("torch._dynamo", "torch._inductor")) for module in modules)
 
 
 def cannot_compile(error: BaseException) -> UserError:
-    """The one line of such a failure."""
+    """The one-line error for such a failure."""
     cause = getattr(error, "inner_exception", None) or error
     words = str(cause).strip() or type(cause).__name__
-    # Of a compiler's output the first error; its command line stands above that.
+    # Take the first error in the compiler's output, which begins with its command line.
     found = re.search(r"(?:fatal )?error: .+", words)
     words = (found[0] if found else words.splitlines()[0])[:_LONGEST]
     remedy = _CACHE if isinstance(cause, OSError) else _REMEDIES.get(type(cause).__name__, _COMPILER)

@@ -1,4 +1,4 @@
-"""The record of a training run: one row per epoch, without any time of day."""
+"""The log of a training run: one row per epoch, without times."""
 
 import csv
 import io

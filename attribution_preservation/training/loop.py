@@ -1,4 +1,4 @@
-"""The one loop that trains everything: teachers and compressed networks."""
+"""The training loop of all networks: teachers and compressed networks."""
 
 import math
 from bisect import bisect_right
@@ -20,27 +20,27 @@ from attribution_preservation.training.compiler import cannot_compile, compiler_
 from attribution_preservation.training.processes import Processes
 from attribution_preservation.training.randomness import derived_seed
 
-_LOOK_EVERY = 10  # steps between two looks at the loss; each look waits for the device
+_LOOK_EVERY = 10  # steps between two reads of the loss; each read waits for the device
 
 
 class Trainer:
-    """Trains one network, in one or several phases, from epoch to epoch.
+    """Trains one network, in one or several phases of epochs.
 
     Args:
-        objective: a module with the attribute `student`, whose forward gives the parts of the loss by name and whose
-            `start_epoch` takes a seed for its own draws; `differentiates_trunk_twice` says whether its gradient is one
-            through a gradient of the trunk. Beside the parts its forward gives the student's `logits`.
+        objective: a module with the attribute `student`. Its forward returns the parts of the loss by name and the
+            student's `logits`. Its `start_epoch` takes a seed for its own random draws. `differentiates_trunk_twice`
+            says whether the loss contains a gradient through the trunk.
         batches: the training images.
-        normalize: from uint8 images to the network's input.
-        key: seed and stage, from which all randomness is derived.
-        processes: that train together.
-        mean_ap: scores the student's answers to the images that it learns from, where these may have several classes.
+        normalize: function from uint8 images to the network's input.
+        key: seed and stage, from which all random seeds are derived.
+        processes: processes that train together.
+        mean_ap: function that scores the student's predictions for training images that may have several classes.
         compiled: whether the trunks are compiled.
-        progress: of the whole run, counted in images; the caller closes it.
-        save: called after every epoch with the state that resumes there.
+        progress: progress of the whole run, counted in images; the caller closes it.
+        save: function that is called after every epoch with the state from which the run can resume.
     """
 
-    @torch.inference_mode(False)  # else the student's weights, moved here, could not be trained
+    @torch.inference_mode(False)  # otherwise the student's weights, moved here, could not be trained
     def __init__(
         self,
         objective: nn.Module,
@@ -55,7 +55,7 @@ class Trainer:
         save: Callable[[Checkpoint], None],
     ) -> None:
         self.student: nn.Module = objective.student
-        # Neither synchronised statistics nor a compiled trunk has a derivative of its derivative.
+        # Neither synchronised statistics nor a compiled trunk supports second derivatives.
         if not objective.differentiates_trunk_twice:
             processes.join_normalization(self.student)
             if compiled:
@@ -67,7 +67,7 @@ class Trainer:
         self._processes, self._fabric, self._mean_ap = processes, processes.fabric, mean_ap
         self.log: list[dict[str, Any]] = []
 
-    @torch.inference_mode(False)  # and with gradients on, whatever the caller has set
+    @torch.inference_mode(False)  # and gradients are on, even if the caller has switched them off
     def fit(
         self,
         optimization: Optimization,
@@ -79,16 +79,16 @@ class Trainer:
         after_epoch: Callable[[int], None] = lambda epoch: None,
         masks: Callable[[], dict[str, torch.Tensor]] = dict,
     ) -> None:
-        """Run one phase, with an optimiser of its own, to its last epoch.
+        """Run one phase to its last epoch, with a new optimiser.
 
         Args:
-            optimization: the schedule.
-            phase: number of the phase; enters the randomness.
-            start: state to go on from, of this phase.
-            note: what the progress shows before epoch and loss.
-            after_step: called after every optimiser step (pruned weights go back to 0 there).
-            after_epoch: called with the number of epochs done, before the state is saved.
-            masks: tensors of the caller's that belong into the state.
+            optimization: the training schedule.
+            phase: number of the phase; the random seeds depend on it.
+            start: state of this phase from which to resume.
+            note: text that the progress shows before epoch and loss.
+            after_step: called after every optimiser step (it sets pruned weights to 0).
+            after_epoch: called with the number of finished epochs, before the state is saved.
+            masks: returns tensors of the caller that are saved with the state.
 
         Raises:
             UserError: the loss or a weight is not finite, memory is full, or the network cannot be compiled.
@@ -98,7 +98,7 @@ class Trainer:
             lr=optimization.learning_rate,
             momentum=optimization.momentum,
             weight_decay=optimization.weight_decay,
-            # One kernel for all weights. On a CPU it gains nothing.
+            # One kernel for all weights. It is not faster on a CPU.
             fused=self._processes.device.type == "cuda",
         )
         done = 0
@@ -130,7 +130,7 @@ class Trainer:
         shown: str,
         after_step: Callable[[], None],
     ) -> dict[str, float]:
-        # Dropout, the same under every method of matching, and another in every process.
+        # Dropout is the same for every matching method, and different in every process.
         rank = self._processes.rank
         torch.manual_seed(derived_seed(*key, "network", *([rank] if rank else [])))
         self._objective.start_epoch(derived_seed(*key, "matching"))
@@ -150,7 +150,7 @@ class Trainer:
                     raise cannot_compile(error) from None
                 if not memory_is_full(error):
                     raise
-                full = True  # what the failed step holds is free again only outside this clause
+                full = True  # the failed step's memory is free only outside this clause
             if full:
                 count, fits = len(images) * self._processes.count, self._what_fits(optimizer, images, labels)
                 raise UserError(
@@ -162,7 +162,7 @@ class Trainer:
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0) + value.detach()
             if step % _LOOK_EVERY == 0 or step == steps:
-                # Of all processes, so that all of them stop where one must.
+                # Loss of all processes, so that all of them stop together.
                 mean = float(self._processes.summed(sums["loss"])) / (step * self._processes.count)
                 if not math.isfinite(mean):
                     raise UserError(
@@ -178,7 +178,7 @@ class Trainer:
         return means | answers.score()
 
     def _what_fits(self, optimizer: torch.optim.Optimizer, images: torch.Tensor, labels: torch.Tensor) -> int:
-        # Halves of the batch, until the step of one finds the memory that it needs; 0 if not even one image's does.
+        # Halve the batch until a step fits into memory; 0 if not even one image fits.
         optimizer.zero_grad(set_to_none=True)
         processes, tried = self._processes.count, len(images)
         while tried := tried // 2:
@@ -195,7 +195,7 @@ class Trainer:
         return tried * processes
 
     def _check_weights(self) -> None:
-        # The last step of an epoch has no loss after it that would show what it did.
+        # After the last step of an epoch no loss is computed that would show infinite weights.
         finite = {name: torch.isfinite(tensor).all() for name, tensor in self.student.state_dict().items()}
         if torch.stack(list(finite.values())).all():  # one wait for the device, instead of one for each weight
             return
@@ -204,15 +204,15 @@ class Trainer:
 
 
 def compile_trunks(objective: nn.Module) -> None:
-    """Compile the trunks of all networks in a module, with TorchInductor; heads are small and differ by method."""
+    """Compile the trunks of all networks in a module with TorchInductor. Heads are small and differ by method."""
     for network in objective.modules():
         if isinstance(network, Network):
             network.compile_trunk()
 
 
 def memory_is_full(error: Exception) -> bool:
-    """Whether a failure of torch's is that of an allocation, on whatever device."""
-    # A CPU's allocator tells by its words alone.
+    """Whether an error of torch is a failed allocation, on any device."""
+    # The CPU's allocator can be recognised only by its message.
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 

@@ -1,7 +1,7 @@
 """The processes that train one network together: one per device, on one machine or several (Lightning Fabric, DDP).
 
-Every process runs the whole stage on its share of each batch. The first one leads: it alone holds locks, writes files
-and tells people. The others read what it has written, so the project's folder is one that all machines share.
+Every process runs the whole stage on its share of each batch. Only the first process, the leading process, holds locks,
+writes files and prints messages. The others read its files, so all machines must share the project's folder.
 """
 
 from collections.abc import Iterator
@@ -21,16 +21,17 @@ if TYPE_CHECKING:
 
 
 class Processes:
-    """This process among those that train together; alone where runtime.devices and runtime.nodes are 1.
+    """This process among the processes that train together; it is alone if runtime.devices and runtime.nodes are 1.
 
-    Where nobody has started the others (torchrun, SLURM), they are started here, with this one's command line.
+    If neither torchrun nor SLURM has started the other processes, they are started here with this process's command
+    line.
 
     Args:
         runtime: device, precision and counts.
-        device: this stage's, as `set_up` has chosen it.
+        device: this stage's device, as `set_up` has chosen it.
 
     Raises:
-        UserError: there are fewer devices than asked for, or other processes than asked for.
+        UserError: there are fewer devices than params.yaml asks for, or the started processes are different ones.
     """
 
     def __init__(self, runtime: Runtime, device: torch.device) -> None:
@@ -42,7 +43,7 @@ class Processes:
             )
         if device.type == "cuda" and runtime.devices > (there := torch.cuda.device_count()):
             raise UserError(f"runtime.devices: {runtime.devices} GPUs were asked for, but torch sees {there} here")
-        # Imported here: it imports TorchInductor, which makes its cache folder; a stage says in one line why it cannot.
+        # Imported here: it imports TorchInductor, which creates a cache folder. A stage reports a failure in one line.
         from lightning_fabric import Fabric
         from lightning_fabric.strategies import DDPStrategy
 
@@ -57,7 +58,7 @@ class Processes:
             )
             if self.count > 1:
                 self.fabric.launch()
-        except (ValueError, RuntimeError) as error:  # what SLURM or torchrun started is not what params.yaml says
+        except (ValueError, RuntimeError) as error:  # SLURM or torchrun started other processes than params.yaml says
             raise UserError(
                 f"runtime.devices and runtime.nodes ask for {runtime.devices} processes on each of {runtime.nodes} "
                 f"machines, which cannot be had: {error}"
@@ -67,7 +68,7 @@ class Processes:
 
     @contextmanager
     def arithmetic(self) -> Iterator[None]:
-        """The arithmetic of a training step. What comes before and after it on a GPU keeps the whole of float32."""
+        """Context for a training step, with its arithmetic. Other code on a GPU keeps full float32 precision."""
         allow_tf32(self._tf32)
         try:
             yield
@@ -76,16 +77,16 @@ class Processes:
 
     @property
     def share(self) -> tuple[int, int]:
-        """Which part of every batch is this process's: its number, and how many there are."""
+        """This process's share of every batch: its number, and the number of processes."""
         return self.rank, self.count
 
     @property
     def leads(self) -> bool:
-        """Whether this is the process that writes."""
+        """Whether this is the leading process, which writes files."""
         return leads()
 
     def agreed(self, value: Any) -> Any:
-        """The leading process's value, in every process, once all of them have come here."""
+        """The leading process's value, in every process, after all processes have called this."""
         return self.fabric.broadcast(value) if self.count > 1 else value
 
     def summed(self, value: torch.Tensor) -> torch.Tensor:
@@ -96,10 +97,10 @@ class Processes:
         """Rows of all processes, on the CPU of every process.
 
         Args:
-            rows: [N, ...], of this process's shares of some batches, one batch after the other.
+            rows: [N, ...], rows of this process's shares of some batches, one batch after the other.
 
         Returns:
-            [count * N, ...], in the order in which one process alone would have them (see `share`).
+            [count * N, ...], in the order that a single process would have (see `share`).
         """
         if self.count == 1:
             return rows.cpu()
@@ -107,10 +108,10 @@ class Processes:
         return of_all.transpose(0, 1).flatten(0, 1).cpu()
 
     def join_normalization(self, network: nn.Module) -> None:
-        """Let batch normalisation see the whole batch where it can: on GPUs.
+        """Let batch normalisation use the whole batch of all processes, on GPUs.
 
-        torch has no such layer for a CPU. There each process normalises by its own share of a batch, and the running
-        statistics are the leading process's.
+        torch has no such layer for a CPU. There each process normalises with its own share of a batch, and the running
+        statistics are those of the leading process.
         """
         if self.count > 1 and self.device.type == "cuda":
             nn.SyncBatchNorm.convert_sync_batchnorm(network)

@@ -1,7 +1,7 @@
 """All randomness of an epoch comes from (seed, stage, epoch), and an image's from (seed, stage, epoch, image).
 
-So the number of workers or processes changes nothing, and a run that resumes at an epoch's start draws what the
-undisturbed run drew.
+So the number of workers or processes does not change it, and a run that resumes at the start of an epoch draws the same
+numbers as an uninterrupted run.
 """
 
 import hashlib

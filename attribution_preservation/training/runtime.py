@@ -1,4 +1,4 @@
-"""Devices and arithmetic: Lightning Fabric set up from the parameters."""
+"""Device and arithmetic of a stage, set up from the section `runtime`."""
 
 import importlib.metadata
 import os
@@ -18,12 +18,12 @@ _LIBRARIES = ("torch", "torchvision", "numpy")
 
 @dataclass(frozen=True)
 class Device:
-    """What computes.
+    """The device of a stage.
 
     Attributes:
         torch: the device.
         versions: names and versions that floating-point results depend on.
-        jobs: how many processes may work for one stage at once.
+        jobs: number of processes that may work for one stage at once.
     """
 
     torch: torch.device
@@ -32,10 +32,10 @@ class Device:
 
 
 def set_up(runtime: Runtime) -> Device:
-    """Choose the device and fix what results depend on: threads and deterministic kernels.
+    """Choose the device and set what results depend on: threads and deterministic kernels.
 
     Raises:
-        UserError: the device that is asked for is not there.
+        UserError: the requested device is not available.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     name = runtime.device
@@ -46,24 +46,24 @@ def set_up(runtime: Runtime) -> Device:
         raise UserError(f"runtime.device: {name} was asked for, but torch sees none here{why}; use auto or cpu")
     torch.set_num_threads(runtime.cpu_threads)
     if name == "cuda":
-        # cuBLAS is only deterministic with a fixed workspace, which it reads from here.
+        # cuBLAS is deterministic only with a fixed workspace, which this variable sets.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(runtime.deterministic)
-    # Deterministic mode also fills every new tensor with NaN, to expose a read of what was never written: a tenth of
-    # a training step here.
+    # Deterministic mode also fills every new tensor with NaN, to expose reads of unwritten memory. That takes a tenth
+    # of a training step here.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = not runtime.deterministic
     allow_tf32(False)  # by default a GPU's convolutions round their inputs to ten bits
     kind = torch.cuda.get_device_name() if name == "cuda" else name
     libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES} | {"lightning-fabric": fabric_version()}
-    # More than one, only where `each` may copy this process.
+    # More than one job only if `each` may fork this process.
     copied = name == "cpu" and runtime.cpu_threads == 1 and runtime.devices * runtime.nodes == 1
     jobs = (runtime.jobs or cpu_count()) if copied else 1
     return Device(torch.device(name), {**libraries, "device": kind}, jobs)
 
 
 def _why_no_gpu() -> str:
-    """The first sentence of what torch says: that there is no driver, or that it is too old, and for what."""
+    """The first sentence of torch's message, which says that the driver is missing or too old."""
     try:
         torch.cuda.init()
     except (RuntimeError, AssertionError) as error:

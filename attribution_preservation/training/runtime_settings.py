@@ -1,4 +1,4 @@
-"""Section `runtime`: what computes, and how exactly."""
+"""Section `runtime`: device and arithmetic."""
 
 from typing import Annotated, Literal, Self
 
@@ -22,23 +22,24 @@ class Runtime(Section):
     """Device and arithmetic.
 
     Attributes:
-        device: `auto` takes a CUDA GPU where there is one, else the CPU.
-        precision: arithmetic of a training step. `32-true` is float32 on every device; `tf32` lets a GPU round what it
-            multiplies to ten bits; `bf16-mixed` runs networks in bfloat16 and losses in float32. (float16 is not among
-            them: its loss scale would have to be part of a run's state, and bfloat16 needs none.) Maps and scores are
-            float32 under all of them.
-        cpu_threads: of a process; fixed, because sums differ in their last bits with the number of threads.
-        jobs: networks that a stage trains or explains at once on a CPU, each in a process of its own with one thread;
-            None takes as many as there are cores (LOKY_MAX_CPU_COUNT in the environment lowers their number), or 1
-            where a process has several threads. Changes no result.
-        workers: processes that read training images beside the training process, where those are not kept in
-            memory; 0 reads them in it.
-        devices: of one machine that train a network together, each on its share of every batch.
-        nodes: machines that do.
-        checkpoint_seconds: at the end of an epoch a run's state is written if the last one was written so long ago; 0
-            writes one after every epoch. A run that is stopped loses so much work, and an epoch. Changes no result.
-        compile: compile the trunks before training, where the loss differentiates them once (TorchInductor; minutes
-            for every shape of network).
+        device: `auto` uses a CUDA GPU if there is one, else the CPU.
+        precision: arithmetic of a training step. `32-true` is float32 on every device. `tf32` lets a GPU round the
+            inputs of products to ten bits. `bf16-mixed` runs networks in bfloat16 and losses in float32. (float16 is
+            not offered, because its loss scale would be part of a run's state; bfloat16 has none.) Maps and scores are
+            always float32.
+        cpu_threads: threads of a process; fixed, because the last bits of sums depend on the number of threads.
+        jobs: number of networks that a stage trains or explains at once on a CPU, each in a separate process with one
+            thread. None uses one job per core (LOKY_MAX_CPU_COUNT in the environment lowers the number), or 1 job if a
+            process has several threads. Results do not depend on it.
+        workers: number of processes, in addition to the training process, that read training images which are not kept
+            in memory; 0 reads them in the training process.
+        devices: number of devices of one machine that train a network together, each on its share of every batch.
+        nodes: number of machines that train a network together.
+        checkpoint_seconds: minimum time between two saved states of a run. A state is saved at the end of an epoch; 0
+            saves one after every epoch. A stopped run loses at most this time and one epoch. Results do not depend on
+            it.
+        compile: compile the trunks before training with TorchInductor, if the loss differentiates them only once. It
+            takes minutes for every shape of network.
         deterministic: refuse GPU kernels whose results differ between runs.
     """
 
