@@ -13,7 +13,7 @@ class Agreement:
     """Counts masks that contradict their annotation or VOC's colours, while a data set is packed.
 
     Args:
-        folder: of the masks, for messages.
+        folder: folder of the masks, for messages.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -21,15 +21,15 @@ class Agreement:
         self.doubtful: list[str] = []
 
     def add(self, name: str, mask: np.ndarray, agrees: bool) -> None:
-        """Count a mask, uint8 [H, W]; one of background and void alone scores nothing."""
+        """Count a mask, uint8 [H, W]. A mask with only background and void is not counted."""
         self._scored += not agrees or bool(np.setdiff1d(mask, [0, VOID]).size)
         self.doubtful += [] if agrees else [name]
 
     def notes(self) -> list[str]:
-        """Sentences for readers of results, without a full stop, after the last mask; none where every mask agrees.
+        """Sentences for readers of results, without a full stop; none if all masks agree. Call it after the last mask.
 
         Raises:
-            UserError: no mask holds a class, or all contradict.
+            UserError: no mask has a class, or all masks contradict.
         """
         if not self._scored:
             raise UserError(f"{self._folder}: no mask of Segmentation/val holds a class; add masks with classes")

@@ -1,4 +1,4 @@
-"""Archives from elsewhere: downloaded so that a broken connection costs nothing, verified, unpacked without trust."""
+"""Downloads archives with resumption after a broken connection, verifies them, and unpacks them safely."""
 
 import http.client
 import lzma
@@ -22,16 +22,17 @@ _CHUNK = 1 << 20
 
 
 def download(url: str, path: Path, checksum: str | None, parameter: str = "data.root") -> None:
-    """Download a file, going on where an earlier attempt stopped.
+    """Download a file, resuming an earlier attempt.
 
-    The bytes so far lie in `path` with `.partial` behind its name. A file that is already there is verified only.
+    A partial download is in a file with the name of `path` and the suffix `.partial`. An existing file is only
+    verified.
 
     Args:
-        url: where from.
-        path: where to.
-        checksum: as `verify` takes it; None where the publisher tells none, and any file is taken. Then nothing would
-            tell that the bytes so far are of another file, and every attempt starts anew.
-        parameter: of params.yaml, which can name a file that is there already.
+        url: source address.
+        path: target file.
+        checksum: see `verify`; None if the publisher gives none, and any file is accepted. A partial download could
+            then belong to another file, so every attempt starts from the beginning.
+        parameter: key of params.yaml that can name an existing file.
 
     Raises:
         UserError: the server does not answer or answers with an error, or the file is not the expected one.
@@ -74,13 +75,13 @@ def unpack(archive: Path, target: Path, on_file: Callable[[], None] = lambda: No
         on_file: called for each file that is unpacked.
 
     Raises:
-        UserError: the archive is missing, truncated, no tar archive, unsafe or absurdly large.
+        UserError: the archive is missing, truncated, not a tar archive, unsafe or too large.
     """
     total = files = 0
 
     def wanted(member: tarfile.TarInfo, destination: str) -> tarfile.TarInfo | None:
         nonlocal total, files
-        # What is not wanted has to be decompressed all the same.
+        # Unwanted members are decompressed too, so they count.
         total, files = total + member.size, files + 1
         if total > MAXIMUM_BYTES or files > MAXIMUM_FILES:
             raise UserError(f"{archive}: unpacks to more than {MAXIMUM_BYTES} bytes or {MAXIMUM_FILES} files; refused")
@@ -101,7 +102,7 @@ def unpack(archive: Path, target: Path, on_file: Callable[[], None] = lambda: No
         raise UserError(f"{archive} is missing; check data.root") from None
     except tarfile.FilterError as error:
         raise UserError(f"{archive} is not safe to unpack: {error}") from None
-    # ValueError, KeyError: a name with a zero byte, a link to a member that there is not.
+    # ValueError, KeyError: a name with a zero byte, a link to a member that does not exist.
     except (tarfile.TarError, EOFError, OSError, ValueError, KeyError, zlib.error, lzma.LZMAError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk, not the archive
@@ -115,7 +116,7 @@ def _fetch(url: str, partial: Path) -> None:
         response = urllib.request.urlopen(request, timeout=60)
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return  # every byte is here already; the checksum decides
+            return  # the download is complete; the checksum decides
         raise
     with response:
         resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT

@@ -1,13 +1,13 @@
-"""From the CPU to where a network computes, without waiting for the copy."""
+"""Copies of tensors to a device, without waiting for the copy."""
 
 import torch
 
 
 def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A tensor on a device.
+    """Copy a tensor to a device.
 
-    A GPU copies by itself from pinned memory, behind what it is still computing; from other memory it copies while the
-    CPU waits, in every step of a training. torch keeps pinned memory until the copy is done, and for the next one.
+    A GPU copies from pinned memory asynchronously, after its current computation. From other memory it copies while the
+    CPU waits, in every training step. torch keeps the pinned memory until the copy is done, and reuses it.
     """
     if device.type == "cuda" and tensor.device.type == "cpu":
         tensor = tensor.pin_memory()

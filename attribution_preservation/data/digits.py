@@ -1,9 +1,9 @@
-"""Scenes of real handwriting in the VOC layout, made offline: scikit-learn's digits on textured, cluttered ground.
+"""Generated scenes in the VOC layout: scikit-learn's handwritten digits on a textured, cluttered background.
 
-Each scene is a smooth random colour texture at half brightness, one to three patches of plain colour as clutter, and
-one or two handwritten digits in light colours that do not overlap. The mask follows the strokes, with a void seam
-where ink fades into ground. Handwriting is divided before anything is drawn: a sample seen in training never occurs
-in evaluation.
+Each scene has a smooth random colour texture at half brightness and one to three patches of plain colour as clutter.
+One or two handwritten digits in light colours are drawn on it without overlap. The mask follows the strokes, with void
+pixels where ink fades into the background. Handwriting samples are split first, so no sample is in both training and
+evaluation.
 """
 
 import xml.etree.ElementTree as ElementTree
@@ -24,7 +24,7 @@ from attribution_preservation.storage.files import atomic_directory
 
 DIGIT_CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _PALETTE = [0, 0, 0] + [channel for k in range(1, 11) for channel in (25 * k, 255 - 25 * k, 40 + 20 * k)]
-_SEAM = 0.25  # share of full ink from which a pixel is void, if it is no stroke
+_SEAM = 0.25  # share of full ink above which a pixel is void, unless it is a stroke
 
 
 def write_scenes(
@@ -40,7 +40,7 @@ def write_scenes(
 
     Args:
         root: an existing folder.
-        seed: the same seed gives the same bytes.
+        seed: equal seeds give equal bytes.
         size: side of a scene in pixels; a digit's side is between 0.38 and 0.50 of it.
         train_images, evaluation_images: number of scenes in the splits `train` and `val`.
         on_scene: called after each scene.
@@ -69,7 +69,7 @@ class _Scene:
         self._canvas = Canvas(size, size, random)
 
     def draw(self, handwriting: np.ndarray, digits: np.ndarray) -> None:
-        """Place one or two digits; a place that would overlap is given up after some tries, except the first."""
+        """Place one or two digits. The second one is left out if every tried place overlaps the first one."""
         taken: list[tuple[int, int, int]] = []
         for _ in range(self._random.integers(1, 3)):
             side = int(self._random.integers(round(0.38 * self._size), round(0.50 * self._size) + 1))
@@ -120,7 +120,7 @@ class Digits(Section):
     """Settings of the source.
 
     Attributes:
-        seed: of the scenes; independent of the seeds of training.
+        seed: seed of the scenes, independent of the seeds of training.
         size: side of a scene in pixels.
         train_images, evaluation_images: number of scenes in each part.
     """
@@ -128,7 +128,7 @@ class Digits(Section):
     seed: Seed
     size: Annotated[int, Field(ge=48, le=512)]
     train_images: Files
-    # Likeness of layers is estimated from four images at least, and one alone cannot be resampled.
+    # Similarity of layers needs at least four images, and a single image cannot be resampled.
     evaluation_images: Annotated[Files, Field(ge=4)]
 
 

@@ -1,4 +1,4 @@
-"""Section `input`: how an image becomes the square that a network is shown."""
+"""Section `input`: how an image becomes the square input of a network."""
 
 from typing import Annotated
 
@@ -7,17 +7,17 @@ from pydantic import Field, model_validator
 from attribution_preservation.settings import Section, Side, between
 
 Channel = Annotated[float, Field(ge=0, le=1)]
-# Images are divided by it: a quarter of a step of the 8-bit scale is the least that real ones could have.
+# Images are divided by it. Real images have at least a quarter of a step of the 8-bit scale.
 Deviation = Annotated[float, Field(gt=0, le=1), between(0.001, 1)]
 
 
 class Framing(Section):
-    """How a whole image becomes the square that a network is shown.
+    """How a whole image becomes the square input of a network.
 
     Attributes:
         size: side of the square in pixels.
-        resize: None squeezes the whole image into the square; a number is the length to which the image's shorter side
-            is resized, before the square is cut from its centre.
+        resize: None squeezes the whole image into the square. A number is the length to which the image's shorter side
+            is resized; the square is then cut from the centre.
     """
 
     size: Side
@@ -31,7 +31,7 @@ class Framing(Section):
 
 
 class Input(Framing):
-    """What a network is shown: square images, normalised per channel (R, G, B in [0, 1])."""
+    """Input of a network: square images, normalised per channel (R, G, B in [0, 1])."""
 
     size: Annotated[int, Field(ge=32, le=1024)]
     mean: Annotated[list[Channel], Field(min_length=3, max_length=3)]

@@ -1,4 +1,4 @@
-"""The data source ImageNet-1k: a folder that the user has, with the masks of its images; or a miniature, generated."""
+"""The data source ImageNet-1k: a folder of the user and a file with masks, or a generated miniature."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,13 +18,13 @@ from attribution_preservation.storage.files import atomic_directory, digest
 
 
 class Miniature(Section):
-    """Photographs in miniature: real handwriting in the layout of ImageNet, one digit each.
+    """Generated images in the layout of ImageNet, each with one handwritten digit.
 
     Attributes:
-        seed: of the images; independent of the seeds of training.
+        seed: seed of the images, independent of the seeds of training.
         train_images, val_images: number of images of each of the ten classes.
         segmented_images: number of images with masks.
-        smallest, largest: least and greatest length of an image's side in pixels.
+        smallest, largest: bounds of an image's height and width in pixels.
     """
 
     seed: Seed
@@ -45,12 +45,12 @@ class ImageNet(Section):
     """ImageNet-1k, or some of its classes.
 
     Attributes:
-        classes: how many class folders there must be; networks have 1000 classes in any case.
-        devkit_checksum: `md5:...` or `sha256:...` of ILSVRC2012_devkit_t12.tar.gz where it lies in `data.root`, or null
-            to take it as it is.
-        segmentation: images with masks, gtsegs_ijcv.mat; null downloads it.
-        segmentation_checksum: of that file, or null to take it as it is.
-        miniature: how images are made where `data.root` is null, masks included.
+        classes: required number of class folders; networks always have 1000 classes.
+        devkit_checksum: `md5:...` or `sha256:...` of ILSVRC2012_devkit_t12.tar.gz if `data.root` has it, or null to
+            skip verification.
+        segmentation: file of images with masks, gtsegs_ijcv.mat; null downloads it.
+        segmentation_checksum: checksum of that file, or null to skip verification.
+        miniature: settings of the images and masks that are generated if `data.root` is null.
     """
 
     classes: Annotated[int, Field(ge=1, le=1000)]
@@ -61,10 +61,10 @@ class ImageNet(Section):
 
 
 def _write_miniature(settings: Miniature, raw: Path) -> Path:
-    """Make the miniature; returns its folder.
+    """Generate the miniature and return its folder.
 
-    The folder's name tells its settings: DVC brings an earlier data set back without running this stage, and finds the
-    images of its manifest still there.
+    The settings are part of the folder's name. DVC can restore an earlier data set without running this stage, and the
+    images of that data set's manifest are then still there.
     """
     root = raw / "-".join(["miniature", *map(str, settings.model_dump().values())])
     of_classes = len(MINIATURE_WNIDS) * (settings.train_images + settings.val_images)
@@ -76,7 +76,7 @@ def _write_miniature(settings: Miniature, raw: Path) -> Path:
 
 
 def _segmentation(root: Path, data: Data, raw: Path) -> Path:
-    """The file with masks, verified where its checksum is known."""
+    """The file with masks, verified if its checksum is known."""
     given, checksum = data.settings.segmentation, data.settings.segmentation_checksum
     if given is not None:
         path = Path(given).expanduser()
@@ -91,16 +91,16 @@ def _segmentation(root: Path, data: Data, raw: Path) -> Path:
 
 
 def _pack(data: Data, raw: Path, out: Path) -> str:
-    """`data.root` is the folder that holds train and val; null generates a miniature."""
+    """`data.root` is the folder that contains train and val; null generates a miniature."""
     settings: ImageNet = data.settings
     if data.checksum:
         raise UserError("data.checksum: ImageNet is a folder, only an archive has a checksum; set it to null")
     root = _write_miniature(settings.miniature, raw) if data.root is None else Path(data.root)
     progress = Progress(0, f"looking through {root}", unit="folder")
-    # As it was given: an out names no user's home.
+    # The root as given, so that the output does not name a user's home folder.
     found = find_images(str(root), settings.classes, settings.devkit_checksum, lambda: progress.advance(1))
     progress.close()
-    # After the folders: they are looked through in seconds, the file may have to be downloaded.
+    # After the folders: searching them takes seconds, but this file may have to be downloaded.
     segmentation = _segmentation(root, data, raw)
     progress, empty = Progress(0, "packing"), list[str]()
     with atomic_directory(out) as partial:

@@ -1,8 +1,8 @@
-"""ImageNet-1k (ILSVRC 2012) as it is usually unpacked: train/WNID/NAME.JPEG and val/WNID/NAME.JPEG.
+"""ImageNet-1k (ILSVRC 2012) in the usual folders: train/WNID/NAME.JPEG and val/WNID/NAME.JPEG.
 
-Where val/ is missing, the official archive of the validation images is read in its place: it is a plain tar, whose
-members can be read where they lie, and the development kit tells their classes. A class's index is the position of
-its wnid among the 1000 in ascending order, as every published network has it.
+If val/ is missing, the official archive of the validation images is used. It is a plain tar, whose members can be read
+without unpacking. The development kit gives the classes of its images. A class's index is the position of its wnid
+among the 1000 wnids in ascending order, as in every published network.
 """
 
 import csv
@@ -28,7 +28,7 @@ from attribution_preservation.storage.files import digest
 VAL_ARCHIVE = "ILSVRC2012_img_val.tar"
 DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
 _ENDINGS = (".jpeg", ".jpg", ".png")
-_AT_ONCE = 8  # folders: on a file system that lies elsewhere every file is waited for
+_AT_ONCE = 8  # folders that are read in parallel, because a network file system has a delay for every file
 _DEVKIT_BYTES = 64 * 2**20  # the real one unpacks to 3 MB
 
 
@@ -37,7 +37,7 @@ class ClassList:
     """The 1000 classes, in the order of their indices.
 
     Attributes:
-        wnids: WordNet's names of their synsets, ascending; an image's folder is called so.
+        wnids: WordNet's identifiers of the synsets, ascending; they are the names of the image folders.
         names: short English names.
     """
 
@@ -47,7 +47,7 @@ class ClassList:
 
 @cache
 def imagenet_classes() -> ClassList:
-    """The class list that lies beside this module."""
+    """The class list in imagenet_classes.csv, next to this module."""
     with Path(__file__).with_name("imagenet_classes.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(line for line in stream if not line.startswith("#")))
     return ClassList(tuple(row["wnid"] for row in rows), tuple(row["name"] for row in rows))
@@ -55,11 +55,11 @@ def imagenet_classes() -> ClassList:
 
 @dataclass(frozen=True)
 class Found:
-    """What lies in a folder of ImageNet.
+    """Contents of a folder of ImageNet.
 
     Attributes:
         manifest: its images.
-        devkit: `md5:...` of the development kit, None where there is none.
+        devkit: `md5:...` of the development kit; None if there is none.
     """
 
     manifest: Manifest
@@ -69,21 +69,21 @@ class Found:
 def find_images(
     root: str, classes: int, devkit_checksum: str | None, on_folder: Callable[[], None] = lambda: None
 ) -> Found:
-    """Every image below a folder, in an order that no file system decides.
+    """Every image below a folder, in an order that does not depend on the file system.
 
-    Nothing is opened but archives, and images of one class that have the same name and size in train and val.
+    Only archives are opened, and images of one class that have the same name and size in train and val.
 
-    Files whose names begin with a dot, or end in neither .JPEG, .jpg nor .png, are no images.
+    Files whose names begin with a dot, or do not end in .JPEG, .jpg or .png, are ignored.
 
     Args:
         root: the folder; `~` is the user's home.
-        classes: how many class folders `train` and `val` must have.
-        devkit_checksum: `md5:...` or `sha256:...` of the development kit, or None to take it as it is.
+        classes: required number of class folders in `train` and in `val`.
+        devkit_checksum: `md5:...` or `sha256:...` of the development kit, or None to skip verification.
         on_folder: called after each class's folder.
 
     Raises:
-        UserError: a folder, archive or class is missing, empty or unknown, a name or checksum is not as it must be, or
-            val holds training images.
+        UserError: a folder, archive or class is missing, empty or unknown; a name or checksum is wrong; or val contains
+            training images.
     """
     folder = Path(root).expanduser()
     devkit, archive = folder / DEVKIT, folder / VAL_ARCHIVE
@@ -129,7 +129,7 @@ def _below(folder: Path, classes: int, on_folder: Callable[[], None]) -> dict[st
 
 
 def _check_apart(folder: Path, places: Mapping[str, Mapping[str, list[Place]]]) -> None:
-    """Refuse training images in val, whether folders were linked or files copied; the first such class tells."""
+    """Refuse training images in val, from linked folders or copied files; the error names the first such class."""
     for wnid, of_class in places["val"].items():
         train, val = folder / "train" / wnid, folder / "val" / wnid
         named = sorted(place.name for place in set(of_class) & set(places["train"][wnid]))
@@ -166,7 +166,7 @@ def _inside(archive: Path, devkit: Path) -> dict[str, list[Place]]:
     wnids = _ground_truth(devkit)
     try:
         with tarfile.open(archive, "r:") as tar:
-            # No sparse files: their bytes lie in pieces.
+            # Sparse files are left out, because their bytes are not contiguous.
             members = [member for member in tar if member.type in (tarfile.REGTYPE, tarfile.AREGTYPE)]
     except (tarfile.TarError, EOFError, ValueError, OSError) as error:
         raise UserError(f"{archive} is truncated or no plain tar archive ({error}); fetch it again") from None
@@ -175,7 +175,7 @@ def _inside(archive: Path, devkit: Path) -> dict[str, list[Place]]:
             f"{archive} holds {len(members)} images, {devkit.name} tells the classes of {len(wnids)}; fetch both again"
         )
     places: dict[str, list[Place]] = {}
-    # Line n of the list is of the image with the n-th number, and so with the n-th name.
+    # Line n of the list belongs to the image with the n-th number, which has the n-th name.
     named = sorted((PurePosixPath(member.name).name, member) for member in members)
     for wnid, (name, member) in zip(wnids, named, strict=True):
         places.setdefault(wnid, []).append(_checked(archive, Place(name, member.size, member.offset_data)))
@@ -186,7 +186,7 @@ def _ground_truth(devkit: Path) -> list[str]:
     """Wnid of every validation image, by number."""
     if not devkit.is_file():
         raise UserError(f"{devkit} is missing, which tells the classes of {VAL_ARCHIVE}; put it there")
-    # Imported here: the check of a profile, which knows all data sources, needs none of it.
+    # Imported here because checking a profile imports all data sources and does not need scipy.
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
@@ -208,7 +208,7 @@ def _ground_truth(devkit: Path) -> list[str]:
         found = [of_number[int(number)] for number in numbers]
         if strange := sorted(set(found) - set(imagenet_classes().wnids)):
             raise ValueError(f"{first_few(strange)} is no class of ImageNet-1k")
-    # What readers of archives and of MATLAB's files raise of bytes that are not what they claim to be.
+    # Errors that readers of archives and of MATLAB files raise for damaged files.
     except (tarfile.TarError, MatReadError, zlib.error, EOFError, OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{devkit} is not readable as ImageNet's development kit ({error}); fetch it again") from None
     return found

@@ -1,4 +1,4 @@
-"""What a network is shown: framed images for evaluation, the (image, class) pairs that are scored, normalisation."""
+"""Inputs of networks: framed images for evaluation, the scored (image, class) pairs, normalisation."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +14,9 @@ from attribution_preservation.data.store import Images, Store
 from attribution_preservation.data.voc import VOID
 from attribution_preservation.errors import UserError
 
-# Pixels beyond which no image is resized whole. A photograph of 16 megapixels is below the first, and one that is 64
-# times as long as high, resized to 256, below the second; as float32 they take 200 and 50 MB.
+# Limits in pixels above which an image is not resized as a whole: of the given and of the resized image. A photograph
+# of 16 megapixels is below the first limit (200 MB as float32). An image that is 64 times as long as high, resized to
+# 256, is below the second limit (50 MB).
 _MOST_GIVEN, _MOST_RESIZED = 2**24, 2**22
 
 
@@ -23,14 +24,15 @@ _MOST_GIVEN, _MOST_RESIZED = 2**24, 2**22
 class Pairs:
     """The scored units: one (image, class) pair for every class present in an image's mask.
 
-    Where classes exclude each other a network's top class is explained, whichever it is (supplement B), and every
-    masked image stands there twice: first to be asked about its teacher's top class, in the second half about its own.
+    If classes exclude each other, a network's top class is explained (supplement B), and every masked image has two
+    pairs. The pairs in the first half have the top class of the network's teacher; the pairs in the second half have
+    the network's own top class.
 
     Attributes:
-        image: for each pair the row of its image among the evaluation images, int64 [P].
-        label: its class, int64 [P]; None where networks decide.
+        image: row of each pair's image among the evaluation images, int64 [P].
+        label: class of each pair, int64 [P]; None if it depends on the network.
         masks: masks of those images at the network's input size, uint8 [N, S, S]; see `mask_row`.
-        mask_row: for each pair the row of its mask, int64 [P].
+        mask_row: row of each pair's mask, int64 [P].
     """
 
     image: np.ndarray
@@ -42,10 +44,11 @@ class Pairs:
         return len(self.image)
 
     def classes(self, teacher: np.ndarray, own: np.ndarray) -> np.ndarray:
-        """The class that a network is asked about, int64 [P].
+        """The explained class of each pair for one network, int64 [P].
 
         Args:
-            teacher, own: logits of the evaluation images by its teacher and by itself, [N, C]; of a teacher its own.
+            teacher, own: the teacher's and the network's own logits of the evaluation images, [N, C]. For a teacher
+                both are its own.
         """
         if self.label is not None:
             return self.label
@@ -54,11 +57,11 @@ class Pairs:
 
 
 def evaluation_images(store: Images, positions: Sequence[int], framing: Framing, workers: int = 0) -> torch.Tensor:
-    """Images as they are framed, without any random change, uint8 [N, 3, S, S].
+    """Framed images without augmentation, uint8 [N, 3, S, S].
 
     Args:
-        store, positions, framing: which images, and how.
-        workers: threads that decode them; 0 for none beside this one. Changes no byte.
+        store, positions, framing: the data set, the images' positions in it, and their framing.
+        workers: number of additional threads that decode images. The result does not depend on it.
     """
     images = torch.empty(len(positions), 3, framing.size, framing.size, dtype=torch.uint8)
 
@@ -78,13 +81,13 @@ def evaluation_images(store: Images, positions: Sequence[int], framing: Framing,
 def frame_image(image: np.ndarray, framing: Framing) -> torch.Tensor:
     """A framed image, resized bilinearly with antialiasing; uint8 [H, W, 3] to uint8 [3, S, S].
 
-    With `resize` this is torchvision's Resize and CenterCrop, as the published ImageNet networks are evaluated. Of
-    very large or very long images only the square is resized, which bounds memory and time; a value differs by 1 at
-    most from that of the whole.
+    With `resize` this equals torchvision's Resize and CenterCrop, which the published ImageNet networks use in
+    evaluation. For very large or very long images only the square is resized, which limits memory and time. Its values
+    differ by at most 1 from those of the whole resized image.
     """
     height, width = image.shape[:2]
     sides = _sides(height, width, framing)
-    # torch resizes lines first, so there is an image of the given height and the resized width.
+    # torch resizes along rows first, so its intermediate image has the given height and the resized width.
     if height * width > _MOST_GIVEN or max(height, sides[0]) * sides[1] > _MOST_RESIZED:
         return _cut_square(image, sides, framing.size)
     resized = _resized(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None], sides)[0]
@@ -102,7 +105,7 @@ def frame_mask(mask: np.ndarray, framing: Framing) -> np.ndarray:
     square = _centre(sides, framing.size)
     if sides[0] * sides[1] > _MOST_RESIZED:
         rows, columns = (
-            # Of a place's centre, place + 1/2, as a share of the side: in whole numbers.
+            # (place + 1/2) / side * length, rounded down, in integers.
             (2 * np.arange(places.start, places.stop) + 1) * length // (2 * side)
             for length, side, places in zip(mask.shape, sides, square, strict=True)
         )
@@ -115,13 +118,13 @@ def _sides(height: int, width: int, framing: Framing) -> tuple[int, int]:
     """Height and width of a resized image, before the square is cut from it."""
     if framing.resize is None:
         return framing.size, framing.size
-    # The longer side is cut down to whole pixels, as torchvision does; rounding would shift the crop.
+    # The longer side is rounded down, as in torchvision. Rounding to the nearest would shift the crop.
     longer = int(framing.resize * max(height, width) / min(height, width))
     return (longer, framing.resize) if height > width else (framing.resize, longer)
 
 
 def _centre(sides: tuple[int, int], size: int) -> tuple[slice, slice]:
-    """Where the square lies: halves of pixels go to the even number, as torchvision's do."""
+    """Position of the square. Half pixels are rounded to the even number, as in torchvision."""
     top, left = (round((side - size) / 2) for side in sides)
     return slice(top, top + size), slice(left, left + size)
 
@@ -134,9 +137,9 @@ def _resized(images: torch.Tensor, sides: tuple[int, int]) -> torch.Tensor:
 
 
 def _cut_square(image: np.ndarray, sides: tuple[int, int], size: int) -> torch.Tensor:
-    """The square in the centre of an image that is resized nowhere else; uint8 [H, W, 3] to uint8 [3, S, S]."""
+    """The resized square in the centre of an image; only this square is resized. uint8 [H, W, 3] to [3, S, S]."""
     if image.shape[0] > image.shape[1]:
-        # Pillow resizes lines first, and keeps as many as there are: the longer side has to be along them.
+        # Pillow resizes along rows first and keeps all rows, so the longer side must be along the rows.
         return _cut_square(image.transpose(1, 0, 2), sides[::-1], size).transpose(1, 2)
     scales = [length / side for length, side in zip(image.shape[:2], sides, strict=True)]
     (top, bottom), (left, right) = (
@@ -151,8 +154,8 @@ def _cut_square(image: np.ndarray, sides: tuple[int, int], size: int) -> torch.T
 def scored_pairs(store: Store, positions: Sequence[int], framing: Framing) -> Pairs:
     """Every (image, class) pair whose class is in the image's mask as the network sees it.
 
-    What the frame leaves out is not scored. Where classes exclude each other a mask tells object from background alone,
-    and every image that shows an object stands there twice (see `Pairs`).
+    Parts of the image outside the square are not scored. If classes exclude each other, a mask separates only object
+    from background, and every image that shows an object has two pairs (see `Pairs`).
 
     Raises:
         UserError: no image has a mask.
@@ -182,13 +185,13 @@ class Normalize:
     def __init__(self, mean: list[float], std: list[float]) -> None:
         self._mean = torch.tensor(mean).view(3, 1, 1) * 255
         self._scale = 1 / (torch.tensor(std).view(3, 1, 1) * 255)
-        self._on: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}  # copied once, not in every step
+        self._on: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}  # copied once per device
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised images, in channels-last memory order, which convolutions on a CPU prefer."""
         device = images.device
         if device not in self._on:
-            # Not under the caller's inference mode: later callers may differentiate.
+            # Outside the caller's inference mode, because later callers may differentiate.
             with torch.inference_mode(False):
                 self._on[device] = self._mean.to(device), self._scale.to(device)
         mean, scale = self._on[device]

@@ -1,8 +1,8 @@
-"""Images that stay where they are: which there are, where each lies and how large it is; decoded at every access.
+"""List of images that stay in their original files, with place and size. Every access decodes the image.
 
-A manifest is a table of an image's part (`train` or `val`), the folder of its class, its name, its size in bytes and,
-where it lies in a tar archive, its first byte there (else 0). It stands for images that are too many to be copied, or
-hashed byte by byte.
+A manifest is a table with one row per image: its part (`train` or `val`), the folder of its class, its name, its size
+in bytes and its offset. The offset is its first byte in a tar archive, or 0 for a separate file. Manifests are for data
+sets that have too many images to copy them or to hash their bytes.
 """
 
 import io
@@ -23,12 +23,12 @@ _REMEDY = "run the stage dataset again (dvc repro -f dataset)"
 
 
 class Place(NamedTuple):
-    """Where one image lies.
+    """Place of one image.
 
     Attributes:
-        name: of its file or of the archive's member, without folders.
-        size: in bytes.
-        offset: its first byte in the archive; 0 for a file of its own.
+        name: name of its file or of the archive's member, without folders.
+        size: size in bytes.
+        offset: its first byte in the archive; 0 for a separate file.
     """
 
     name: str
@@ -37,17 +37,17 @@ class Place(NamedTuple):
 
 
 def plain(name: str) -> bool:
-    """Whether a manifest can hold a file's name as it is."""
+    """Whether a manifest can store a file's name unchanged."""
     return name.isascii() and name.isprintable() and not set(name) & set(',"/') and len(name) <= LONGEST_NAME
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The images of a data set, of one class each: arrays, because there may be a million of them.
+    """The images of a data set, each of one class, in arrays because there may be a million images.
 
     Attributes:
-        root: the folder that holds PART/FOLDER/NAME; `~` is the user's home.
-        archive: name of the tar archive in `root` that holds those whose offset is not 0; None where there is none.
+        root: the folder that contains PART/FOLDER/NAME; `~` is the user's home.
+        archive: name of the tar archive in `root` that contains the images whose offset is not 0, or None.
         folders: name of each class's folder, ascending.
         train: number of training images, which come first; the others are for evaluation.
         labels: class index, int64 [N].
@@ -72,7 +72,7 @@ class Manifest:
         folders: tuple[str, ...],
         places: Mapping[str, Mapping[str, Iterable[Place]]],
     ) -> "Manifest":
-        """A manifest of images by part and folder, in the order of folders and names, whatever order they came in."""
+        """A manifest of images by part and folder, sorted by folder and name."""
         found = [
             (label, place)
             for part in PARTS
@@ -94,13 +94,14 @@ class Manifest:
         return len(self.labels)
 
     def image(self, position: int) -> np.ndarray:
-        """Decoded image, uint8 RGB [H, W, 3], as torchvision's ImageFolder gives it.
+        """Decoded image, uint8 RGB [H, W, 3], equal to that of torchvision's ImageFolder.
 
-        Grey, CMYK and PNG pictures become RGB, and 16 bits a channel become 8. The orientation that EXIF data name is
-        not applied: the published networks were trained and evaluated without.
+        Grey, CMYK and PNG pictures become RGB, and 16 bits per channel become 8. The orientation in EXIF data is not
+        applied, because the published networks were trained and evaluated without it.
 
         Raises:
-            UserError: the file is missing, is of another size than when the manifest was made, or no such picture.
+            UserError: the file is missing, its size has changed since the manifest was made, or it is not a JPEG or
+                PNG picture.
         """
         folder, name = Path(self.root).expanduser(), self.names[position].decode()
         offset, size = int(self.offsets[position]), int(self.sizes[position])
@@ -118,7 +119,7 @@ class Manifest:
         return rgb(decode(io.BytesIO(content), where, ("JPEG", "PNG")), where)
 
     def write(self, path: Path) -> None:
-        """Write the table as CSV; neither root nor archive stand in it."""
+        """Write the table as CSV, without root and archive."""
         columns = (self.labels, self.names, self.sizes, self.offsets)
         with path.open("w", encoding="ascii", newline="\n") as stream:
             stream.write(_HEADER)
@@ -130,9 +131,9 @@ class Manifest:
         """Read a table that `write` has written.
 
         Raises:
-            ValueError: it is another file.
+            ValueError: the file is not such a table.
         """
-        longest = max(map(len, folders)) + 1  # what does not fit is cut off, and then is none of them
+        longest = max(map(len, folders)) + 1  # longer names are cut off, and then match no folder
         kinds = ("S6", f"S{longest}", f"S{LONGEST_NAME}", "i8", "i8")
         row = list(zip(_HEADER.strip().split(","), kinds, strict=True))
         with path.open(encoding="ascii", newline="\n") as stream:
@@ -147,6 +148,6 @@ class Manifest:
             np.array_equal(table["part"], ordered) and np.array_equal(known[labels], table["folder"]) and whole.all()
         ):
             raise ValueError(f"{path} names a part or folder that there is not, or images without bytes")
-        # As narrow as they are: a million names would else fill twice the memory.
+        # Only as wide as the longest name: a million names would otherwise take twice the memory.
         names = table["name"].astype(f"S{int(np.char.str_len(table['name']).max())}")
         return cls(root, archive, folders, train, labels, names, table["size"].copy(), table["offset"].copy())

@@ -1,8 +1,8 @@
-"""ImageNet in miniature, made offline: photographs' folders and the file with masks, of real handwriting.
+"""Generated miniature of ImageNet with handwritten digits: image folders and the file with masks.
 
-Each image shows one digit near its centre, as most of ImageNet's show their object, on textured, cluttered ground.
-Sizes and aspect ratios differ, and some images are grey. Handwriting is divided before anything is drawn: no sample
-occurs in two of training, validation and the images with masks.
+Each image shows one digit on a textured, cluttered background. The digit is near the centre, like the objects in most
+images of ImageNet. Sizes and aspect ratios differ, and some images are grey. Handwriting samples are split first, so no
+sample is in two of the parts training, validation and images with masks.
 """
 
 from collections.abc import Callable
@@ -12,15 +12,15 @@ import numpy as np
 
 from attribution_preservation.data.scenes import INK, Canvas, divided_handwriting
 
-# A digit's class is one of Imagenette's ten: every network of ImageNet-1k knows them.
+# Each digit has one of Imagenette's ten classes, which are classes of ImageNet-1k.
 MINIATURE_WNIDS = (
     "n01440764", "n02102040", "n02979186", "n03000684", "n03028079",
     "n03394916", "n03417042", "n03425413", "n03445777", "n03888257",
 )  # fmt: skip
 SEGMENTATION_FILE = "gtsegs_ijcv.mat"
 _VAL_SAMPLES = 300  # of the 497 that training does not see; the rest is for images with masks
-_GREY = 10  # every so many images one is
-_SPREAD = 0.06  # deviation of a digit from the centre, as a share of the image's side
+_GREY = 10  # one in so many images is grey
+_SPREAD = 0.06  # standard deviation of a digit's offset from the centre, as a share of the image's side
 
 
 def write_miniature(
@@ -38,9 +38,9 @@ def write_miniature(
 
     Args:
         root: an existing, empty folder.
-        seed: the same seed gives the same bytes, with the same Pillow.
+        seed: equal seeds give equal bytes, with the same version of Pillow.
         train_images, val_images: number of images of each class.
-        segmented_images: number of images with masks, of the classes in turn.
+        segmented_images: number of images with masks; the classes take turns.
         smallest, largest: bounds of height and width in pixels.
         on_image: called after each image.
     """
@@ -72,7 +72,7 @@ def write_miniature(
 def _scene(
     handwriting: np.ndarray, smallest: int, largest: int, random: np.random.Generator
 ) -> tuple[Canvas, np.ndarray]:
-    """An image of one digit, and its strokes, uint8 [H, W] of 0 and 1."""
+    """An image of one digit, and the mask of its strokes, uint8 [H, W] of 0 and 1."""
     height, width = (int(v) for v in random.integers(smallest, largest + 1, 2))
     canvas = Canvas(height, width, random)
     side = int(min(height, width) * random.uniform(0.45, 0.65))
@@ -88,8 +88,8 @@ def _scene(
 
 
 def _write_segmentation(path: Path, segmented: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    """The file that `attribution_preservation.data.segmentation` reads, as MATLAB 7.3 writes it."""
-    # Imported here: the check of a profile, which knows all data sources, needs none of it.
+    """Write the file that `attribution_preservation.data.segmentation` reads, in the format of MATLAB 7.3."""
+    # Imported here because checking a profile imports all data sources and does not need h5py.
     import h5py
 
     with h5py.File(path, "w", userblock_size=512) as file:
@@ -106,7 +106,7 @@ def _write_segmentation(path: Path, segmented: list[tuple[np.ndarray, np.ndarray
             found.attrs["MATLAB_class"] = np.bytes_("cell")
             return found.ref
 
-        # MATLAB counts axes from the other end.
+        # MATLAB's axes are in reverse order.
         images = [stored(f"img{k}", image.T, "uint8") for k, (image, _) in enumerate(segmented)]
         masks = [stored(f"gt{k}", mask.T, "uint8") for k, (_, mask) in enumerate(segmented)]
         listed(cells, "img", images)

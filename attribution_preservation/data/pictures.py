@@ -1,4 +1,4 @@
-"""Pictures from elsewhere, decoded without trust."""
+"""Safe decoding of pictures from untrusted files."""
 
 import struct
 import warnings
@@ -11,29 +11,29 @@ from PIL import Image, UnidentifiedImageError
 
 from attribution_preservation.errors import UserError
 
-# Modes of 8 bits a channel or fewer, which Pillow turns into RGB without loss; it would clip all others.
+# Modes with at most 8 bits per channel, which Pillow converts to RGB without loss. It would clip other modes.
 _EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-LONGEST_SIDE = 65_535  # pixels: as many as a JPEG can have, and fewer than Pillow's own arithmetic can bear
-_DEPTH_AT = 24  # the byte of a PNG that holds the bits of a channel
+LONGEST_SIDE = 65_535  # pixels; the limit of JPEG, and safe for Pillow's integer arithmetic
+_DEPTH_AT = 24  # offset of the byte in a PNG that gives the bits per channel
 
 
 def decode(source: Path | BinaryIO, name: Path | str, forms: tuple[str, ...]) -> Image.Image:
-    """A decoded picture.
+    """Decode a picture.
 
     Args:
-        source: the file, or what was read of it.
-        name: by which messages call it.
-        forms: the formats that it may have, as Pillow names them: what else calls itself a picture is refused.
+        source: the file, or a stream of its bytes.
+        name: name of the picture in messages.
+        forms: the accepted formats, by Pillow's names; all other formats are refused.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        UserError: it is truncated, no picture of these formats, or larger than any photograph.
+        FileNotFoundError: the file does not exist.
+        UserError: it is truncated, not a picture of these formats, or larger than any photograph.
     """
     try:
         with warnings.catch_warnings():
-            # Some photographs of ImageNet have broken EXIF data, of which nothing is used.
+            # Some photographs of ImageNet have broken EXIF data, which is not used.
             warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
-            # Below the size that Pillow refuses, memory suffices.
+            # Pictures below the size that Pillow refuses fit into memory.
             warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
             picture = Image.open(source, formats=forms)
         if max(picture.size) > LONGEST_SIDE:
@@ -53,8 +53,8 @@ def decode(source: Path | BinaryIO, name: Path | str, forms: tuple[str, ...]) ->
         TypeError,
         struct.error,
         zlib.error,
-    ) as error:  # what decoders raise of bytes that are not what they claim to be
-        # A stream's address in memory tells nobody anything.
+    ) as error:  # errors that decoders raise for damaged files
+        # Pillow's message names a stream by its address in memory, which helps nobody.
         told = "no such picture" if isinstance(error, UnidentifiedImageError) else error
         raise UserError(f"{name} is not readable as a {' or '.join(forms)} picture: {told}; restore the file") from None
     return picture
@@ -63,15 +63,15 @@ def decode(source: Path | BinaryIO, name: Path | str, forms: tuple[str, ...]) ->
 def rgb(picture: Image.Image, name: Path | str) -> np.ndarray:
     """A picture's pixels, uint8 [H, W, 3].
 
-    Grey levels of 16 bits are scaled to 8 bits as Pillow scales colours of 16 bits: the high byte counts. Transparency
-    is ignored, as by torchvision's ImageFolder.
+    Grey levels of 16 bits keep only the high byte, like colours of 16 bits in Pillow. Transparency is ignored, as in
+    torchvision's ImageFolder.
 
     Args:
         picture: the decoded picture.
-        name: by which messages call it.
+        name: name of the picture in messages.
 
     Raises:
-        UserError: its pixels are of a kind that has no range, such as 32-bit numbers.
+        UserError: its pixels have a type of unknown range, such as 32-bit numbers.
     """
     if picture.mode.startswith("I;16"):
         return np.repeat((np.asarray(picture) >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
@@ -82,6 +82,6 @@ def rgb(picture: Image.Image, name: Path | str) -> np.ndarray:
 
 
 def png_depth(path: Path) -> int:
-    """Bits of each channel of a PNG that can be decoded."""
+    """Bits per channel of a valid PNG."""
     with path.open("rb") as stream:
         return stream.read(_DEPTH_AT + 1)[_DEPTH_AT]

@@ -1,19 +1,19 @@
-"""What generated scenes are drawn with: real handwriting on textured, cluttered ground."""
+"""Drawing of generated scenes: handwritten digits on a textured, cluttered background."""
 
 import numpy as np
 from PIL import Image
 
 TRAIN_SAMPLES = 1300  # of 1797; the rest is for evaluation
-INK = 0.5  # share of full ink from which a pixel is stroke
+INK = 0.5  # share of full ink above which a pixel belongs to a stroke
 
 
 def divided_handwriting(seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """scikit-learn's handwritten digits, divided so that no sample is seen in training and in evaluation.
+    """scikit-learn's handwritten digits, split so that no sample is in both training and evaluation.
 
     Returns:
-        By part, `train` and `val`: ink from 0 to 1, [N, 8, 8], and which digit it is, [N].
+        For the parts `train` and `val`: ink from 0 to 1, [N, 8, 8], and the digits, [N].
     """
-    # Imported here: it takes a second, and the check of a profile, which knows all data sources, needs none of it.
+    # Imported here because it takes a second, and checking a profile imports all data sources without needing it.
     from sklearn.datasets import load_digits
 
     handwriting, digits = load_digits(return_X_y=True)
@@ -41,7 +41,7 @@ class Canvas:
             self.image[top : top + high, left : left + wide] = random.uniform(0, 1, 3)
 
     def write(self, sample: np.ndarray, color: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
-        """Draw handwriting, [8, 8], into a square; its ink in there, [side, side]."""
+        """Draw handwriting, [8, 8], into a square, and return its ink there, [side, side]."""
         enlarged = Image.fromarray(sample.astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC)
         ink = np.clip(np.asarray(enlarged), 0, 1)
         window = np.s_[top : top + side, left : left + side]
@@ -50,5 +50,5 @@ class Canvas:
 
     @property
     def picture(self) -> Image.Image:
-        """As eight bits of each colour."""
+        """The image with eight bits per colour."""
         return Image.fromarray((self.image * 255).round().astype(np.uint8))

@@ -1,8 +1,8 @@
-"""Images of ImageNet with masks of one object each: the set of Guillaumin, Kuettel and Ferrari, as one MATLAB file.
+"""ImageNet images with a mask of one object each: the data set of Guillaumin, Kuettel and Ferrari in one MATLAB file.
 
-A file of MATLAB 7.3 is HDF5. `/value/img` and `/value/gt` are cells of N references: to an image, uint8 [3, W, H] in
-MATLAB's order of axes, and to a cell of one reference to its mask, [W, H], 0 for background. The classes of these
-images are not among ImageNet-1k's, and are not read.
+A MATLAB 7.3 file is HDF5. `/value/img` and `/value/gt` are cell arrays of N references. A reference of `img` leads to
+an image, uint8 [3, W, H] in MATLAB's order of axes. A reference of `gt` leads to a cell with one reference to the mask,
+[W, H], 0 for background. The classes of these images are not among ImageNet-1k's classes, and are not read.
 
 Source: Guillaumin, Kuettel, Ferrari, "ImageNet Auto-Annotation with Segmentation Propagation", IJCV 2014; 4,276
 images, http://calvin-vision.net/datasets/imagenet-segmentation.
@@ -20,34 +20,34 @@ if TYPE_CHECKING:
     import h5py
 
 SEGMENTATION_URL = "http://calvin-vision.net/bigstuff/proj-imagenet/data/gtsegs_ijcv.mat"
-MAXIMUM_PIXELS = 2**26  # of an image; the largest photograph of ImageNet has half as many
-# What HDF5 and its reader raise of bytes that are not what they claim to be, and of references that lead nowhere.
+MAXIMUM_PIXELS = 2**26  # limit for one image; the largest photograph of ImageNet has half as many
+# Errors that HDF5 and its reader raise for damaged files and broken references.
 _BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, AttributeError)
 
 
 def read_segmentation(
     path: Path, on_empty: Callable[[str], object] = lambda name: None
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, image and mask of every image whose mask holds an object.
+    """Name, image and mask of every image whose mask has an object.
 
-    Images without any object cannot be scored, and are left out. A name is `segmented_K`, K counted from 1 in the
-    file.
+    Images without an object cannot be scored and are left out. A name is `segmented_K`, where K is the image's number
+    in the file, from 1.
 
     Args:
         path: the file.
         on_empty: called with the name of each image that is left out.
 
     Yields:
-        The name, the image, uint8 RGB [H, W, 3] (grey ones with three equal channels), and the mask, uint8 [H, W]: 1
-        object, 0 background.
+        The name; the image, uint8 RGB [H, W, 3] (grey images have three equal channels); and the mask, uint8 [H, W]:
+        1 object, 0 background.
 
     Raises:
-        UserError: the file is missing, truncated or another one, an image or a mask is missing, they are of different
-            sizes, a mask holds what is no number, or none holds an object.
+        UserError: the file is missing, truncated or not such a file; an image or a mask is missing; their sizes differ;
+            a mask has a value that is not a finite number; or no mask has an object.
     """
     if not path.is_file():
         raise UserError(f"{path} is missing; check data.imagenet.segmentation")
-    # Imported here: the check of a profile, which knows all data sources, needs none of it.
+    # Imported here because checking a profile imports all data sources and does not need h5py.
     import h5py
 
     try:
@@ -108,7 +108,7 @@ def _mask(file: "h5py.File", reference: "h5py.Reference") -> np.ndarray | None:
 
 
 def _array(file: "h5py.File", reference: "h5py.Reference") -> np.ndarray | None:
-    """What a reference leads to, unless it leads nowhere or to what no image can be."""
+    """The array at a reference; None if the reference is broken, or the array is empty or too large."""
     try:
         dataset = file[reference]
         if not 0 < dataset.size <= 3 * MAXIMUM_PIXELS:
@@ -119,4 +119,4 @@ def _array(file: "h5py.File", reference: "h5py.Reference") -> np.ndarray | None:
 
 
 def _short(error: Exception) -> str:
-    return str(error).strip("'\"")  # a KeyError's own quotes
+    return str(error).strip("'\"")  # a KeyError adds quotes

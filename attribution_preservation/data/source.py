@@ -1,4 +1,4 @@
-"""The record of a data source, and the section `data` of params.yaml, which chooses one."""
+"""Record of a data source, and the section `data` of params.yaml, which selects a source."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from attribution_preservation.storage.files import atomic_directory
 
 _PACKAGE = "attribution_preservation.data"
 Checksum = Annotated[str, Field(pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$")]
-# Each is a file of its own; ImageNet has 1.3 million.
+# Number of images, each in its own file; ImageNet has 1.3 million.
 Files = Annotated[int, Field(gt=0, le=10**6)]
 
 
 class Data(Section):
-    """Where images, labels and masks come from.
+    """Source of images, labels and masks.
 
     Attributes:
         source: name of the data source.
-        root: folder or archive that the user has; null where the source downloads or generates its files.
-        checksum: `md5:...` or `sha256:...` of the archive at `root`, or null to take it as it is.
+        root: folder or archive of the user; null if the source downloads or generates its files.
+        checksum: `md5:...` or `sha256:...` of the archive at `root`, or null to skip verification.
     """
 
     source: str
@@ -36,7 +36,7 @@ class Data(Section):
     @model_validator(mode="before")
     @classmethod
     def _is_listed(cls, values: Any) -> Any:
-        # Of a source that has a file and no line in the list, "unknown parameter" would say too little.
+        # For a source that has a file but is not in the list, "unknown parameter" would be misleading.
         if isinstance(values, Mapping):
             for name in values:
                 if name not in cls.model_fields and load(_PACKAGE, name, DataSource) is not None:
@@ -51,12 +51,12 @@ class Data(Section):
 
     @property
     def settings(self) -> Any:
-        """The settings of the chosen source; None where it has none."""
+        """The settings of the selected source; None if it has none."""
         return getattr(self, self.source, None)
 
 
 def uncounted(data: Data) -> int | None:
-    """None: the number of images is known once they are packed."""
+    """Return None: the number of images is known only after packing."""
     return None
 
 
@@ -66,11 +66,12 @@ class DataSource:
 
     Attributes:
         name: its word in params.yaml.
-        title: its name for people.
-        pack: from the section, a folder for files on the way, and the output to the sentence that the stage prints. It
-            gets the files and writes the packed data set.
-        settings: of the section's key that has the source's name; None where the source has no settings.
-        training_images: from the section to the number of training images; None where only packing counts them.
+        title: its name in texts for readers.
+        pack: function of the section, a folder for intermediate files, and the output. It gets the files, writes the
+            packed data set and returns the sentence that the stage prints.
+        settings: class of the settings under the section's key with the source's name; None if the source has none.
+        training_images: function of the section. It returns the number of training images, or None if it is known only
+            after packing.
         exclusive: whether the classes exclude each other, so that an image has one label.
     """
 
@@ -83,10 +84,10 @@ class DataSource:
 
 
 def source_of(name: Any) -> DataSource:
-    """The data source of a name.
+    """The data source with this name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: no data source has this name.
     """
     source = load(_PACKAGE, name, DataSource)
     if source is None:
@@ -95,19 +96,19 @@ def source_of(name: Any) -> DataSource:
 
 
 def data_section(sources: Iterable[DataSource]) -> type[Data]:
-    """The section `data` with the settings of some sources, each of which may be left out where it is not chosen."""
+    """The section `data` with the settings of some sources. Settings of sources that are not selected are optional."""
     settings = {source.name: (source.settings | None, None) for source in sources if source.settings}
     return create_model("Data", __base__=Data, __doc__=Data.__doc__, **settings)
 
 
 def named_sources(values: Mapping[str, Any]) -> list[DataSource]:
-    """The sources whose settings a section has."""
+    """The sources whose settings the section has."""
     named = (load(_PACKAGE, name, DataSource) for name in values)
     return [source for source in named if source is not None]
 
 
 def pack_voc(directory: VOCDirectory, out: Path) -> str:
-    """Pack a data set in VOC's layout; the sentence for the user."""
+    """Pack a data set in VOC's layout, and return the sentence for the user."""
     progress, notes = Progress(0, "packing"), list[str]()
     with atomic_directory(out) as partial:
         count = pack(directory, partial, lambda: progress.advance(1), notes.append)

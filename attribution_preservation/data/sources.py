@@ -1,4 +1,4 @@
-"""Every data source. A new one is a file of this folder and a line here."""
+"""All data sources. A new source is a file in this folder and a line in this list."""
 
 from attribution_preservation.data.digits import DIGITS
 from attribution_preservation.data.imagenet import IMAGENET

@@ -1,9 +1,9 @@
-"""The lists of a VOC folder: how one is read, and whether they fit each other.
+"""Image lists of a VOC folder: reads them and checks that they are consistent.
 
-`ImageSets/Main/train.txt` and `val.txt` say which images are for training and for evaluation; of
-`ImageSets/Segmentation`, `val.txt` says which images are evaluated with their masks. Such a list has one image name per
-line, without folder or ending. The lists of one class (`Main/dog_train.txt`) have a second column of -1, 0 and 1. They
-are not needed, because the annotations hold the labels.
+`ImageSets/Main/train.txt` and `val.txt` list the images for training and for evaluation.
+`ImageSets/Segmentation/val.txt` lists the images that are evaluated with their masks. A list has one image name per
+line, without folder or file ending. The lists of one class (`Main/dog_train.txt`) have a second column of -1, 0 and 1.
+They are not needed, because the annotations contain the labels.
 """
 
 import re
@@ -20,12 +20,12 @@ _SHOWN = 60  # letters of a wrong line in a message
 
 @dataclass(frozen=True)
 class Splits:
-    """Which images are for what.
+    """Images for training and for evaluation.
 
     Attributes:
         train, val: images for training and for evaluation, in the order of the lists.
-        masked: those of `val` that have masks.
-        unlisted: how many of `masked` no list of Main names. In VOC 2012 these are the images of 2007.
+        masked: images of `val` that have masks.
+        unlisted: number of images in `masked` that no list of Main names. In VOC 2012 these are the images of 2007.
     """
 
     train: tuple[str, ...]
@@ -35,12 +35,12 @@ class Splits:
 
 
 def read_splits(root: Path) -> Splits:
-    """The lists of a VOC folder, compared with each other.
+    """Read the lists of a VOC folder and compare them with each other.
 
-    Segmentation/train is not needed. Where it is there, Segmentation/val may not name its images.
+    Segmentation/train is optional. If it exists, Segmentation/val must not name its images.
 
     Args:
-        root: the folder that holds ImageSets.
+        root: the folder that contains ImageSets.
 
     Raises:
         UserError: a list is missing, empty or in another format, or an evaluation image is a training image.
@@ -62,10 +62,10 @@ def read_names(path: Path) -> list[str]:
     Line ends of any system, blank lines, blanks around a name and a byte order mark are allowed.
 
     Raises:
-        UserError: the list is missing or empty, a line is no image name, or a name is there twice.
+        UserError: the list is missing or empty, a line is not an image name, or a name occurs twice.
     """
     try:
-        # Not splitlines, which would also break a name at letters that no list ends a line with.
+        # Not splitlines, which also splits at characters that do not end a line in such lists.
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
         raise UserError(f"{path} is missing; data.root must lead to a folder in the VOC layout") from None
@@ -94,7 +94,7 @@ def count(number: int, noun: str) -> str:
 
 
 def first_few(names: Iterable[str]) -> str:
-    """The first three of some names, and how many more there are."""
+    """The first three names, and the number of the others."""
     names = list(names)
     more = f" (and {len(names) - 3} more)" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more

@@ -1,8 +1,9 @@
-"""Every image decoded once, in its original size, in one memory-mapped file: few files to hash, nothing to decode.
+"""Packed data set: decoded images in their original size, in one memory-mapped file. It has few files to hash.
 
-A store is a folder of three files: `images.bin` (uint8 RGB, H x W x 3 per image, one behind the other), `masks.bin`
-(uint8, H x W per image that has one) and `index.json`. Images that are too many for that stay where they are: a fourth
-file, `manifest.csv`, names them, and they come before the packed ones.
+A store is a folder of three files. `images.bin` has the images one after the other (uint8 RGB, H x W x 3). `masks.bin`
+has the existing masks (uint8, H x W). `index.json` describes both. Data sets with too many images
+stay in their original files. A fourth file, `manifest.csv`, then lists them, and their positions come before those of
+the packed images.
 """
 
 import json
@@ -30,8 +31,8 @@ class Record:
         name: image name in its source.
         part: `train` or `val`.
         height, width: original size in pixels.
-        image_offset, mask_offset: first byte in images.bin and masks.bin; None where there is no mask.
-        labels: indices of the classes in the image; none where they are unknown.
+        image_offset, mask_offset: first byte in images.bin and masks.bin; `mask_offset` is None without a mask.
+        labels: indices of the classes in the image; empty if they are unknown.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Record:
 
 
 class Packer:
-    """Writes the files of a store, image by image; a context.
+    """Writes the files of a store, image by image. Use it as a context manager.
 
     Args:
         out: an existing, empty folder.
@@ -65,7 +66,7 @@ class Packer:
         self._open.close()
 
     def add(self, name: str, part: str, image: np.ndarray, labels: list[int], mask: np.ndarray | None) -> None:
-        """Append an image, uint8 [H, W, 3], and its mask, uint8 [H, W], where it has one."""
+        """Append an image, uint8 [H, W, 3], and its mask, uint8 [H, W], or None."""
         height, width = image.shape[:2]
         mask_offset = None if mask is None else self._mask_offset
         self.records.append(Record(name, part, height, width, self._image_offset, mask_offset, labels))
@@ -76,7 +77,7 @@ class Packer:
             self._mask_offset += mask.size
 
     def index(self, classes: Sequence[str], **more: Any) -> None:
-        """Write the index, after the last image; `more` is what only some stores have."""
+        """Write the index after the last image; `more` has entries that only some stores have."""
         index = {"classes": classes, "records": [asdict(record) for record in self.records], **more}
         (self._out / "index.json").write_text(json.dumps(index) + "\n")
 
@@ -89,10 +90,11 @@ def pack(
 ) -> int:
     """Decode a VOC directory into a store.
 
-    Main/train is for training, Main/val and Segmentation/val for predictions, and Segmentation/val has masks.
+    Main/train is used for training, Main/val and Segmentation/val for evaluation. Images of
+    Segmentation/val have masks.
 
     Args:
-        source: what to read.
+        source: the VOC directory.
         out: an existing, empty folder.
         on_image: called after each image.
         on_note: called with each sentence about the data set that a user should read, without a full stop.
@@ -101,8 +103,8 @@ def pack(
         The number of images.
 
     Raises:
-        UserError: the lists do not fit each other, a file is missing or unreadable, a mask is of another size than its
-            image, no mask holds a class, or all masks contradict the annotations.
+        UserError: the lists are inconsistent, a file is missing or unreadable, a mask and its image differ in size, no
+            mask has a class, or all masks contradict the annotations.
     """
     splits = read_splits(source.root)
     if splits.unlisted:
@@ -138,15 +140,15 @@ def pack_beside(
     source: Mapping[str, Any],
     on_image: Callable[[], None] = lambda: None,
 ) -> int:
-    """Write a store of images that stay where they are, and of a few others with masks, which are for evaluation alone.
+    """Write a store of images that stay in their files, and of some packed images with masks, only for evaluation.
 
     Args:
-        manifest: the images that stay, of classes that exclude each other.
-        masked: name, image [H, W, 3] and mask [H, W] of the others, uint8; their classes are unknown, and 1 is the
-            object.
+        manifest: the images that stay in their files; their classes exclude each other.
+        masked: name, image [H, W, 3] and mask [H, W] of the packed images, uint8. Their classes are unknown; the mask
+            is 1 for the object.
         classes: names of the classes, in the order of the manifest's folders.
         out: an existing, empty folder.
-        source: what else tells where the images come from.
+        source: further entries of the index about the origin of the images.
         on_image: called after each packed image.
 
     Returns:
@@ -173,14 +175,14 @@ def pack_beside(
 
 
 class Images(Protocol):
-    """A data set as networks see it: `Store`, or one whose images were changed."""
+    """A data set: `Store`, or a data set with changed images."""
 
     def part(self, name: str) -> Sequence[int]:
         """Positions of the images of a part, `train` or `val`, in the split's order."""
         ...
 
     def labels(self, positions: Sequence[int]) -> np.ndarray:
-        """Multi-label vectors, float32 [N, C]; class indices, int64 [N], where classes exclude each other."""
+        """Multi-label vectors, float32 [N, C], or class indices, int64 [N], if classes exclude each other."""
         ...
 
     def image(self, position: int) -> np.ndarray:
@@ -192,9 +194,9 @@ class Store:
     """Random access to a data set.
 
     Attributes:
-        classes: names.
+        classes: names of the classes.
         records: the packed images, which need no decoding; their positions come after those of the manifest.
-        exclusive: whether an image has one class, and `labels` gives its index.
+        exclusive: whether an image has one class, so that `labels` returns its index.
         notes: sentences about the data for readers of results, without a full stop.
     """
 
@@ -236,17 +238,17 @@ class Store:
     def part(self, name: str) -> Sequence[int]:
         """Positions of the images of a part, in the split's order."""
         if self._manifest is not None:
-            # No list: there may be a million of them.
+            # A range, because there may be a million images.
             train = self._manifest.train
             return range(train) if name == "train" else range(train, self._first_record + len(self.records))
         return [i for i, record in enumerate(self.records) if record.part == name]
 
     def labels(self, positions: Sequence[int]) -> np.ndarray:
-        """What is in some images.
+        """Labels of some images.
 
         Returns:
-            Multi-label vectors, float32 [N, C] of 0 and 1; where classes exclude each other their indices, int64 [N],
-            and -1 where the class is unknown.
+            Multi-label vectors, float32 [N, C] of 0 and 1. If classes exclude each other, class indices, int64 [N], -1
+            if the class is unknown.
         """
         if self.exclusive:
             return self._indices[np.asarray(positions, dtype=np.int64)]
@@ -256,7 +258,7 @@ class Store:
         return labels
 
     def image(self, position: int) -> np.ndarray:
-        """uint8 RGB [H, W, 3] in the original size; a view of the file where it is packed."""
+        """uint8 RGB [H, W, 3] in the original size; a view of the file if the image is packed."""
         if self._manifest is not None and position < self._first_record:
             return self._manifest.image(position)
         record = self.records[position - self._first_record]
@@ -265,7 +267,7 @@ class Store:
         return flat.reshape(record.height, record.width, 3)
 
     def mask(self, position: int) -> np.ndarray | None:
-        """uint8 [H, W] in the original size, 255 is void; None where the image has no mask."""
+        """uint8 [H, W] in the original size, 255 for void; None if the image has no mask."""
         if position < self._first_record:
             return None
         record = self.records[position - self._first_record]
@@ -290,10 +292,10 @@ class Store:
 
 
 def _outside(index: dict[str, Any], records: list[Record]) -> dict[str, Any] | None:
-    """What an index says of images that are not packed; None where there are none.
+    """Entries of an index about images that are not packed; None if all images are packed.
 
     Raises:
-        ValueError, KeyError, TypeError: no store says such.
+        ValueError, KeyError, TypeError: the entries are not valid.
     """
     if "exclusive" not in index and "manifest" not in index:
         return None
@@ -310,10 +312,10 @@ def _outside(index: dict[str, Any], records: list[Record]) -> dict[str, Any] | N
 
 
 def _sizes(records: list[Record], classes: int) -> dict[str, int]:
-    """Bytes of the files that records speak of, one behind the other as `pack` writes them.
+    """Sizes in bytes of the files of the records, if these follow one another as `pack` writes them.
 
     Raises:
-        ValueError, TypeError: no store has such records.
+        ValueError, TypeError: the records are not valid.
     """
     images = masks = 0
     for record in records:

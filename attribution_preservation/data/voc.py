@@ -1,7 +1,7 @@
 """The PASCAL VOC layout: ImageSets, JPEGImages, Annotations, SegmentationClass.
 
-Labels are taken from the XML annotations, not from the per-class lists, and an object marked difficult counts. Masks
-hold class indices from 1 in the order of the class list, 0 for background and 255 for void.
+Labels come from the XML annotations, not from the per-class lists. Objects marked difficult are included. Masks contain
+class indices from 1 in the order of the class list, 0 for background and 255 for void.
 """
 
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ VOID = 255
 
 
 def voc_colour(index: int) -> tuple[int, int, int]:
-    """Red, green and blue of an index in VOC's masks: its bits, by threes, are the colours' highest bits."""
+    """Red, green and blue of an index in VOC's masks: each three bits give one bit per colour, highest first."""
     red, green, blue = (sum((index >> (3 * k + channel) & 1) << (7 - k) for k in range(8)) for channel in range(3))
     return red, green, blue
 
 
-# Black is left out: palettes are filled up with it.
+# Black is left out, because palettes are padded with it.
 _COLOURS = {voc_colour(index): index for index in (*range(1, len(VOC_CLASSES) + 1), VOID)}
 
 
@@ -38,11 +38,11 @@ class VOCDirectory:
     """A folder in the VOC layout and the classes that its annotations use.
 
     Attributes:
-        root: the folder that holds JPEGImages.
-        classes: class names; a mask's value is the position of its class in here, from 1.
+        root: the folder that contains JPEGImages.
+        classes: class names; a mask's value is the position of its class in this list, from 1.
 
     Raises:
-        ValueError: a class is there twice.
+        ValueError: a class occurs twice.
     """
 
     root: Path
@@ -56,7 +56,7 @@ class VOCDirectory:
         """Image names of a split, e.g. `("Main", "train")`, in the file's order.
 
         Raises:
-            UserError: the list is missing or empty, a line is no image name, or a name is there twice.
+            UserError: the list is missing or empty, a line is not an image name, or a name occurs twice.
         """
         return read_names(self.root / "ImageSets" / kind / f"{part}.txt")
 
@@ -64,7 +64,7 @@ class VOCDirectory:
         """Decoded image, uint8 RGB [H, W, 3].
 
         Raises:
-            UserError: the file is missing, truncated or no image.
+            UserError: the file is missing, truncated or not an image.
         """
         path = self.root / "JPEGImages" / f"{name}.jpg"
         return rgb(_open(path, "JPEG"), path)
@@ -73,32 +73,33 @@ class VOCDirectory:
         """Class mask, uint8 [H, W]: 0 background, 1 to C classes, 255 void.
 
         Raises:
-            UserError: the file is missing, unreadable or holds a value that is no class.
+            UserError: the file is missing or unreadable, or has a value that is not a class.
         """
         return self._mask(name)[0]
 
     def compared_mask(self, name: str, labels: Sequence[int]) -> tuple[np.ndarray, bool]:
         """The mask, and whether it agrees with the image's labels and with its own palette.
 
-        A program that renumbers palettes keeps colours and changes indices. Then a mask has a class that the labels
-        lack, or VOC's colour of another class. A class of the labels may be missing: an object may be too small.
+        A program that renumbers palettes keeps colours and changes indices. The mask then has a class that is not among
+        the labels, or an index with VOC's colour of another class. A class of the labels may be missing in the mask,
+        because an object may be too small.
 
         Args:
-            name: of the image.
+            name: name of the image.
             labels: classes of its annotation, from 0.
 
         Raises:
-            UserError: as `mask` does.
+            UserError: see `mask`.
         """
         mask, palette = self._mask(name)
         present = np.setdiff1d(mask, [0, VOID])
         return mask, {int(value) - 1 for value in present} <= set(labels) and not self._recoloured(mask, palette)
 
     def _mask(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """The mask and its palette, uint8 [K, 3], empty where it has none."""
+        """The mask and its palette, uint8 [K, 3]; the palette is empty if the file has none."""
         path = self.root / "SegmentationClass" / f"{name}.png"
         picture = _open(path, "PNG")
-        # Grey levels of fewer than 8 bits are scaled when they are read, and then are other indices.
+        # Pillow scales grey levels of fewer than 8 bits, which changes the indices.
         depth = png_depth(path) if picture.mode == "L" else 8
         mode = picture.mode if depth == 8 else f"L with {depth} bits"
         if mode not in ("P", "L"):
@@ -110,17 +111,17 @@ class VOCDirectory:
         return mask, np.array(picture.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
 
     def _recoloured(self, mask: np.ndarray, palette: np.ndarray) -> bool:
-        """Whether an index of a mask has the colour that VOC gives to another one."""
+        """Whether an index of a mask has VOC's colour of another index."""
         if self.classes != VOC_CLASSES:
             return False  # other classes have no known colours
         used = [int(value) for value in np.unique(mask) if value < len(palette)]
         return any(_COLOURS.get(tuple(palette[value].tolist()), value) != value for value in used)
 
     def labels(self, name: str) -> list[int]:
-        """Indices from 0 of the classes of which the annotation holds an object, sorted.
+        """Sorted indices, from 0, of the classes with an object in the annotation.
 
         Raises:
-            UserError: the file is missing or broken, names an unknown class or no object at all.
+            UserError: the file is missing or broken, names an unknown class, or has no object.
         """
         path = self.root / "Annotations" / f"{name}.xml"
         try:
@@ -141,10 +142,10 @@ class VOCDirectory:
 
 
 def find_voc_root(folder: Path) -> Path:
-    """The folder below (or at) `folder` that holds JPEGImages.
+    """The folder below (or at) `folder` that contains JPEGImages.
 
     Raises:
-        UserError: there is none.
+        UserError: no such folder exists.
     """
     for candidate in (folder, folder / "VOC2012", folder / "VOCdevkit" / "VOC2012"):
         if (candidate / "JPEGImages").is_dir():

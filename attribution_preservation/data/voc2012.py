@@ -1,4 +1,4 @@
-"""The data source PASCAL VOC 2012: a folder or an archive that the user has, or the official archive, downloaded."""
+"""The data source PASCAL VOC 2012: a folder or an archive of the user, or the downloaded official archive."""
 
 import shutil
 from pathlib import Path
@@ -9,11 +9,11 @@ from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory, find_vo
 from attribution_preservation.errors import UserError
 from attribution_preservation.process.progress import Progress
 
-_TRAINING_IMAGES = 5717  # of the official archive
+_TRAINING_IMAGES = 5717  # in the official archive
 
 
 def _pack(data: Data, raw: Path, out: Path) -> str:
-    """`data.root` is a directory (or one that holds VOCdevkit/VOC2012) or a tar archive of one."""
+    """`data.root` is a VOC directory (or contains VOCdevkit/VOC2012), or a tar archive of one."""
     given = raw / Path(VOC2012_URL).name if data.root is None else Path(data.root).expanduser()
     if data.root is None:
         download(VOC2012_URL, given, VOC2012_CHECKSUM)
