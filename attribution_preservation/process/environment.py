@@ -1,4 +1,4 @@
-"""With what a stage computed: what numbers depend on beside parameters, code and data, and neither time nor host."""
+"""Environment of a stage: libraries and device, on which numbers depend; without time and host."""
 
 import contextlib
 import importlib.metadata
@@ -6,7 +6,7 @@ import platform
 import sys
 from typing import Any
 
-# Names of import and of distribution.
+# Import names and distribution names.
 LIBRARIES = {
     "torch": "torch",
     "torchvision": "torchvision",
@@ -24,7 +24,7 @@ LIBRARIES = {
 
 
 def fabric_version() -> str:
-    """Version of Lightning Fabric, which is a distribution of its own, or comes with the whole of Lightning.
+    """Version of Lightning Fabric, which is a separate distribution or part of Lightning.
 
     Raises:
         PackageNotFoundError: it is not installed.
@@ -36,15 +36,15 @@ def fabric_version() -> str:
 
 
 def _libraries() -> dict[str, str]:
-    """Versions by distribution, of what has been imported."""
+    """Versions of the imported libraries, by distribution."""
     found = {name: importlib.metadata.version(name) for key, name in LIBRARIES.items() if key in sys.modules}
     return found | ({"lightning-fabric": fabric_version()} if "lightning_fabric" in sys.modules else {})
 
 
 def environment() -> dict[str, Any]:
-    """Python, the libraries that this process has imported, the device that it computed on, and its CUDA.
+    """Versions of Python, of the libraries that this process has imported and of CUDA, and the device that it used.
 
-    A CPU is told by its instruction set, which decides the last bits of sums.
+    A CPU is described by its instruction set, which determines the last bits of sums.
     """
     found: dict[str, Any] = {
         "python": platform.python_version(),

@@ -1,7 +1,7 @@
-"""Independent pieces of one stage's work, several at once, each in a process of its own.
+"""Runs independent pieces of one stage's work in parallel, each in a separate process.
 
-Networks that fit a laptop are too small to keep two threads busy; two processes with one thread each do one and a half
-times as much. What a piece computes depends on no other piece, so the number of processes changes no result.
+Networks that fit a laptop are too small to keep two threads busy. Two processes with one thread each do one and a half
+times as much work. No piece depends on another piece, so results do not depend on the number of processes.
 """
 
 import multiprocessing
@@ -20,34 +20,34 @@ from tqdm import tqdm
 from attribution_preservation.errors import UserError
 
 Result = TypeVar("Result")
-# Of a process that works for a stage: the pieces, which it has from its parent's memory, and its place among others.
+# In a process that works for a stage: the pieces, copied from its parent's memory, and its number among the processes.
 _pieces: Sequence[Callable[[], Any]] = ()
 _position = 0
 
 
 def position() -> int:
-    """Of the processes that work at once this one's place, from 0; 0 where one works alone."""
+    """Number of this process among the parallel processes, from 0; 0 if it is alone."""
     return _position
 
 
 def each(
     pieces: Sequence[Callable[[], Result]], jobs: int, done: Callable[[Result], None] = lambda result: None
 ) -> list[Result]:
-    """Do pieces of work that do not depend on each other; they are begun in order.
+    """Run independent pieces of work; they start in order.
 
     Args:
-        pieces: what they return must be picklable. Of what they change, this process sees files alone.
-        jobs: how many processes; 1 does everything in this one, as do systems other than Linux, where the libraries
-            start threads of their own. More, only where this process has used no second thread for arithmetic, nor
-            a GPU: its copies would wait for threads that they do not have.
-        done: called here with every result as soon as it is there.
+        pieces: functions whose results are picklable. Of their changes, this process sees only written files.
+        jobs: number of processes. With 1, this process does everything. So it does on systems other than Linux, where
+            the libraries start their own threads. Use more than 1 only if this process has not used a second thread for
+            arithmetic, or a GPU: forked processes would wait for threads that they do not have.
+        done: called in this process with every result as soon as it is available.
 
     Returns:
         The results, in the order of the pieces.
 
     Raises:
         UserError: a process was ended from outside.
-        Exception: the first one that a piece raised; the other processes are ended, wherever they are.
+        Exception: the first exception that a piece raised; the other processes are terminated immediately.
     """
     if min(jobs, len(pieces)) <= 1 or sys.platform != "linux":
         return [_told(piece(), done) for piece in pieces]
@@ -59,7 +59,7 @@ def each(
             for future in as_completed(futures):
                 _told(future.result(), done)
         except BaseException as error:
-            # What they write is then complete or beside its place, as after a kill.
+            # Their files are then complete, or still have temporary names, as after a kill.
             for process in multiprocessing.active_children():
                 process.terminate()
             pool.shutdown(cancel_futures=True)
@@ -84,8 +84,8 @@ def _begin(pieces: Sequence[Callable[[], Any]], counter: Any, lock: Any) -> None
         _position = counter.value
         counter.value += 1
     _pieces = pieces
-    tqdm.set_lock(lock)  # of all progress bars on one terminal
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent ends this process
+    tqdm.set_lock(lock)  # shared by all progress bars on one terminal
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all processes; the parent ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

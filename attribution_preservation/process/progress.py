@@ -1,4 +1,4 @@
-"""Progress that a person can follow: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a stage: a bar on a terminal, otherwise a line from time to time."""
 
 import sys
 import time
@@ -11,10 +11,10 @@ from attribution_preservation.process.streams import tell
 
 
 class Progress:
-    """Progress over a number of units (0: unknown), with the figures of the moment, rate and remaining time.
+    """Progress over a number of units (0: unknown), with current values, rate and remaining time.
 
-    Only the process that leads shows any. Without a terminal (a log file, CI) a bar's carriage returns would pile up,
-    so one plain line is printed every `every` seconds and one at the end.
+    Only the leading process shows progress. Without a terminal (a log file, CI), one plain line is printed every
+    `every` seconds and one at the end, because a bar would fill the log with carriage returns.
     """
 
     def __init__(self, total: int, label: str, unit: str = "img", every: float = 20.0) -> None:
@@ -34,7 +34,7 @@ class Progress:
         self._start = self._last = time.monotonic()
 
     def advance(self, units: int, figures: str = "") -> None:
-        """Count `units` more as done and show `figures` beside them."""
+        """Add `units` to the finished units and show `figures`."""
         self._done += units
         self._bar.set_postfix_str(figures, refresh=False)
         self._bar.update(units)

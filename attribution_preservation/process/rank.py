@@ -1,16 +1,16 @@
-"""Of several processes that run one stage together, the one that leads."""
+"""The leading process among several processes that run one stage together."""
 
 import os
 
-# As torchrun, SLURM and Lightning's own launcher set them: in all processes, in tasks, in a machine's processes.
+# Variables of torchrun, SLURM and Lightning's launcher: number among all processes, tasks, or processes of a machine.
 _NUMBERS = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK")
 
 
 def leads() -> bool:
-    """Whether this process holds locks, writes files and tells people; so does one that is alone."""
+    """Whether this process holds locks, writes files and prints messages. A single process does."""
     return not number()
 
 
 def number() -> str:
-    """What the environment calls this process where it is not the first; empty where it is."""
+    """The variable with this process's number, as NAME=VALUE; empty for the first process."""
     return next((f"{name}={os.environ[name]}" for name in _NUMBERS if os.environ.get(name, "0") != "0"), "")

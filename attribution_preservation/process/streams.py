@@ -1,4 +1,4 @@
-"""What a command prints: in any encoding, and to a reader that may have gone."""
+"""Output of commands: works in any encoding, and if the reader has closed the stream."""
 
 import atexit
 import contextlib
@@ -9,10 +9,10 @@ from typing import TextIO
 
 
 def prepare_streams() -> None:
-    """Let this process print any text: what its encoding lacks becomes an escape, `\\u2021` for a double dagger.
+    """Let this process print any text. Missing characters become escapes, such as `\\u2021` for a double dagger.
 
-    A stream that the caller closed takes everything and shows nothing. Called first by every command, before it parses
-    its arguments.
+    Output to a stream that the caller closed is discarded. Every command calls this first, before it parses its
+    arguments.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -25,7 +25,7 @@ def prepare_streams() -> None:
 
 
 def tell(text: str, stream: TextIO | None = None) -> None:
-    """Print a line, on standard output unless a stream is given; work goes on where `| head` has closed that stream."""
+    """Print a line, by default on standard output. The command continues if `| head` has closed the stream."""
     stream = sys.stdout if stream is None else stream
     try:
         print(text, file=stream, flush=True)
@@ -34,18 +34,18 @@ def tell(text: str, stream: TextIO | None = None) -> None:
 
 
 def _flush() -> None:
-    # Before Python does it, which would report a pipe that was closed.
+    # Python would report a closed pipe if it flushed the streams itself.
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except BrokenPipeError:
             _silence(stream)
-        except ValueError:  # it is closed
+        except ValueError:  # the stream is closed
             pass
 
 
 def _silence(stream: TextIO) -> None:
-    """Lead a stream, with what waits in it, to nowhere."""
+    """Redirect a stream, with its buffered text, to the null device."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

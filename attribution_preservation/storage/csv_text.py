@@ -1,8 +1,8 @@
-"""Numbers as text: how every table of the project that is computed from scores is written."""
+"""Numbers as text in all tables that are computed from scores."""
 
 import pandas as pd
 
-# A sum's last bits depend on the order of its terms. 12 digits hide them, and are more than any score is worth.
+# The last bits of a sum depend on the order of its terms. 12 digits hide them and are precise enough for scores.
 _DIGITS = "%.12g"
 
 
@@ -11,6 +11,6 @@ def csv_text(frame: pd.DataFrame, missing: str = "") -> str:
 
     Args:
         frame: the table.
-        missing: what is written for a value that is missing.
+        missing: text for a missing value.
     """
     return frame.to_csv(index=False, lineterminator="\n", float_format=_DIGITS, na_rep=missing)

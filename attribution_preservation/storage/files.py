@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: everything is written beside its place and then moved into it."""
+"""Atomic files and folders: everything is written to a temporary path and then moved to its place."""
 
 import hashlib
 import json
@@ -26,9 +26,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`; it replaces `path` when the block ends without an exception.
+    """Yield an empty temporary folder next to `path`; it replaces `path` when the block ends without an exception.
 
-    What `path` held before stays untouched until then.
+    The old contents of `path` stay unchanged until then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
@@ -70,7 +70,7 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
 
 
 def files_below(paths: Iterable[Path]) -> list[Path]:
-    """All files that `paths` name or hold, sorted; byte-compiled Python is not content."""
+    """All files among `paths` and below them, sorted, without byte-compiled Python."""
     found: set[Path] = set()
     for path in paths:
         found.update(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else found.add(path)
@@ -78,6 +78,6 @@ def files_below(paths: Iterable[Path]) -> list[Path]:
 
 
 def _flush(path: Path) -> None:
-    # A rename can reach the disk before the data does; after a power cut the file would be there, and empty.
+    # A rename can reach the disk before the data. After a power cut the file would then exist but be empty.
     with path.open("rb+") as stream:
         os.fsync(stream.fileno())

@@ -1,4 +1,4 @@
-"""Which network a file holds, and the file's name; every network and map file says it in its own metadata."""
+"""Identity of the network in a file, and the file's name. Every file of a network or of maps has it in its metadata."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -19,11 +19,11 @@ class Identity:
     Attributes:
         compression: `teacher`, or the name of the stage that made it.
         seed: the run's seed.
-        student: which small network of that stage; empty for a teacher.
-        method: matching method; empty for a teacher, and where a network learns without one.
-        iteration: pruning iteration from 1; 0 where nothing is pruned step by step.
-        epoch: epochs of training since the student was made or last pruned, where several are kept; else None.
-        teacher: name of the full network that it was made from, or is compared with; of a teacher its own.
+        student: name of the student in that stage; empty for a teacher.
+        method: matching method; empty for a teacher, and for a network that is trained without one.
+        iteration: pruning iteration from 1; 0 without iterative pruning.
+        epoch: epochs of training since the student was created or last pruned, if several epochs are saved; else None.
+        teacher: name of the teacher that it was made from, or is compared with; for a teacher its own name.
     """
 
     compression: str
@@ -43,17 +43,17 @@ class Identity:
 
     @property
     def step(self) -> tuple[int, int]:
-        """Its place among the networks of its run, in the order in which they were made."""
+        """Its position among the networks of its run, in the order of training."""
         return self.iteration, self.epoch or 0
 
     @property
     def full_network(self) -> tuple[str, int]:
-        """Name and seed of its teacher; of a teacher its own."""
+        """Name and seed of its teacher; for a teacher its own name and seed."""
         return self.teacher, self.seed
 
     @property
     def level(self) -> dict[str, Any]:
-        """What networks have in common that differ in nothing but seed and method, as results.csv names it."""
+        """Properties, by column of results.csv, that are equal for networks which differ only in seed and method."""
         return {
             "compression": self.compression,
             "teacher": self.teacher,
@@ -63,12 +63,12 @@ class Identity:
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """As files hold it; `told_identity` is the way back."""
+        """A mapping, as files store it; `told_identity` is the inverse."""
         return asdict(self)
 
 
 def masks_beside(path: Path) -> Path:
-    """File of the masks of a network's weights, next to the network's own: True where a weight is left, by layer."""
+    """File of a network's weight masks, next to the network's file: by layer, True for each remaining weight."""
     return path.with_name(path.name.removesuffix(_SUFFIX) + _MASKS)
 
 
@@ -84,10 +84,10 @@ def network_files(folder: Path) -> Iterator[Path]:
 
 
 def told_identity(description: Mapping[str, Any], path: Path, remedy: str) -> Identity:
-    """The identity that a file's description tells.
+    """The identity in a file's description.
 
     Raises:
-        UserError: it tells none, or one that no network has.
+        UserError: the description has no identity, or an invalid one.
     """
     told = description["identity"]
     try:
@@ -102,14 +102,14 @@ def told_identity(description: Mapping[str, Any], path: Path, remedy: str) -> Id
 
 
 def networks_below(folder: Path, remedy: str) -> dict[Identity, Path]:
-    """Identity and file of every network, or of what was made of each, below a folder, in the order of the files.
+    """Identity and file of every network, or of every network's maps, below a folder, in the order of the files.
 
     Args:
-        folder: where they lie.
-        remedy: what the user can do where a file is damaged, for the message.
+        folder: the folder.
+        remedy: advice to the user in the error message if a file is damaged.
 
     Raises:
-        UserError: a file is damaged, or two are of one network.
+        UserError: a file is damaged, or two files are of the same network.
     """
     found: dict[Identity, Path] = {}
     for path in network_files(folder):

@@ -15,14 +15,14 @@ from safetensors.torch import save
 from attribution_preservation.errors import UserError
 from attribution_preservation.storage.files import atomic_file
 
-_KEY = "content"  # safetensors writes several keys in any order; one alone always gives the same bytes
+_KEY = "content"  # a single key, because safetensors writes several keys in any order
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any]) -> None:
-    """Write tensors and what is to be known about them, as JSON; the same ones give the same bytes.
+    """Write tensors and their description, as JSON. Equal contents give equal bytes.
 
     Raises:
-        OSError: as any write. (safetensors' own file writer hides a full disk in an exception of its own.)
+        OSError: writing failed. (safetensors' own file writer would raise its own exception for a full disk.)
     """
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_file(path) as partial:
@@ -30,11 +30,11 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], description: 
 
 
 class Content(dict[str, Any]):
-    """What a file holds by name; to ask for something that it lacks is a `UserError`.
+    """Contents of a file by name; a missing name raises `UserError`.
 
     Args:
-        values: by name.
-        path, remedy: the file, and what the user can do about it, for the message.
+        values: values by name.
+        path, remedy: the file, and advice to the user, for the error message.
     """
 
     def __init__(self, values: Mapping[str, Any], path: Path, remedy: str) -> None:
@@ -50,10 +50,10 @@ def read_tensors(path: Path, remedy: str) -> tuple[dict[str, torch.Tensor], dict
 
     Args:
         path: the file.
-        remedy: what the user can do where it is missing or damaged, for the message.
+        remedy: advice to the user in the error message if the file is missing or damaged.
 
     Raises:
-        UserError: it is missing, damaged or was written by something else.
+        UserError: the file is missing, damaged, or not written by this project.
     """
     with _opened(path, remedy) as stored:
         tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a mapping)
@@ -71,7 +71,7 @@ def read_arrays(path: Path, remedy: str) -> tuple[dict[str, np.ndarray], dict[st
 
 
 def read_description(path: Path, remedy: str) -> dict[str, Any]:
-    """The description alone, without reading the tensors; as `read_tensors` otherwise."""
+    """Read only the description, not the tensors; otherwise the same as `read_tensors`."""
     with _opened(path, remedy) as stored:
         return _description(path, stored, remedy)
 
@@ -85,7 +85,7 @@ def _description(path: Path, stored: Any, remedy: str) -> dict[str, Any]:
 
 @contextmanager
 def _opened(path: Path, remedy: str) -> Iterator[Any]:
-    # The library opens files without Python's doing; whoever listens to what a process opens is told here.
+    # safetensors opens files outside Python. This event reports the file to audit hooks.
     sys.audit("open", str(path), "r", 0)
     try:
         with safe_open(path, framework="pt") as stored:

@@ -30,14 +30,14 @@ def parse_yaml(text: str) -> Any:
     """The value of a YAML document: mappings, lists, words, numbers, truth values, dates and null.
 
     Args:
-        text: of the document; no tag in it makes any other object.
+        text: text of the document. Tags cannot create other objects.
 
     Raises:
-        ValueError: it is not readable, holds a key twice, or its aliases stand for more than a program could hold; one
-            line that says where.
+        ValueError: the document is not readable, has a key twice, or its aliases expand to too many values. The message
+            is one line that says where.
     """
     _check_depth(text)
-    # The parser in C, where one is installed, takes some documents otherwise.
+    # The C parser, if installed, reads some documents differently.
     reader = YAML(typ="safe", pure=True)
     reader.Constructor = _Constructor
     try:
@@ -49,7 +49,7 @@ def parse_yaml(text: str) -> Any:
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     except (LookupError, TypeError, AttributeError, ArithmeticError):
-        # The library lets these out where a tag does not fit its value, as in `!!bool 1`.
+        # The library raises these if a tag does not fit its value, as in `!!bool 1`.
         raise ValueError("a tag does not fit its value") from None
     if _size(value, {}) > max(_MOST_VALUES, len(text)):
         raise ValueError(f"its aliases stand for more than {_MOST_VALUES} values")
@@ -57,7 +57,7 @@ def parse_yaml(text: str) -> Any:
 
 
 class _Constructor(SafeConstructor):
-    """Merges mappings (`<<`) as DVC does, but not without end."""
+    """Merges mappings (`<<`) as DVC does, up to a limit."""
 
     def flatten_mapping(self, node: Any) -> None:
         own = len(node.value)
@@ -70,7 +70,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
 
     Raises:
-        UserError: the file is missing, is no YAML or holds no mapping.
+        UserError: the file is missing, is not YAML, or does not contain a mapping.
     """
     try:
         value = parse_yaml(path.read_text(encoding="utf-8"))
@@ -84,26 +84,26 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def format_yaml(value: Any) -> str:
-    """A value as DVC writes it into dvc.lock: a line per key or entry, in their order."""
+    """A value as DVC writes it into dvc.lock: one line per key or entry, in their order."""
     return _text(YAML(), value)
 
 
 def format_yaml_line(value: Any) -> str:
-    """A value in a line, as a person would write it."""
+    """A value in one line, as a person would write it."""
     writer = YAML(typ="safe", pure=True)
     writer.default_flow_style, writer.width, writer.sort_base_mapping_type_on_output = True, 10**6, False
     return _text(writer, value).removesuffix("\n...\n").strip()
 
 
 def changed_by_dvc(value: Any) -> tuple[str, Any, Any] | None:
-    """The first value that DVC would change when it rewrites dvc.lock: its dotted key, and it before and after.
+    """The first value that DVC would change when it rewrites dvc.lock: its dotted key, old and new value; else None.
 
     DVC rewrites the records of all stages when one stage has run, as the text in which it read them. A number with an
     exponent and 14 or more digits, such as 3.07698456428071e-06, may lose its last digit there. DVC would then find
     that the parameter has changed, and run the stage again every time.
 
     Args:
-        value: of params.yaml, or a part of it.
+        value: contents of params.yaml, or a part of them.
     """
     dvc = YAML()
     rewritten = dict(_leaves(parse_yaml(_text(dvc, dvc.load(format_yaml(value))))))
@@ -120,18 +120,18 @@ def _text(writer: YAML, value: Any) -> str:
 
 
 def _with_place(error: MarkedYAMLError) -> str:
-    # A key that stands there twice is told with both values, which may be whole sections.
+    # The message of a repeated key has both values, which may be whole sections.
     problem = ", ".join(filter(None, (error.context, error.problem))).partition(" with value ")[0]
     mark = error.problem_mark or error.context_mark
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else problem
 
 
 def _size(value: Any, sizes: dict[int, int | None]) -> int:
-    """How many values a document holds when every alias is replaced by what it stands for.
+    """Number of values in a document whose aliases are expanded.
 
     Args:
-        value: of the document or a part of it.
-        sizes: of the lists and mappings so far, by identity; None for those that hold this one.
+        value: value of the document or of a part of it.
+        sizes: sizes of the lists and mappings so far, by identity; None for those that contain this value.
     """
     if not isinstance(value, dict | list):
         _check_plain(value)
@@ -156,11 +156,11 @@ def _check_plain(value: Any) -> None:
     if isinstance(value, int) and value.bit_length() > _MOST_BITS:
         raise ValueError(f"a whole number needs more than {_MOST_BITS} bits")
     if isinstance(value, str):
-        value.encode()  # an escape such as \ud800 is no letter by itself, and cannot be written
+        value.encode()  # an escape such as \ud800 is not a character by itself, and cannot be encoded
 
 
 def _check_depth(text: str) -> None:
-    # The library compares every bracket with all that are open.
+    # The library compares every bracket with all open brackets, which takes quadratic time.
     depth = 0
     for bracket in _BRACKETS.findall(text):
         depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
@@ -169,7 +169,7 @@ def _check_depth(text: str) -> None:
 
 
 def _leaves(value: Any, above: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value that is no list or mapping, with its dotted key."""
+    """Every value that is not a list or mapping, with its dotted key."""
     if not isinstance(value, dict | list):
         yield above, value
         return
