@@ -1,4 +1,4 @@
-"""The whole of params.yaml: every section, and what must fit together across them."""
+"""The whole of params.yaml: all sections, and the checks across them."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
@@ -29,19 +29,19 @@ Folder = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)?$")]
 
 
 class Folders(Section):
-    """Where each stage leaves its networks, below models/GROUP; the last part is the stage's name."""
+    """Folder of each stage's networks, below models/GROUP; the last part is the stage's name."""
 
     teacher: Folder
 
 
 class Common(Section):
-    """A complete set of parameters, as each file in params/ holds one, but for the sections of compressions.
+    """A complete set of parameters, as in each file in params/, without the sections of compressions.
 
     Attributes:
         profile: its name, shown in every result.
-        seed_groups: seeds by group; one stage instance does all seeds of a group. A seed is a whole run with a
-            teacher of its own.
-        batches: first parts of `folders` that hold any; attribute and evaluate have one instance for each.
+        seed_groups: seeds by group; one stage instance runs all seeds of a group. A seed is a whole run with its own
+            teacher.
+        batches: first parts of the `folders` that contain networks; attribute and evaluate have one instance for each.
     """
 
     profile: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
@@ -63,7 +63,7 @@ class Common(Section):
     @model_validator(mode="before")
     @classmethod
     def _is_listed(cls, values: Any) -> Any:
-        # Of what has a file and no line in the list, "unknown parameter" would say too little.
+        # For a compression that has a file but is not in the list, "unknown parameter" would be misleading.
         if isinstance(values, Mapping):
             for name in values:
                 if name not in cls.model_fields and load(PACKAGE, name, Compression) is not None:

@@ -1,4 +1,4 @@
-"""Checks across the sections of a profile: names and numbers that must fit together. Each mistake is one line."""
+"""Checks across the sections of a profile: names and numbers that must be consistent. Each error is one line."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,10 +17,10 @@ MATCHED = [name for name, compression in COMPRESSIONS.items() if compression.mat
 
 
 def check_choices(profile: Any) -> None:
-    """Refuse a profile whose sections do not fit together.
+    """Refuse a profile whose sections are inconsistent.
 
     Raises:
-        ValueError: what is wrong, beginning with the key.
+        ValueError: a section is inconsistent; the message begins with the key.
     """
     seeds = [seed for group in profile.seed_groups.values() for seed in group]
     if len(seeds) != len(set(seeds)):
@@ -48,7 +48,7 @@ def runs(profile: Any, compression: str) -> bool:
 
 
 def methods_trained_by(profile: Any, compression: str) -> dict[str, MatchingSettings]:
-    """The matching methods that a compression names, by the name that results give them."""
+    """The matching methods that a compression names, by their names in results."""
     names = getattr(profile, compression).matchings
     return {method: settings for name in names for method, settings in methods_of(name, profile.matching[name]).items()}
 
@@ -68,7 +68,7 @@ def _check_folders(profile: Any) -> None:
 
 
 def _check_listed(profile: Any) -> None:
-    """The entries that the profile names are also in the lists, so that they are tested."""
+    """The entries that the profile names must be in the lists, so that they are tested."""
     name = profile.data.source
     if name not in SOURCES:
         try:
@@ -82,7 +82,7 @@ def _check_listed(profile: Any) -> None:
 
 
 def _check_exclusive(profile: Any) -> None:
-    """What is defined for classes that do not exclude each other, and so not for ImageNet's; and the reverse."""
+    """Refuse settings that need classes which do not exclude each other, for ImageNet; and the reverse."""
     if not SOURCES[profile.data.source].exclusive:
         if profile.teacher.optimization is None:
             raise ValueError("teacher.optimization: only ImageNet's classes have pretrained heads; others are trained")

@@ -1,4 +1,4 @@
-"""Checks across the sections of a profile: layers and map sizes that must fit together. Each mistake is one line."""
+"""Checks across the sections of a profile: layers and map sizes that must match. Each error is one line."""
 
 from typing import Any
 
@@ -17,11 +17,11 @@ _HIDDEN = [4096, 4096]  # of torchvision's VGG
 
 
 def check_shapes(profile: Any) -> None:
-    """Refuse a profile in which a layer is missing, too small or not to be compared.
+    """Refuse a profile in which a layer is missing, too small or not comparable.
 
     Raises:
-        ValueError: what is wrong, beginning with the key.
-        UserError: likewise.
+        ValueError: the profile is refused; the message begins with the key.
+        UserError: the same.
     """
     teachers = _teachers(profile)
     students = {compression: _students(profile, compression, teachers[compression]) for compression in COMPRESSIONS}
@@ -39,7 +39,7 @@ def check_shapes(profile: Any) -> None:
 
 
 def _teachers(profile: Any) -> dict[str, Architecture]:
-    """The layers of every compression's teacher, which a compression names even where it does not run."""
+    """The layers of every compression's teacher. A compression names one even if it does not run."""
     networks = {}
     for name, network in profile.teacher.networks.items():
         key = f"teacher.networks.{name}"
@@ -123,14 +123,14 @@ def _check_attribution(
 
 
 def _check_compared(profile: Any) -> None:
-    """`common` must mean the same pairs wherever it is counted."""
+    """The population `common` must have the same pairs everywhere."""
     compared = profile.attribute.compared.methods
     if missing := [name for name in profile.evaluate.methods if name not in compared]:
         raise ValueError(f"attribute.compared.methods: {missing[0]} is missing, which is among evaluate.methods")
 
 
 def _check_grids(profile: Any) -> None:
-    """A mask's cells are no smaller than pixels: more of them cost memory and are the same mask."""
+    """A mask must not have more cells than the image has pixels: more cells need memory and give the same mask."""
     for name, method in profile.attribute.methods.items():
         if (cells := getattr(method, "cells", 0)) > profile.input.size:
             raise ValueError(
@@ -173,7 +173,7 @@ def _check_roar(profile: Any) -> None:
 
 
 def _check_shares(profile: Any, students: dict[str, dict[str, Architecture]]) -> None:
-    """Every batch of a training that runs can be shared, and its shares normalised."""
+    """The processes must be able to share every batch, and batch normalisation must be possible in each share."""
     size, classifier = profile.input.size, profile.roar.classifier
     trained = {
         compression: {f"{compression}.students.{name}": (layers, size) for name, layers in of_it.items()}

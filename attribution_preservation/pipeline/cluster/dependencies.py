@@ -1,4 +1,4 @@
-"""DVC's graph of stages, and its record of them, for somebody else to work through."""
+"""DVC's graph of stages and its record of them, for a scheduler other than DVC."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ _NOTHING_TO_DO = "Data and pipelines are up to date."
 
 
 def read_graph() -> tuple[dict[str, list[str]], set[str]]:
-    """What each stage needs, in the order in which `dvc repro` runs them; and those that have nothing to do.
+    """Dependencies of each stage, in the order in which `dvc repro` runs them; and the stages that are up to date.
 
     Raises:
         UserError: DVC cannot read the project.
@@ -43,11 +43,11 @@ def recorded() -> list[str]:
 
 
 def put_in_order(before: list[str], order: list[str]) -> None:
-    """Write dvc.lock as one process would have: stages that it held first, then new ones in the order of the graph.
+    """Write dvc.lock as a single process would: first the stages that it had, then new stages in the graph's order.
 
     Args:
-        before: what it held.
-        order: of the graph.
+        before: the stages that dvc.lock had.
+        order: order of the graph.
     """
     lock = _lock()
     stages = lock.get("stages", {})
@@ -62,7 +62,7 @@ def _lock() -> dict[str, Any]:
 
 
 def nothing_to_do() -> bool:
-    """Whether a plain `dvc repro`, which this runs, finds everything as it should be."""
+    """Run a plain `dvc repro`, and return whether it finds everything up to date."""
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "repro"], capture_output=True, encoding="utf-8", errors="replace", check=False
     )

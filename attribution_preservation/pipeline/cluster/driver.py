@@ -1,4 +1,4 @@
-"""Ray works through the graph: one task per stage instance, on whichever machine has room."""
+"""Runs the graph with Ray: one task per stage instance, on any machine with free resources."""
 
 import socket
 from collections.abc import Callable
@@ -21,11 +21,11 @@ _LOST = 3  # workers that one stage may lose
 
 @dataclass(frozen=True)
 class Needs:
-    """What one stage takes of a machine.
+    """Resources that one stage needs on a machine.
 
     Attributes:
         cpus: cores.
-        gpus: devices; a part of one lets several stages share it.
+        gpus: devices; a fraction lets several stages share a device.
     """
 
     cpus: int
@@ -39,7 +39,7 @@ def connect(address: str | None) -> None:
         address: `ray://HOST:PORT`, `HOST:PORT` or `auto` for one that runs on this machine; None starts one.
 
     Raises:
-        UserError: nobody answers there.
+        UserError: no cluster answers at the address.
     """
     if address and address != "auto":
         host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -56,15 +56,15 @@ def connect(address: str | None) -> None:
 
 
 def work_through(schedule: Schedule, needs: Callable[[str], Needs], root: Path, tell: Callable[[str], None]) -> None:
-    """Run every stage of a schedule, as many at once as the cluster has room for.
+    """Run every stage of a schedule, as many in parallel as the cluster has resources for.
 
-    A stage that fails leaves out what depends on it. One whose worker dies is taken up by another, where it goes on.
+    If a stage fails, the stages that depend on it are left out. If a worker dies, another worker resumes its stage.
 
     Args:
-        schedule: what there is to do; afterwards, what became of it.
-        needs: of each stage.
+        schedule: the stages to run; afterwards it has the state of each stage.
+        needs: resources of each stage.
         root: the project's folder, the same on all machines.
-        tell: gets a line at every event.
+        tell: called with a line at every event.
 
     Raises:
         UserError: no machine has what a stage needs, or a worker is not one of this run.

@@ -1,4 +1,4 @@
-"""Which stage can run when: a graph worked through by several workers, of whom any may fail."""
+"""Order of the stages of a graph that several workers run, any of which may fail."""
 
 from collections.abc import Collection, Mapping
 
@@ -7,8 +7,8 @@ class Schedule:
     """The state of every stage of a graph.
 
     Args:
-        needs: by stage, in the order in which DVC would run them, the stages that it depends on.
-        finished: those that have nothing to do.
+        needs: dependencies by stage, in the order in which DVC would run the stages.
+        finished: stages that are up to date.
     """
 
     def __init__(self, needs: Mapping[str, Collection[str]], finished: Collection[str] = ()) -> None:
@@ -35,22 +35,22 @@ class Schedule:
         return len(self._needs)
 
     def start(self, stage: str) -> None:
-        """A worker has taken a stage up."""
+        """Record that a worker has started a stage."""
         self.running.add(stage)
 
     def give_back(self, stage: str) -> None:
-        """Its worker is gone; the stage can start again."""
+        """Record that the stage's worker is lost; the stage can start again."""
         self.running.remove(stage)
 
     def end(self, stage: str) -> None:
-        """A stage is done."""
+        """Record that a stage is finished."""
         self.running.remove(stage)
         self.done.add(stage)
 
     def fail(self, stage: str) -> None:
-        """A stage has failed; what depends on it is left out, everything else goes on."""
+        """Record that a stage has failed. Stages that depend on it are left out; all others continue."""
         self.running.remove(stage)
         self.failed.add(stage)
-        for other, needed in self._needs.items():  # in order, so that what a stage needs comes before it
+        for other, needed in self._needs.items():  # in order, so that a stage comes after its dependencies
             if needed & (self.failed | self.left_out) and other not in self.failed:
                 self.left_out.add(other)

@@ -1,6 +1,6 @@
-"""What runs on a worker: one stage by DVC, in a folder that all machines share, with the code that the driver has.
+"""Runs one stage by DVC on a worker, in a folder that all machines share, with the same code as the driver.
 
-This module travels to the workers as it is, so it imports nothing of the project.
+This module alone is sent to the workers, so it must not import other modules of the project.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-# What a stage's result depends on, beside data and parameters that DVC compares.
+# Inputs of a stage's result, in addition to data and parameters that DVC compares.
 _CODE = ("stages", "attribution_preservation", "dvc.yaml", "params.yaml")
 _LIBRARIES = ("dvc", "lightning-fabric", "numpy", "pandas", "ray", "scikit-learn", "torch", "torchvision")
 _PDEATHSIG = 1  # prctl(2)
@@ -29,8 +29,8 @@ class Ended:
     Attributes:
         node: the machine's name.
         seconds: from the start of DVC to its end.
-        error: what went wrong, in a line; empty where nothing did.
-        refused: whether the worker did not even try, because it is not one of this run.
+        error: the error in one line; empty if there is none.
+        refused: whether the worker refused the stage because it does not belong to this run.
     """
 
     node: str
@@ -67,7 +67,7 @@ def work(root: str, stage: str, version: str, cores: int = 1) -> Ended:
         root: the project's folder.
         stage: the instance, as DVC names it.
         version: the driver's `code_version`.
-        cores: how many the stage may use.
+        cores: number of cores that the stage may use.
     """
     node, start = platform.node(), time.monotonic()
     if not (Path(root) / "dvc.yaml").exists():
@@ -94,13 +94,13 @@ def work(root: str, stage: str, version: str, cores: int = 1) -> Ended:
 
 
 def _end_with_worker() -> None:
-    """Before DVC starts: let the system kill it when this worker dies; its stage ends with it by itself."""
+    """Called before DVC starts: lets the system kill DVC when this worker dies. The stage then ends by itself."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
 
 
 def _error(done: subprocess.CompletedProcess) -> str:
-    """The stage's own line where there is one, else DVC's last."""
+    """The stage's own error line if there is one, else the last line of DVC."""
     lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     told = [line for line in lines if ": error: " in line]
     return (told or lines or [f"dvc ended with exit code {done.returncode}"])[-1]

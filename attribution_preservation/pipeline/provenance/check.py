@@ -1,4 +1,4 @@
-"""Is everything that a trace shows still what dvc.lock says?"""
+"""Checks that all files and parameters of a trace still agree with dvc.lock."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -18,14 +18,13 @@ _FOOTER = re.compile(r"fingerprint\W*([0-9a-f]{16})")
 def differences(trace: Trace, stages: Mapping[str, Stage], root: Path = Path(".")) -> Iterator[str]:
     """Every contradiction between the record, the files and params.yaml, in words.
 
-    What is not here (outputs that were not pulled) contradicts nothing, nor does a folder of which a part is not. The
-    record may contradict itself as well: a stage that read another version of a file than the stage that makes it has
-    written since.
+    Missing files (outputs that were not pulled) and incomplete folders are not contradictions. The record may also
+    contradict itself: a stage may have read an older version of a file than the one that its maker has written since.
 
     Args:
-        trace: what is looked at.
+        trace: the trace to check.
         stages: the instances of the present graph, by name.
-        root: of the project.
+        root: root folder of the project.
     """
     for name in trace.missing:
         yield f"{name} is not in dvc.lock, although {trace.path} is made from what it makes: run dvc repro"
@@ -48,7 +47,7 @@ def differences(trace: Trace, stages: Mapping[str, Stage], root: Path = Path("."
 
 
 def absent(trace: Trace, stages: Mapping[str, Stage], root: Path = Path(".")) -> list[str]:
-    """Paths of a trace that cannot be compared, because they, or a part of them, are not here.
+    """Paths of a trace that cannot be compared, because they are missing or incomplete.
 
     Args:
         trace, stages, root: as for `differences`.
@@ -71,7 +70,7 @@ def _of_parameters(entries: Record, stages: Mapping[str, Stage]) -> Iterator[str
 
 
 def _of_footer(trace: Trace, root: Path) -> Iterator[str]:
-    """A table that bears a fingerprint must bear that of its maker."""
+    """A table with a fingerprint must have the fingerprint of its maker."""
     path = root / trace.path
     if path.suffix not in (".md", ".tex", ".html") or not path.is_file():
         return

@@ -1,4 +1,4 @@
-"""What differs between two records of the same artifact, and which numbers moved with it."""
+"""Differences between two records of the same artifact, and the numbers that changed with them."""
 
 import csv
 import io
@@ -11,13 +11,13 @@ from attribution_preservation.pipeline.provenance.made_with import Environments,
 from attribution_preservation.pipeline.provenance.record import Entry, Record
 
 _ABSENT = "(none)"
-# Columns whose numbers tell which row it is.
+# Columns whose numbers identify a row.
 _KEYS = ("seed", "iteration", "epoch", "phase", "step", "position", "removed [%]")
 
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that is not as it was.
+    """One difference.
 
     Attributes:
         where: the stage instance, or the file of a number.
@@ -40,12 +40,11 @@ class Change:
 def changes(
     before: Record, after: Record, made_with_before: Environments | None = None, made_with: Environments | None = None
 ) -> Iterator[Change]:
-    """Differences between the records of what made an artifact, then and now.
+    """Differences between two records of the instances that made an artifact, then and now.
 
     Args:
         before, after: instances by name.
-        made_with_before, made_with: their environments; where one of the two is not known, its MD5 tells that they
-            differ.
+        made_with_before, made_with: their environments. If one of the two is unknown, they are compared by MD5.
     """
     then_with, now_with = made_with_before or {}, made_with or {}
     for name in dict.fromkeys([*after, *before]):
@@ -87,7 +86,7 @@ def flat(value: Any, above: str = "") -> dict[str, Any]:
 
 
 def unlike(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Keys whose values are not the same, each with both; `(none)` stands where a key is not there."""
+    """Keys whose values differ, each with both values; `(none)` for a missing key."""
     for key in dict.fromkeys([*after, *before]):
         then, now = before.get(key, _ABSENT), after.get(key, _ABSENT)
         if then != now:
@@ -95,18 +94,18 @@ def unlike(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tupl
 
 
 def moved(path: str, before: str, after: str, row: int | None = None) -> Iterator[Change]:
-    """Numbers of a CSV or JSON file that are not what they were.
+    """Numbers of a CSV or JSON file that have changed.
 
-    A row of a CSV file is found again by its words and by the numbers of its steps, and by its place among the rows
-    where these are the same.
+    Rows of a CSV file are matched by their words and by the numbers of their steps. Rows in which these are equal are
+    matched by their order.
 
     Args:
-        path: of the file.
+        path: path of the file.
         before, after: its text then and now.
-        row: of a CSV file as it is now, from 1; None for all of them.
+        row: number of a row in the present CSV file, from 1; None for all rows.
 
     Raises:
-        ValueError: a JSON file is none.
+        ValueError: a JSON file is not valid.
     """
     if path.endswith(".json"):
         then_of, now_of = _of_json(before), _of_json(after)
@@ -126,7 +125,7 @@ def _of_json(text: str) -> dict[str, Any]:
 
 
 def _of_csv(text: str) -> dict[str, dict[str, str]]:
-    """Figures of every row by their column, by what the row is of."""
+    """Numbers of every row by column, by the row's key."""
     found: dict[str, dict[str, str]] = {}
     seen: dict[str, int] = {}
     for row in csv.DictReader(io.StringIO(text)):

@@ -1,7 +1,7 @@
-"""The fingerprint of one stage instance: a short hash of its command, its parameters and all that it read.
+"""The fingerprint of one stage instance: a short hash of its command, its parameters and all files that it read.
 
-A table bears that of the stage that made it. dvc.lock records the same three, so that whoever has a table and a
-dvc.lock can tell whether they belong together (`python -m stages.audit`).
+A table contains the fingerprint of the stage that made it. dvc.lock records the command, parameters and files too. So
+`python -m stages.audit` can check whether a table and a dvc.lock belong together.
 """
 
 import hashlib
@@ -20,19 +20,19 @@ def fingerprint(command: str, parameters: Mapping[str, Any], deps: Mapping[str, 
     """Sixteen hexadecimal digits.
 
     Args:
-        command: as DVC runs it.
-        parameters: by dotted key, as dvc.yaml declares them.
-        deps: MD5 as `dvc_md5` gives it, by path.
+        command: the command that DVC runs.
+        parameters: parameters by dotted key, as dvc.yaml declares them.
+        deps: MD5 from `dvc_md5`, by path.
     """
     content = {"command": command, "parameters": dict(parameters), "deps": dict(deps)}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def fingerprint_of(stage: Stage) -> str:
-    """That of an instance while it runs: of the parameters and files that are there now.
+    """Fingerprint of a running instance, from the present parameters and files.
 
     Raises:
-        UserError: something that it reads is missing.
+        UserError: a file that it reads is missing.
     """
     for path in stage.deps:
         if not path.exists():

@@ -1,7 +1,7 @@
-"""MD5 of files and folders as DVC writes them into dvc.lock, without DVC: an audit must not take seconds to import it.
+"""MD5 of files and folders as in dvc.lock, computed without DVC, because importing DVC takes seconds.
 
-A file's is that of its bytes. A folder's is that of a JSON list of the relative paths and MD5s of its files, by path,
-with `.dir` behind it (DVC 3, dvc_data's Tree).
+A file's MD5 is that of its bytes. A folder's MD5 is that of a JSON list of its files' relative paths and MD5s, sorted
+by path, with the suffix `.dir` (DVC 3, dvc_data's Tree).
 """
 
 import hashlib
@@ -11,10 +11,10 @@ from pathlib import Path
 
 
 def dvc_md5(path: Path, ignored: frozenset[str]) -> str:
-    """What dvc.lock says of a file or folder that is as it is now.
+    """The MD5 that DVC would write into dvc.lock for the present file or folder.
 
     Args:
-        path: it exists.
+        path: an existing file or folder.
         ignored: names of files and folders that DVC does not see, as .dvcignore lists them.
     """
     if path.is_file():
@@ -25,7 +25,7 @@ def dvc_md5(path: Path, ignored: frozenset[str]) -> str:
 
 
 def ignored_names(root: Path = Path(".")) -> frozenset[str]:
-    """Names that .dvcignore lists; patterns and paths are not understood, and hide nothing."""
+    """Names that .dvcignore lists. Patterns and paths in it have no effect here."""
     path = root / ".dvcignore"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return frozenset(line.strip().rstrip("/") for line in lines if line.strip() and not line.startswith("#"))

@@ -1,4 +1,4 @@
-"""What git knows: commits, and files as they were."""
+"""Commits and earlier files, from git."""
 
 import subprocess
 from pathlib import Path
@@ -7,7 +7,7 @@ from attribution_preservation.errors import UserError
 
 
 def told(*arguments: str) -> str | None:
-    """What a git command prints; None where it fails, as without git or a repository."""
+    """Output of a git command; None if it fails, for example without git or a repository."""
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, check=False)
     except FileNotFoundError:
@@ -16,11 +16,11 @@ def told(*arguments: str) -> str | None:
 
 
 def commits(path: str) -> dict[str, str | bool | None]:
-    """The commit that is checked out, the last ones that changed a file and dvc.lock, and whether those two differ now.
+    """The present commit, the last commits that changed a file and dvc.lock, and whether these two files differ now.
 
     Returns:
-        `head`, `artifact` (None where git does not have the file), `record`: hashes; `changed`. All None where no
-        repository has the project, as one that it was unpacked into.
+        The hashes `head`, `artifact` (None if the file is not in git) and `record`, and `changed`. All are None if the
+        project is not in a repository, for example after unpacking an archive inside another repository.
     """
     head = told("rev-parse", "HEAD") if told("ls-files", "--error-unmatch", "dvc.yaml") else None
     if head is None:
@@ -52,6 +52,6 @@ def commit_of(revision: str) -> str:
 
 
 def text_at(commit: str, path: str) -> str | None:
-    """A file's text in a commit; None where it has none."""
+    """A file's text in a commit; None if the commit does not have the file."""
     # Relative to the folder of the project, which need not be the repository's root.
     return told("show", f"{commit}:./{Path(path).as_posix()}")

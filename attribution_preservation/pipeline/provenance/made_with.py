@@ -1,4 +1,4 @@
-"""With what each instance computed, from the files that tell: one beside every output, and their summary in git."""
+"""Environment of each instance, from the file next to its output or from the summary in git."""
 
 import hashlib
 import json
@@ -13,15 +13,14 @@ Environments = dict[str, dict[str, Any] | None]
 
 
 def environments_of(entries: Record, summary: str | None, root: Path = Path(".")) -> Environments:
-    """The environment of each instance; None where nothing here tells that of its record.
+    """The environment of each instance; None if no file here has the recorded environment.
 
-    Whatever tells it is believed if its MD5 is the recorded one: a file of an earlier run, or one that somebody has
-    edited, says nothing.
+    A file is used only if its MD5 is the recorded one. Files of earlier runs and edited files are ignored.
 
     Args:
-        entries: of dvc.lock.
-        summary: text of reports/environments.json, None where there is none.
-        root: of the project.
+        entries: entries of dvc.lock.
+        summary: text of reports/environments.json; None if it does not exist.
+        root: root folder of the project.
     """
     told = _by_instance(summary)
     return {
@@ -31,7 +30,7 @@ def environments_of(entries: Record, summary: str | None, root: Path = Path(".")
 
 
 def told_by(entry: Entry) -> str | None:
-    """The output that tells with what an instance computed; None of one that computes nothing."""
+    """The output with an instance's environment; None for an instance that computes nothing."""
     return next((out for out in entry.outs if Path(out).parts[0] == "environments" or out == SUMMARY), None)
 
 

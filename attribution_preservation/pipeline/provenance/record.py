@@ -1,4 +1,4 @@
-"""What dvc.lock records of every stage instance of the present graph."""
+"""Records of all stage instances in dvc.lock."""
 
 import functools
 import hashlib
@@ -15,16 +15,16 @@ from attribution_preservation.storage.yaml_text import parse_yaml
 
 @dataclass(frozen=True)
 class Entry:
-    """One instance as it last ran.
+    """Record of the last run of one instance.
 
     Attributes:
-        name: as DVC tells it, e.g. `distill@half-paper-all`.
-        command: that was run.
-        parameters: by dotted key, as dvc.yaml declares them.
-        deps, outs: MD5 by path; a folder's ends in `.dir`.
-        modules: MD5 of each module that it used, by path, where its manifest is known.
-        others: paths that the record lists twice, with the MD5 of the first listing where the two differ. A stage may
-            name one path by two parameters.
+        name: DVC's name of the instance, e.g. `distill@half-paper-all`.
+        command: the command that was run.
+        parameters: parameters by dotted key, as dvc.yaml declares them.
+        deps, outs: MD5 by path; a folder's MD5 ends in `.dir`.
+        modules: MD5 of each module that it used, by path, if its manifest is known.
+        others: paths that the record lists twice with different MD5s, and the MD5 of the first listing. Two parameters
+            of a stage may name the same path.
     """
 
     name: str
@@ -42,12 +42,12 @@ class Entry:
 
     @functools.cached_property
     def code(self) -> dict[str, str]:
-        """The project's own code that it used: modules, or where its manifest is not known that manifest."""
+        """The project's code that it used: modules, or the manifest's file if its contents are unknown."""
         return self.modules or {path: md5 for path, md5 in self.deps.items() if _is_manifest(path)}
 
     @functools.cached_property
     def data(self) -> dict[str, str]:
-        """Those of the dependencies that other stages make, without the manifest."""
+        """The dependencies that other stages make, without the manifest."""
         return {path: md5 for path, md5 in self.deps.items() if not _is_manifest(path)}
 
 
@@ -57,16 +57,16 @@ Record = dict[str, Entry]
 def read_record(
     text: str, where: str = "dvc.lock", manifest: Callable[[str], str | None] = lambda path: None
 ) -> Record:
-    """Every entry of a dvc.lock, those of instances included that the graph has no more.
+    """Every entry of a dvc.lock, including instances that are no longer in the graph.
 
     Args:
-        text: of the file.
-        where: the file, for the message.
-        manifest: from a manifest's path to its text of the same time, None where there is none; one that is not of the
-            recorded MD5 says nothing.
+        text: text of the file.
+        where: the file, for the error message.
+        manifest: function from a manifest's path to its text at the same time, or None. A manifest that does not have
+            the recorded MD5 is ignored.
 
     Raises:
-        UserError: it is none.
+        UserError: the text is not a dvc.lock.
     """
     try:
         stages = parse_yaml(text)["stages"]
@@ -97,5 +97,5 @@ def _is_manifest(path: str) -> bool:
 
 @functools.cache  # of a graph the same paths are compared again and again
 def within(path: str, folder: str) -> bool:
-    """Whether a path is a folder or file, or lies below it; both relative to the project's root."""
+    """Whether a path equals a folder or file, or is below it; both are relative to the project's root."""
     return Path(folder) in (Path(path), *Path(path).parents)

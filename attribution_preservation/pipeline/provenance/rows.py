@@ -1,4 +1,4 @@
-"""One row of results.csv: what it says, and which stage instances it can come from."""
+"""One row of results.csv: its cells, and the stage instances that may have written it."""
 
 import csv
 import itertools
@@ -24,14 +24,14 @@ _TOLD = (
 
 
 def row_of(path: str, number: int) -> dict[str, Any]:
-    """The cells of a row, None where they are empty.
+    """The cells of a row; None for empty cells.
 
     Args:
-        path: of results.csv.
-        number: from 1 below the heading.
+        path: path of results.csv.
+        number: number of the row, from 1 below the heading.
 
     Raises:
-        UserError: there are fewer, or what is there is no row of results.
+        UserError: the file has fewer rows, or the row is not a row of results.
     """
     try:
         with Path(path).open(encoding="utf-8", newline="") as stream:
@@ -45,7 +45,7 @@ def row_of(path: str, number: int) -> dict[str, Any]:
 
 
 def sources_of(row: Mapping[str, Any], stages: Mapping[str, Stage]) -> Keep:
-    """Which instances a row comes from; where no scores are here to look it up in, all stages that score may have."""
+    """The instances that wrote a row. If no scores are here to search, all scoring stages may have written it."""
     values = next(iter(stages.values())).values
     folders, matching = lookup(values, "folders"), lookup(values, "matching")
     methods = {name: set(method_names(name, entry)) for name, entry in matching.items()}
@@ -54,7 +54,7 @@ def sources_of(row: Mapping[str, Any], stages: Mapping[str, Stage]) -> Keep:
 
 
 def _stands(row: Mapping[str, Any], folder: Path) -> bool:
-    """Whether some results below a folder have a row that says the same."""
+    """Whether results below a folder have a row with the same cells."""
     for path in folder.rglob("results.csv"):
         with path.open(encoding="utf-8", errors="replace", newline="") as stream:
             for other in csv.DictReader(stream):

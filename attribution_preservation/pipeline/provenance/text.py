@@ -1,4 +1,4 @@
-"""A trace as people read it, and as JSON."""
+"""A trace as text for readers, and as JSON."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ Environments = Mapping[str, Mapping[str, Any] | None]
 
 
 def as_dict(trace: Trace, commits: Mapping[str, Any], environments: Environments) -> dict[str, Any]:
-    """Everything, for JSON: `instances` by name, each with what it was made from."""
+    """The whole trace, for JSON: `instances` by name, each with its inputs."""
     return {
         "artifact": trace.path,
         "made_by": trace.makers,
@@ -36,7 +36,7 @@ def as_dict(trace: Trace, commits: Mapping[str, Any], environments: Environments
 
 
 def as_text(trace: Trace, commits: Mapping[str, Any], environments: Environments) -> str:
-    """A tree from the artifact back to the data set; below it the code, of which most instances share the versions."""
+    """A tree from the artifact back to the data set. The code, which instances mostly share, is listed below it."""
     lines = [trace.path, *_commits(commits), ""]
     shown: set[str] = set()
     for name in trace.makers:
@@ -91,7 +91,7 @@ def _listed(heading: str, lines: Sequence[str]) -> list[str]:
 
 
 def environment_text(found: Mapping[str, Any] | None, entry: Entry) -> str:
-    """What the environment of an instance says, in a line."""
+    """The environment of an instance, in one line."""
     if told_by(entry) is None:
         return "not told, as it computes nothing"
     if found is None:
@@ -101,7 +101,7 @@ def environment_text(found: Mapping[str, Any] | None, entry: Entry) -> str:
 
 
 def changes_text(found: Sequence[Change], revision: str, most: int = 200) -> str:
-    """What differs from another commit, a line each; numbers beyond a limit are counted."""
+    """Differences from another commit, one line each; numbers beyond a limit are only counted."""
     if not found:
         return f"nothing that made it differs from {revision}, and no number moved\n"
     lines = [f"what differs from {revision} (then -> now)"]

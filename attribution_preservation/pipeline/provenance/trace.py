@@ -1,4 +1,4 @@
-"""From an artifact back to the data set: which stage instances made it, and what each of them read."""
+"""Trace from an artifact back to the data set: the stage instances that made it, and the inputs of each."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ Keep = Callable[[Stage], bool]
 
 @dataclass(frozen=True)
 class Trace:
-    """What made an artifact.
+    """The instances that made an artifact.
 
     Attributes:
         path: the artifact, from the project's root.
         makers: instances that made it, or a part of it.
-        entries: their records and those of all that they read from, by name; each comes before what it was made from.
-        upstream: for each the instances that made what it read.
-        missing: instances of the graph that the record does not know, although they make what was read.
+        entries: records of the makers and of all instances upstream, by name; each comes before its inputs' makers.
+        upstream: for each instance, the instances that made its inputs.
+        missing: instances of the graph that made inputs but are not in the record.
     """
 
     path: str
@@ -34,13 +34,13 @@ def trace(record: Record, stages: Mapping[str, Stage], path: str, keep: Keep = l
     """Follow an artifact through the record.
 
     Args:
-        record: of dvc.lock.
-        stages: the instances of the present graph, by name; what dvc.lock has besides is of an earlier one.
-        path: from the project's root.
-        keep: which instances matter.
+        record: entries of dvc.lock.
+        stages: the instances of the present graph, by name. Other instances in dvc.lock are from an earlier graph.
+        path: path from the project's root.
+        keep: whether an instance is relevant.
 
     Raises:
-        UserError: no stage makes it, or it has not been made.
+        UserError: no stage makes the artifact, or it has not been made yet.
     """
     declared = makers_of(stages, path)
     if not declared:
@@ -97,14 +97,14 @@ def of_row(
     methods: Mapping[str, set[str]],
     scored_by: Collection[str],
 ) -> Keep:
-    """Which instances a row of results.csv comes from, as `keep` of `trace`.
+    """The function `keep` of `trace` for a row of results.csv: whether the row depends on an instance.
 
     Args:
-        row: its cells; None where they are empty.
+        row: its cells; None for empty cells.
         groups: seeds by group.
-        folders: below models/GROUP, by stage that trains.
-        methods: of each entry of `matching`.
-        scored_by: stages that may have written it.
+        folders: folders below models/GROUP, by stage that trains.
+        methods: methods of each entry of `matching`.
+        scored_by: stages that may have written the row.
     """
     group = next((name for name, seeds in groups.items() if row["seed"] in seeds), None)
     batches = {folders[stage].split("/")[0] for stage in ("teacher", str(row["compression"])) if stage in folders}

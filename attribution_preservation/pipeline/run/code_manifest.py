@@ -1,8 +1,9 @@
-"""Which files of the project's code a stage instance uses, each with its hash: what DVC compares, and an audit names.
+"""Code manifest: the files of the project's code that a stage instance uses, with hashes. DVC compares manifests.
 
 The stage `code` writes one manifest for every other instance, `data/code/INSTANCE.txt`, and each instance depends on
-its own. So a change of one module runs its users alone, and a new entry (see `attribution_preservation.entries`) leaves
-finished instances as they are: of the entries a manifest has those that the instance's parameters name.
+its own manifest. So a changed module reruns only the instances that use it. A manifest has only those entries (see
+`attribution_preservation.entries`) that the instance's parameters name. So a new entry does not rerun finished
+instances.
 """
 
 import ast
@@ -29,7 +30,7 @@ _COMPRESSIONS = Path("attribution_preservation/compression")
 
 
 def manifest_of(stage: "Stage") -> str:
-    """A line for each file that an instance uses: its MD5 and its path from the project's root."""
+    """One line for each file that an instance uses: its MD5, and its path from the project's root."""
     return "".join(f"{_md5(path)}  {path}\n" for path in sorted(_used_by(stage)))
 
 
@@ -40,10 +41,10 @@ def read_manifest(text: str) -> dict[str, str]:
 
 
 def check_manifest(stage: "Stage") -> None:
-    """Refuse to run code that the instance's manifest does not know: DVC and resume states would take it for another.
+    """Refuse to run code that differs from the instance's manifest, by which DVC and resume states identify the code.
 
     Raises:
-        UserError: the manifest is missing, or is of other code or other parameters.
+        UserError: the manifest is missing, or belongs to other code or other parameters.
     """
     path = MANIFESTS / f"{stage.instance}.txt"
     if path not in stage.deps:
@@ -64,7 +65,7 @@ def _used_by(stage: "Stage") -> set[Path]:
 
 
 def _entries(stage: "Stage") -> list[Path]:
-    """Modules of the entries that an instance's parameters name; a name without a module is the check's to refuse."""
+    """Modules of the entries that an instance's parameters name. The schema refuses names without a module."""
     # A module that serves several stages loads the entry of the stage's name.
     modules = {_COMPRESSIONS / f"{stage.name}.py"} if stage.module != stage.name else set()
     for key, value in stage.declared_values().items():
@@ -76,7 +77,7 @@ def _entries(stage: "Stage") -> list[Path]:
 
 
 def _named(value: Any, word: str) -> Iterator[str]:
-    """Every text that stands under a key, anywhere in a value of params.yaml."""
+    """Every text under the key `word`, at any depth of a value of params.yaml."""
     if isinstance(value, dict):
         if isinstance(name := value.get(word), str):
             yield name
@@ -97,7 +98,7 @@ def _closure(modules: Iterable[Path]) -> set[Path]:
 
 @functools.cache
 def _imported(module: Path, md5: str) -> frozenset[Path]:
-    """Files of the project that a module imports, wherever in it the import stands, and those of their packages."""
+    """Files of the project that a module imports, at any place in it, and the `__init__.py` of their packages."""
     names: list[str] = []
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -118,7 +119,7 @@ def _says_something(path: Path) -> bool:
 
 
 def _beside(folder: Path) -> list[Path]:
-    """Files that a package's modules may read: those in its folder, and in folders there that are no packages."""
+    """Files that a package's modules may read: files in its folder, and in its subfolders that are not packages."""
     found: list[Path] = []
     for child in folder.iterdir():
         if child.is_file() and child.suffix != ".py":

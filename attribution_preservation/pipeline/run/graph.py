@@ -34,7 +34,7 @@ class Stage:
 
     @property
     def instance(self) -> str:
-        """Its name as DVC tells it, e.g. `distill@half-swa-all`."""
+        """DVC's name of the instance, e.g. `distill@half-swa-all`."""
         return "@".join(filter(None, (self.name, "-".join(self.axes.values()))))
 
     @property
@@ -53,7 +53,7 @@ class Stage:
         return [Path(self._fill(dep)) for dep in self.declaration.get("deps", [])]
 
     def dep(self, path: Path) -> Path:
-        """A file or folder that this stage reads, which must be a declared dependency or lie below one.
+        """A file or folder that this stage reads; it must be a declared dependency or be below one.
 
         Raises:
             UserError: dvc.yaml does not declare it for this instance.
@@ -90,7 +90,7 @@ class Stage:
 
     @property
     def environment(self) -> Path | None:
-        """The declared output that tells with what the others were made; no stage depends on it."""
+        """The declared output with the environment of the run; no stage depends on it."""
         return next((path for path in self.all_outs if ENVIRONMENTS in path.parents), None)
 
     @property
@@ -193,7 +193,7 @@ def served_by(module: str) -> list[str]:
 
 
 def command_of(name: str) -> list[str]:
-    """The words behind `python -m` that do every instance of a stage: a module, and the stage where it serves several.
+    """The words after `python -m` that run every instance of a stage: a module, and the stage if it serves several.
 
     Raises:
         UserError: dvc.yaml has no such stage.
@@ -233,10 +233,10 @@ def every_instance() -> dict[str, Stage]:
 
 
 def strays() -> list[Path]:
-    """What lies in the folders of matrix stages' outputs although no instance of this graph makes it.
+    """Files and folders among the outputs of matrix stages that no instance of this graph makes.
 
-    An earlier profile leaves such folders behind, since DVC forgets an instance that its graph no longer has. They
-    would be hashed with the folders that hold them.
+    An earlier profile leaves such folders behind, because DVC forgets instances that are no longer in its graph. They
+    would be hashed with their parent folders.
     """
     every = every_instance().values()
     owned = {out for stage in every for out in stage.all_outs}

@@ -1,8 +1,8 @@
-"""Where a run that was stopped goes on: a folder per fingerprint, outside DVC's outputs, held by one process.
+"""Folders from which stopped runs resume: one per fingerprint, outside DVC's outputs, locked by one process.
 
-DVC deletes a stage's outputs before it runs the stage, so what a run has done so far must lie elsewhere. The folder's
-name is the hash of everything that the run's result depends on; a changed parameter, input byte or line of code is
-another folder, and nothing stale can be picked up.
+DVC deletes a stage's outputs before it runs the stage, so the state of a run must be elsewhere. The folder's name is
+the hash of everything that the run's result depends on. A changed parameter, input byte or line of code gives another
+folder, so a stale state is never used.
 """
 
 import hashlib
@@ -31,15 +31,15 @@ def fingerprint(
     inputs: Mapping[Path, Iterable[Path]],
     versions: Mapping[str, str],
 ) -> str:
-    """Hash of all that one run of a training stage depends on.
+    """Hash of everything that one run of a training stage depends on.
 
     Args:
-        stage: the instance; its declared parameters and dependencies enter, except `seed_groups`, so that a new seed
-            beside this one leaves this run as it is, `folders`, and of `runtime` what changes no result.
+        stage: the instance. Its declared parameters and dependencies are hashed, without `seed_groups` (so that a new
+            seed does not change this run), `folders`, and keys of `runtime` that do not change results.
         seed: the run's own seed.
-        settings: what concerns this run of a section that is declared for several runs; stands for that section.
-        inputs: for a dependency that holds files of several runs, the files of it that this run reads.
-        versions: name and version of what computes (torch, the device), because floating point differs between them.
+        settings: settings of this run, which replace a section that is declared for several runs.
+        inputs: for a dependency with files of several runs, the files that this run reads.
+        versions: names and versions of libraries and device, because floating-point results depend on them.
 
     Raises:
         UserError: a dependency is missing.
@@ -84,7 +84,7 @@ def _digest(path: Path, size: int, modified: int) -> str:
 
 
 class ResumeFolder:
-    """The folder of one run: `state` while it is under way, `work` for what it has made."""
+    """The folder of one run: `state` of the unfinished run, and `work` for its results."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -111,7 +111,7 @@ class ResumeFolder:
 
 @contextmanager
 def resume_folder(key: str) -> Iterator[ResumeFolder]:
-    """The folder of the run with this fingerprint, locked against a second process; those that help it take no lock.
+    """The folder of the run with this fingerprint, locked by the leading process against other runs.
 
     Raises:
         UserError: another process holds the lock; the message says which.

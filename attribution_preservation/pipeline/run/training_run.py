@@ -1,4 +1,4 @@
-"""What every run of a training stage has in common, from the parameters to the finished files."""
+"""Runs of training stages, from the parameters to the finished files."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -37,15 +37,15 @@ from attribution_preservation.training.runtime_settings import Runtime
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a stage: what it trains, and what that depends on.
+    """One run of a stage: the network that it trains, and its inputs.
 
     Attributes:
-        identity: of its (last) network.
+        identity: identity of its (last) network.
         below: its folder in the stage's output.
-        teacher: file of the teacher that it reads; None where it has none.
-        settings: what of the stage's parameters concerns this run among others of the instance.
-        inputs: of a dependency that holds files of several runs, those that this run reads; the teacher's folder is
-            among them.
+        teacher: file of its teacher; None if it has none.
+        settings: the stage's parameters that belong to this run, not to other runs of the instance.
+        inputs: for dependencies with files of several runs, the files that this run reads, including the teacher's
+            folder.
     """
 
     identity: Identity
@@ -57,7 +57,7 @@ class Run:
 
 @dataclass
 class TrainingRun:
-    """One run under way: its parameters, its resume state and its results."""
+    """A running run: its parameters, its resume state and its results."""
 
     stage: Stage
     run: Run
@@ -178,9 +178,9 @@ class TrainingRun:
 
 
 def live_file(stage: Stage, run: Run) -> Path:
-    """Where a run's log is while it is under way: live/STAGE/STUDENT/METHOD/seed-N.csv, without what the run has not.
+    """File of a running run's log: live/STAGE/STUDENT/METHOD/seed-N.csv. Parts that the run does not have are left out.
 
-    Of a teacher STUDENT is the network's name; what roar retrains has its own folders above its number.
+    For a teacher, STUDENT is the network's name. Retrainings of roar have their own folders above their number.
     """
     which = [value for axis, value in stage.axes.items() if axis in ("network", "student")]
     return Path("live", stage.name, *which, run.below.parent, f"{run.below.name}.csv")
@@ -193,15 +193,15 @@ def train_all(
     mean_ap: Score,
     together: Callable[[Run], Hashable] = lambda run: run.below,
 ) -> None:
-    """Do every run that has not been done before, and put all results into the stage's output.
+    """Do all unfinished runs, and put all results into the stage's output.
 
     Args:
         stage: the instance.
-        runs: what it trains.
-        train: does one run, from where it stopped; ends with `TrainingRun.finish` or `TrainingRun.fit_once`.
-        mean_ap: for the record of training; training knows no metrics.
-        together: neighbours for which it is the same are done by one process, one after another, because `train` keeps
-            something from one to the next.
+        runs: the runs of the instance.
+        train: does or resumes one run; it ends with `TrainingRun.finish` or `TrainingRun.fit_once`.
+        mean_ap: metric for the log of training; the training package does not import metrics.
+        together: key of a run. Neighbouring runs with equal keys are done by one process, one after another, because
+            `train` keeps data from one run to the next.
     """
     runtime = stage.section("runtime", Runtime)
     device = set_up(runtime)

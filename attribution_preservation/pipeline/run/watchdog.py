@@ -1,6 +1,6 @@
-"""The DVC process above a stage: when it is gone, the stage must stop by itself.
+"""Watches the DVC process that started a stage: when DVC ends, the stage must stop.
 
-When DVC is killed, its child is not told and would go on writing into outputs that the next DVC run deletes.
+A killed DVC does not stop its child, which would continue to write into outputs that the next DVC run deletes.
 """
 
 import os
@@ -13,16 +13,16 @@ import psutil
 
 from attribution_preservation.process.streams import tell
 
-_EVERY = 0.5  # seconds between two looks
+_EVERY = 0.5  # seconds between two checks
 
 
 def end_with_dvc(name: str) -> None:
-    """End this process, at whatever it is, within a second of the end of the DVC process that started it, if one did.
+    """End this process within a second after the end of the DVC process that started it, if one did.
 
-    What is being written then is left as after a kill: beside its place, where the next start clears it away.
+    Unfinished files keep their temporary names, as after a kill; the next start deletes them.
 
     Args:
-        name: the stage's, for the message.
+        name: name of the stage, for the message.
     """
     if "DVC_STAGE" not in os.environ:  # set by DVC for the commands that it runs
         return
@@ -48,7 +48,7 @@ def _end(name: str) -> None:
 
 
 def _starter() -> psutil.Process | None:
-    """The nearest ancestor that is DVC, on the command line or in a program of somebody's own."""
+    """The nearest ancestor process that is DVC, on the command line or inside another program."""
     ancestors = psutil.Process().parents()
     programs = (process for process in ancestors if _words(process)[:1] and "python" in Path(_words(process)[0]).name)
     return next((process for process in ancestors if _is_dvc(process)), next(programs, None))
