@@ -18,7 +18,7 @@ from attribution_preservation.pipeline.run.graph import Stage
 from attribution_preservation.process.progress import Progress
 from attribution_preservation.storage.csv_text import csv_text
 from attribution_preservation.storage.files import write_text
-from attribution_preservation.storage.identity import Identity, network_files, networks_below, told_identity
+from attribution_preservation.storage.identity import Identity, identity_of, network_files, networks_below
 from attribution_preservation.storage.tensors import read_arrays
 
 REMEDY = "run the stage evaluate first"
@@ -70,7 +70,7 @@ def _retrained(folders: Iterable[Path], comparisons: Comparisons) -> Iterator[Ro
     of_students: dict[int, dict[Identity, _Retrained]] = {}
     for path in (path for folder in folders for path in network_files(folder)):
         arrays, told = read_arrays(path, RETRAIN)
-        identity, logits = told_identity(told, path, RETRAIN), arrays["logits"]
+        identity, logits = identity_of(told, path, RETRAIN), arrays["logits"]
         if identity.compression == "teacher":
             found = shared.setdefault(told["percent"], {})
             # As the matching methods are told apart: the teacher's own maps, and orders that know nothing.

@@ -51,8 +51,8 @@ def deep_lift(
     with torch.enable_grad(), _any_algorithm(), warnings.catch_warnings():
         # Captum adds hooks to the network and removes them afterwards; a test checks this.
         warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
-        found = DeepLift(network).attribute(inputs.detach().requires_grad_(), target=classes)
-    return found.detach().sum(1)
+        attributions = DeepLift(network).attribute(inputs.detach().requires_grad_(), target=classes)
+    return attributions.detach().sum(1)
 
 
 @contextmanager

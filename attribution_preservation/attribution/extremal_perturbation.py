@@ -68,8 +68,8 @@ def extremal_perturbation(
     """
     rows = rows_of(network, images, classes, image_of_pair)
     size, pairs = images.shape[-1], len(classes)
-    shown, hidden = of_pairs(images, rows), of_pairs(blurred(images), rows)
-    shown, hidden = (part.repeat(len(areas), 1, 1, 1) for part in (shown, hidden))
+    visible, hidden = of_pairs(images, rows), of_pairs(blurred(images), rows)
+    visible, hidden = (part.repeat(len(areas), 1, 1, 1) for part in (visible, hidden))
     targets = classes.repeat(len(areas))
     ideal = torch.stack([(torch.arange(size**2) >= round((1 - area) * size**2)).to(images) for area in areas])
     ideal = ideal.repeat_interleave(pairs, 0)
@@ -80,7 +80,7 @@ def extremal_perturbation(
         with torch.enable_grad():
             mask = smooth(grid)
             large = mask.view(-1, 1, size, size)
-            score = network(large * shown + (1 - large) * hidden).gather(1, targets[:, None]).sum()
+            score = network(large * visible + (1 - large) * hidden).gather(1, targets[:, None]).sum()
             misfit = (mask.sort(dim=1).values - ideal).square().mean(1).sum()
             loss = (3 * 1600 ** (step / steps) if step else 0) * misfit - score
         (grid.grad,) = torch.autograd.grad(loss, grid)

@@ -57,10 +57,10 @@ def integrated_gradients(
     if not len(inputs):
         return images.new_empty(0, *images.shape[2:])
     with torch.enable_grad():
-        found = IntegratedGradients(network).attribute(
+        attributions = IntegratedGradients(network).attribute(
             inputs, target=classes, n_steps=steps, method="gausslegendre", internal_batch_size=max(len(inputs), 64)
         )
-    return found.detach().sum(1).to(images.dtype)
+    return attributions.detach().sum(1).to(images.dtype)
 
 
 INTEGRATED_GRADIENTS = AttributionMethod(

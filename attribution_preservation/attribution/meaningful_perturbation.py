@@ -67,7 +67,7 @@ def meaningful_perturbation(
     """
     rows = rows_of(network, images, classes, image_of_pair)
     size = images.shape[-1]
-    shown, hidden = of_pairs(images, rows), of_pairs(blurred(images), rows)
+    visible, hidden = of_pairs(images, rows), of_pairs(blurred(images), rows)
     scale = (28 / cells) ** 2
     generator = torch.Generator().manual_seed(seed)
     reach = max(1, round(_JITTER * size / PUBLISHED_SIZE))
@@ -77,7 +77,7 @@ def meaningful_perturbation(
         down, right = torch.randint(-reach, reach + 1, (2,), generator=generator).tolist()
         with torch.enable_grad():
             large = _enlarged(mask, size)
-            mixed = (large * shown + (1 - large) * hidden).roll((down, right), (2, 3))
+            mixed = (large * visible + (1 - large) * hidden).roll((down, right), (2, 3))
             score = network(mixed).sigmoid().gather(1, classes[:, None]).sum()
             area = (1 - mask).abs().sum()
             rough = mask.diff(dim=2).abs().pow(3).sum() + mask.diff(dim=3).abs().pow(3).sum()

@@ -64,11 +64,11 @@ def _head(
     head: Head, entering: torch.Tensor, classes: torch.Tensor, rows: torch.Tensor | None
 ) -> tuple[torch.Tensor, Flow]:
     """r_i = |c_i| / sum |c| * sum c, where the bias is divided among the contributions in proportion to |c_i|."""
-    found = contributions(head, entering, head.linear.weight, classes, rows)
-    size = found.abs()
+    contribution = contributions(head, entering, head.linear.weight, classes, rows)
+    size = contribution.abs()
     bias, lost = divide(head.linear.bias[classes][:, None], total(size)[:, None])
-    found = found + size * beside(bias[:, 0], size)
-    size, start = found.abs(), total(found)
+    contribution = contribution + size * beside(bias[:, 0], size)
+    size, start = contribution.abs(), total(contribution)
     return start + lost, Flow(size * beside(quotient(start, total(size)), size), lost, rows)
 
 
@@ -86,13 +86,13 @@ def _hidden(layer: nn.Conv2d | nn.Linear, inputs: torch.Tensor) -> tuple[torch.T
         given = flow.relevance
         up = quotient(given.clamp(min=0), excited)
         down = quotient(given.clamp(max=0), inhibited) + quotient(given, excited + inhibited)
-        found = transform_back(layer, inputs, positive, up) + transform_back(layer, inputs, negative, down)
-        found *= of_pairs(inputs, flow.rows)
-        none = found == 0
+        relevance = transform_back(layer, inputs, positive, up) + transform_back(layer, inputs, negative, down)
+        relevance *= of_pairs(inputs, flow.rows)
+        none = relevance == 0
         count = none.shape[1:].numel() - total(none)
         before = total(given)
-        shift = (total(found) - before) / count.clamp(min=1)
-        return flow.to((found - beside(shift, found)).masked_fill_(none, 0), before * (count == 0))
+        shift = (total(relevance) - before) / count.clamp(min=1)
+        return flow.to((relevance - beside(shift, relevance)).masked_fill_(none, 0), before * (count == 0))
 
     return layer(inputs), back
 
@@ -128,8 +128,8 @@ _RULES = Rules(
 def _cut_off(
     network: Network, images: torch.Tensor, classes: torch.Tensor, image_of_pair: torch.Tensor | None = None
 ) -> Relevance:
-    found = rap_relevance(network, images, classes, image_of_pair)
-    return replace(found, maps=F.relu(found.maps))
+    relevance = rap_relevance(network, images, classes, image_of_pair)
+    return replace(relevance, maps=F.relu(relevance.maps))
 
 
 RAP = AttributionMethod("rap", "RAP", _cut_off, needs="relevance rules", libraries=("torchvision",))

@@ -74,8 +74,8 @@ def rise(
     step = max(1, _PIXELS_PER_PASS // max(1, images[:, 0].numel()))
     for start in range(0, masks, step):
         some = drawn[start : start + step]
-        shown = (images[None] * some[:, None, None]).flatten(0, 1)
-        probability = network(shown).sigmoid().view(len(some), len(images), network.classes)
+        masked = (images[None] * some[:, None, None]).flatten(0, 1)
+        probability = network(masked).sigmoid().view(len(some), len(images), network.classes)
         chosen = of_pairs(probability.transpose(0, 1), rows)[torch.arange(len(classes)), :, classes]
         maps += torch.einsum("pn,nhw->phw", chosen, some)
     return maps / (masks * kept)

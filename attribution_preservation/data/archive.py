@@ -60,8 +60,8 @@ def verify(path: Path, checksum: str) -> None:
         UserError: they differ.
     """
     algorithm, expected = checksum.split(":")
-    if (found := digest(path, algorithm)) != expected:
-        raise UserError(f"{path}: {algorithm} is {found}, expected {expected}; delete the file and fetch it again")
+    if (actual := digest(path, algorithm)) != expected:
+        raise UserError(f"{path}: {algorithm} is {actual}, expected {expected}; delete the file and fetch it again")
 
 
 def unpack(archive: Path, target: Path, on_file: Callable[[], None] = lambda: None) -> None:

@@ -98,20 +98,21 @@ def _pack(data: Data, raw: Path, out: Path) -> str:
     root = _write_miniature(settings.miniature, raw) if data.root is None else Path(data.root)
     progress = Progress(0, f"looking through {root}", unit="folder")
     # The root as given, so that the output does not name a user's home folder.
-    found = find_images(str(root), settings.classes, settings.devkit_checksum, lambda: progress.advance(1))
+    contents = find_images(str(root), settings.classes, settings.devkit_checksum, lambda: progress.advance(1))
     progress.close()
     # After the folders: searching them takes seconds, but this file may have to be downloaded.
     segmentation = _segmentation(root, data, raw)
     progress, empty = Progress(0, "packing"), list[str]()
     with atomic_directory(out) as partial:
         masked = read_segmentation(segmentation, empty.append)
-        told = {"devkit": found.devkit}
+        source = {"devkit": contents.devkit}
         names = imagenet_classes().names
-        count = pack_beside(found.manifest, masked, names, partial, told, lambda: progress.advance(1))
+        count = pack_beside(contents.manifest, masked, names, partial, source, lambda: progress.advance(1))
     progress.close()
     left_out = f", {len(empty)} without an object left out" if empty else ""
     return (
-        f"{found.manifest.train} images for training, {len(found.manifest) - found.manifest.train} for predictions, "
+        f"{contents.manifest.train} images for training, "
+        f"{len(contents.manifest) - contents.manifest.train} for predictions, "
         f"{count} with masks (sha256:{digest(segmentation)}{left_out}) in {out}"
     )
 

@@ -54,7 +54,7 @@ def imagenet_classes() -> ClassList:
 
 
 @dataclass(frozen=True)
-class Found:
+class FolderContents:
     """Contents of a folder of ImageNet.
 
     Attributes:
@@ -68,7 +68,7 @@ class Found:
 
 def find_images(
     root: str, classes: int, devkit_checksum: str | None, on_folder: Callable[[], None] = lambda: None
-) -> Found:
+) -> FolderContents:
     """Every image below a folder, in an order that does not depend on the file system.
 
     Only archives are opened, and images of one class that have the same name and size in train and val.
@@ -104,25 +104,25 @@ def find_images(
     if packed is None:
         _check_apart(folder, places)
     manifest = Manifest.of(root, packed, imagenet_classes().wnids, places)
-    return Found(manifest, f"md5:{digest(devkit, 'md5')}" if devkit.is_file() else None)
+    return FolderContents(manifest, f"md5:{digest(devkit, 'md5')}" if devkit.is_file() else None)
 
 
 def _below(folder: Path, classes: int, on_folder: Callable[[], None]) -> dict[str, list[Place]]:
     """Images by class folder."""
     try:
         with os.scandir(folder) as entries:
-            found = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+            names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder} is missing; data.root must hold train/WNID and val/WNID") from None
-    if strange := sorted(set(found) - set(imagenet_classes().wnids)):
+    if strange := sorted(set(names) - set(imagenet_classes().wnids)):
         raise UserError(f"{folder}: {first_few(strange)} is no class of ImageNet-1k; take it out of there")
-    if len(found) != classes:
+    if len(names) != classes:
         raise UserError(
-            f"{folder} holds {len(found)} class folders, data.imagenet.classes says {classes}; correct either"
+            f"{folder} holds {len(names)} class folders, data.imagenet.classes says {classes}; correct either"
         )
     places = {}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for name, of_class in zip(found, pool.map(lambda name: _images(folder / name), found), strict=True):
+        for name, of_class in zip(names, pool.map(lambda name: _images(folder / name), names), strict=True):
             places[name] = of_class
             on_folder()
     return places
@@ -143,14 +143,14 @@ def _check_apart(folder: Path, places: Mapping[str, Mapping[str, list[Place]]]) 
 
 def _images(folder: Path) -> list[Place]:
     with os.scandir(folder) as entries:
-        found = [
+        places = [
             Place(entry.name, entry.stat().st_size)
             for entry in entries
             if entry.name.lower().endswith(_ENDINGS) and not entry.name.startswith(".") and entry.is_file()
         ]
-    if not found:
+    if not places:
         raise UserError(f"{folder} holds no image; a class needs at least one")
-    return [_checked(folder, place) for place in found]
+    return [_checked(folder, place) for place in places]
 
 
 def _checked(where: Path, place: Place) -> Place:
@@ -205,10 +205,10 @@ def _ground_truth(devkit: Path) -> list[str]:
             int(synset["ILSVRC2012_ID"]): str(synset["WNID"]) for synset in synsets if not int(synset["num_children"])
         }
         numbers = wanted["ILSVRC2012_validation_ground_truth.txt"].split()
-        found = [of_number[int(number)] for number in numbers]
-        if strange := sorted(set(found) - set(imagenet_classes().wnids)):
+        wnids = [of_number[int(number)] for number in numbers]
+        if strange := sorted(set(wnids) - set(imagenet_classes().wnids)):
             raise ValueError(f"{first_few(strange)} is no class of ImageNet-1k")
     # Errors that readers of archives and of MATLAB files raise for damaged files.
     except (tarfile.TarError, MatReadError, zlib.error, EOFError, OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{devkit} is not readable as ImageNet's development kit ({error}); fetch it again") from None
-    return found
+    return wnids

@@ -173,7 +173,7 @@ def scored_pairs(store: Store, positions: Sequence[int], framing: Framing) -> Pa
         masks.append(mask)
     if not label:
         raise UserError("no evaluation image has a mask with a class in it; localisation cannot be scored")
-    rows, labels, of_masks = (np.array(found, dtype=np.int64) for found in (image, label, mask_row))
+    rows, labels, of_masks = (np.array(indices, dtype=np.int64) for indices in (image, label, mask_row))
     if store.exclusive:
         return Pairs(np.tile(rows, 2), None, np.stack(masks), np.tile(of_masks, 2))
     return Pairs(rows, labels, np.stack(masks), of_masks)

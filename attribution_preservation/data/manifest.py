@@ -73,7 +73,7 @@ class Manifest:
         places: Mapping[str, Mapping[str, Iterable[Place]]],
     ) -> "Manifest":
         """A manifest of images by part and folder, sorted by folder and name."""
-        found = [
+        labelled = [
             (label, place)
             for part in PARTS
             for label, folder in enumerate(folders)
@@ -84,10 +84,10 @@ class Manifest:
             archive,
             folders,
             sum(len(list(of_class)) for of_class in places["train"].values()),
-            np.array([label for label, _ in found], dtype=np.int64),
-            np.array([place.name.encode() for _, place in found]),
-            np.array([place.size for _, place in found], dtype=np.int64),
-            np.array([place.offset for _, place in found], dtype=np.int64),
+            np.array([label for label, _ in labelled], dtype=np.int64),
+            np.array([place.name.encode() for _, place in labelled]),
+            np.array([place.size for _, place in labelled], dtype=np.int64),
+            np.array([place.offset for _, place in labelled], dtype=np.int64),
         )
 
     def __len__(self) -> int:

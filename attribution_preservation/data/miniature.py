@@ -96,15 +96,15 @@ def _write_segmentation(path: Path, segmented: list[tuple[np.ndarray, np.ndarray
         values, cells = file.create_group("#refs#"), file.create_group("value")
 
         def stored(name: str, array: np.ndarray, kind: str) -> h5py.Reference:
-            found = values.create_dataset(name, data=array)
-            found.attrs["MATLAB_class"] = np.bytes_(kind)
-            return found.ref
+            dataset = values.create_dataset(name, data=array)
+            dataset.attrs["MATLAB_class"] = np.bytes_(kind)
+            return dataset.ref
 
         def listed(folder: h5py.Group, name: str, references: list[h5py.Reference]) -> h5py.Reference:
-            found = folder.create_dataset(name, (len(references), 1), dtype=h5py.ref_dtype)
-            found[:, 0] = references
-            found.attrs["MATLAB_class"] = np.bytes_("cell")
-            return found.ref
+            dataset = folder.create_dataset(name, (len(references), 1), dtype=h5py.ref_dtype)
+            dataset[:, 0] = references
+            dataset.attrs["MATLAB_class"] = np.bytes_("cell")
+            return dataset.ref
 
         # MATLAB's axes are in reverse order.
         images = [stored(f"img{k}", image.T, "uint8") for k, (image, _) in enumerate(segmented)]

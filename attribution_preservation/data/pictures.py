@@ -55,8 +55,10 @@ def decode(source: Path | BinaryIO, name: Path | str, forms: tuple[str, ...]) ->
         zlib.error,
     ) as error:  # errors that decoders raise for damaged files
         # Pillow's message names a stream by its address in memory, which helps nobody.
-        told = "no such picture" if isinstance(error, UnidentifiedImageError) else error
-        raise UserError(f"{name} is not readable as a {' or '.join(forms)} picture: {told}; restore the file") from None
+        reason = "no such picture" if isinstance(error, UnidentifiedImageError) else error
+        raise UserError(
+            f"{name} is not readable as a {' or '.join(forms)} picture: {reason}; restore the file"
+        ) from None
     return picture
 
 

@@ -93,18 +93,18 @@ def _cells(file: "h5py.File", path: Path, name: str) -> np.ndarray:
 
 
 def _image(file: "h5py.File", reference: "h5py.Reference") -> np.ndarray | None:
-    found = _array(file, reference)
-    if found is None or found.dtype != np.uint8 or found.ndim not in (2, 3):
+    array = _array(file, reference)
+    if array is None or array.dtype != np.uint8 or array.ndim not in (2, 3):
         return None
-    if found.ndim == 2:
-        return np.repeat(found.T[:, :, None], 3, axis=2)
-    return found.transpose(2, 1, 0) if len(found) == 3 else None
+    if array.ndim == 2:
+        return np.repeat(array.T[:, :, None], 3, axis=2)
+    return array.transpose(2, 1, 0) if len(array) == 3 else None
 
 
 def _mask(file: "h5py.File", reference: "h5py.Reference") -> np.ndarray | None:
     cell = _array(file, reference)
-    found = None if cell is None else _array(file, cell.ravel()[0])
-    return found.T if found is not None and found.ndim == 2 and found.dtype.kind in "buif" else None
+    array = None if cell is None else _array(file, cell.ravel()[0])
+    return array.T if array is not None and array.ndim == 2 and array.dtype.kind in "buif" else None
 
 
 def _array(file: "h5py.File", reference: "h5py.Reference") -> np.ndarray | None:

@@ -15,7 +15,7 @@ from attribution_preservation.errors import UserError
 
 _OF_ONE_CLASS = re.compile(r"\S+\s+[-+]?[01]")
 _ENDINGS = (".jpg", ".jpeg", ".png", ".xml")
-_SHOWN = 60  # letters of a wrong line in a message
+_LONGEST = 60  # letters of a wrong line in a message
 
 
 @dataclass(frozen=True)
@@ -101,22 +101,22 @@ def first_few(names: Iterable[str]) -> str:
 
 
 def _check_name(path: Path, number: int, name: str) -> None:
-    shown = repr(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}...")
+    quoted = repr(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}...")
     if _OF_ONE_CLASS.fullmatch(name):
         raise UserError(
-            f"{path}, line {number}: {shown} is from a list of one class (name and -1, 0 or 1); "
+            f"{path}, line {number}: {quoted} is from a list of one class (name and -1, 0 or 1); "
             "take the list that has nothing but names"
         )
     if len(name.split()) > 1:
         raise UserError(
-            f"{path}, line {number}: {shown} is more than one word; "
+            f"{path}, line {number}: {quoted} is more than one word; "
             "write one image name per line, and rename images with spaces in their names"
         )
     outside = Path(name).name != name or PureWindowsPath(name).name != name
     if outside or name in (".", "..") or not name.isprintable():
-        raise UserError(f"{path}, line {number}: {shown} is no plain image name")
+        raise UserError(f"{path}, line {number}: {quoted} is no plain image name")
     if name.lower().endswith(_ENDINGS):
-        raise UserError(f"{path}, line {number}: {shown} has the ending of a file; write the name without it")
+        raise UserError(f"{path}, line {number}: {quoted} has the ending of a file; write the name without it")
 
 
 def _apart(path: Path, names: list[str], other: Path, training: list[str]) -> None:

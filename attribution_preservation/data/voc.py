@@ -130,15 +130,15 @@ class VOCDirectory:
             raise UserError(f"{path} is missing; every image of a split needs its annotation") from None
         except (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError) as error:
             raise UserError(f"{path} is not readable as XML: {error}") from None
-        found = set()
+        indices = set()
         for node in tree.getroot().iterfind("object"):
             label = (node.findtext("name") or "").strip()
             if label not in self.classes:
                 raise UserError(f"{path}: unknown class {label!r}; known are {', '.join(self.classes)}")
-            found.add(self.classes.index(label))
-        if not found:
+            indices.add(self.classes.index(label))
+        if not indices:
             raise UserError(f"{path} names no object; an image without a label cannot be used")
-        return sorted(found)
+        return sorted(indices)
 
 
 def find_voc_root(folder: Path) -> Path:

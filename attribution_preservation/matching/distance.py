@@ -24,7 +24,7 @@ def map_distance(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     Source: Park et al. 2020, the loss of attribution matching; Zagoruyko and Komodakis 2017, equation 2.
     """
     if student.shape != teacher.shape:
-        sizes = [" x ".join(map(str, found.shape[1:])) for found in (student, teacher)]
+        sizes = [" x ".join(map(str, maps.shape[1:])) for maps in (student, teacher)]
         raise UserError(f"matching: the student's map is {sizes[0]}, the teacher's {sizes[1]}; choose other layers")
     return (_normalized(student) - _normalized(teacher.detach())).square().mean(1)
 

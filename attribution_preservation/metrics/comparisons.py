@@ -85,7 +85,7 @@ class Comparisons:
             source: {
                 seed: {
                     ("", "", metric): _Figure(
-                        np.mean([score(found, labels, self._weights) for found in of_seed], axis=0), images
+                        np.mean([score(of_network, labels, self._weights) for of_network in of_seed], axis=0), images
                     )
                     for metric, score in scores.items()
                 }
@@ -115,10 +115,10 @@ class Comparisons:
             method: {seed: self._figures(network, network) for seed, network in of_method.items()}
             for method, of_method in students.items()
         }
-        for method, found in figures.items():
+        for method, by_seed in figures.items():
             of_contrasts = {
                 seed: {key: figure for key, figure in of_seed.items() if key[2].startswith(CONTRASTS)}
-                for seed, of_seed in found.items()
+                for seed, of_seed in by_seed.items()
             }
             none = {
                 seed: {key: replace(figure, values=np.zeros_like(figure.values)) for key, figure in of_seed.items()}
@@ -127,8 +127,8 @@ class Comparisons:
             yield from self._tests(of_contrasts, none, method=method, reference="zero")
         against_teacher = [REFERENCE] if REFERENCE in students else list(students)
         for method in against_teacher:
-            found = {seed: self._figures(teachers[seed], network) for seed, network in students[method].items()}
-            yield from self._tests(figures[method], found, method=method, reference="teacher")
+            of_teachers = {seed: self._figures(teachers[seed], network) for seed, network in students[method].items()}
+            yield from self._tests(figures[method], of_teachers, method=method, reference="teacher")
         if REFERENCE in students:
             for method in students:
                 if method != REFERENCE:
@@ -142,13 +142,13 @@ class Comparisons:
         """
         labels, weights = self._truth.labels, self._weights
         images = np.arange(len(labels))
-        found, by_image = {}, dict(network.images)
+        figures, by_image = {}, dict(network.images)
         if not self._truth.exclusive:
             for metric, resampled in (("mean_ap", resampled_mean_ap), ("f1", resampled_f1)):
-                found["", "", metric] = _Figure(resampled(network.logits, labels, weights), len(images))
+                figures["", "", metric] = _Figure(resampled(network.logits, labels, weights), len(images))
             by_image = {"sample_ap": image_ap(network.logits, labels)} | by_image
         for metric, values in _by_metric(by_image, images, weights).items():
-            found["", "", metric] = _Figure(values, int(np.count_nonzero(~np.isnan(by_image[metric]))))
+            figures["", "", metric] = _Figure(values, int(np.count_nonzero(~np.isnan(by_image[metric]))))
         for attribution, scores in network.scores.items():
             if attribution not in beside.explained:
                 continue
@@ -158,8 +158,8 @@ class Comparisons:
                 of_population = scores_of(scores, population, self._truth.exclusive)
                 tested = {m: values[member] for m, values in of_population.items() if m not in _NOT_TESTED}
                 for metric, means in _by_metric(tested, image, weights).items():
-                    found[attribution, population, metric] = _Figure(means, len(np.unique(image)))
-        return found
+                    figures[attribution, population, metric] = _Figure(means, len(np.unique(image)))
+        return figures
 
     def _tests(
         self, figures: Mapping[int, Mapping[Key, _Figure]], others: Mapping[int, Mapping[Key, _Figure]], **where: str

@@ -106,7 +106,7 @@ class LabelPairs(ScoredPairs):
 
     def common(self, logits: Iterable[np.ndarray]) -> np.ndarray:
         """Pairs whose logit is above 0 in every network."""
-        return np.logical_and.reduce([self.own(found) for found in logits])
+        return np.logical_and.reduce([self.own(of_network) for of_network in logits])
 
     def predictions(self, logits: np.ndarray) -> dict[str, float]:
         """mAP, sample AP and F1 of all images."""
@@ -143,7 +143,7 @@ class TopPairs(ScoredPairs):
 
     def common(self, logits: Iterable[np.ndarray]) -> np.ndarray:
         """The images of the first half for which all networks have the same top class."""
-        tops = np.stack([found.argmax(axis=1) for found in logits])
+        tops = np.stack([of_network.argmax(axis=1) for of_network in logits])
         return self.all & (tops == tops[0]).all(axis=0)[self.image]
 
     def predictions(self, logits: np.ndarray) -> dict[str, float]:

@@ -88,12 +88,12 @@ def exclusive_divergence(student: np.ndarray, teacher: np.ndarray) -> np.ndarray
     Returns:
         Nats, [N].
     """
-    found = np.empty(len(teacher))
+    divergences = np.empty(len(teacher))
     for start in range(0, len(teacher), 1024):  # float64 in parts, because there may be 10^8 logits
         part = slice(start, start + 1024)
         ours, theirs = (log_softmax(of[part].astype(np.float64), axis=1) for of in (student, teacher))
-        found[part] = (np.exp(theirs) * (theirs - ours)).sum(axis=1)
-    return found
+        divergences[part] = (np.exp(theirs) * (theirs - ours)).sum(axis=1)
+    return divergences
 
 
 def image_ap(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -100,7 +100,7 @@ class Prober:
 
     def inside(self, view: View) -> Inside:
         """The network's hidden layers and maps."""
-        layers = {name: gram(found) for name, found in view.layers(self._of_layers).items()}
+        layers = {name: gram(features) for name, features in view.layers(self._of_layers).items()}
         return Inside(layers, view.grad_cam(self._beside))
 
     def likeness(self, network: Inside, teacher: Inside) -> Iterator[Row]:
@@ -120,12 +120,12 @@ class Prober:
         own = look.maps[chosen]
         orders = {OWN: own} | ({TEACHERS: teacher.maps[chosen]} if teacher else {})
         orders |= {OTHERS: _of_other_images(own), CHANCE: np.zeros((len(chosen), 1, 1), dtype=np.float32)}
-        found = {
+        by_order = {
             name: removal_scores(view.predict, images, labels, maps, settings.percents, self._colour, settings.seed)
             for name, maps in orders.items()
         }
-        found[OWN] |= contrasts(found[OWN], {name: scores for name, scores in found.items() if name != OWN})
-        return found
+        by_order[OWN] |= contrasts(by_order[OWN], {name: scores for name, scores in by_order.items() if name != OWN})
+        return by_order
 
     def removal_rows(
         self, removal: Mapping[str, dict[str, np.ndarray]], populations: dict[str, np.ndarray], **where: str
@@ -177,22 +177,22 @@ class Prober:
         for name in methods:
             before = np.abs(view.explain(name, chosen))
             others = rank_correlation(_of_other_images(before), before)
-            found: dict[str, list[np.ndarray]] = {"untrained_floor": [others]}
+            correlations: dict[str, list[np.ndarray]] = {"untrained_floor": [others]}
             flat: dict[str, int] = {}
             for draw in range(settings.draws):
                 for layer, changed in cascade(settings.seed + 1000 * draw):
                     after = np.abs(changed.explain(name, chosen))
-                    told = np.ptp(after, axis=(1, 2)) > 0
-                    found.setdefault(at("untrained", layer), []).append(rank_correlation(after, before)[told])
+                    ranked = np.ptp(after, axis=(1, 2)) > 0
+                    correlations.setdefault(at("untrained", layer), []).append(rank_correlation(after, before)[ranked])
                     flat_at = at("untrained_flat", layer)
-                    flat[flat_at] = flat.get(flat_at, 0) + int((~told).sum())
-            for metric, parts in found.items():
+                    flat[flat_at] = flat.get(flat_at, 0) + int((~ranked).sum())
+            for metric, parts in correlations.items():
                 values = np.concatenate(parts)
                 value = values.mean() if len(values) else None
                 yield {"attribution": name, **columns(metric), "value": value, "n": len(values)}
             for metric, count in flat.items():
-                asked = settings.draws * len(chosen)
-                yield {"attribution": name, **columns(metric), "value": count, "n": asked}
+                total = settings.draws * len(chosen)
+                yield {"attribution": name, **columns(metric), "value": count, "n": total}
 
     def scored(self, removal: Mapping[str, dict[str, np.ndarray]], of_images: dict[str, np.ndarray]) -> Scored:
         """The scores of a network that enter significance tests."""

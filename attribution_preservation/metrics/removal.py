@@ -123,11 +123,11 @@ def of_other_images(places: Mapping[int, np.ndarray], parts: Iterable[Sequence[i
         places: ranks by position, see `ranks`.
         parts: positions of the training images, and of the evaluation images.
     """
-    found = {}
+    swapped = {}
     for part in parts:
         others = [*part[len(part) // 2 :], *part[: len(part) // 2]]
-        found |= {position: places[other] for position, other in zip(part, others, strict=True)}
-    return found
+        swapped |= {position: places[other] for position, other in zip(part, others, strict=True)}
+    return swapped
 
 
 def map_of_image(maps: np.ndarray) -> np.ndarray:
@@ -209,16 +209,16 @@ def removal_scores(
     places = torch.from_numpy(np.stack([ranks(values, [seed, n]) for n, values in enumerate(upsample(maps, size))]))
     steps = [0, *percents, 100]
     whole, nothing = removal_curve(predict, images, labels, places, [0, 1], colour).numpy().T[:, :, None]
-    found = {}
+    scores = {}
     for least, word, area in ((True, "least", "insertion_area"), (False, "most", "deletion_area")):
         between = removal_curve(predict, images, labels, places, [k / 100 for k in percents], colour, least).numpy()
         logits = np.concatenate([whole, between, nothing], axis=1)
         probability = 100.0 * expit(logits.astype(np.float64))
         for column, percent in enumerate(steps[:-1]):
-            found[at(f"{word}_score", percent)] = probability[:, column]
-            found[at(f"{word}_kept", percent)] = 100.0 * (logits[:, column] > 0)
-        found[area] = np.trapezoid(probability, steps, axis=1) / 100
-    return found
+            scores[at(f"{word}_score", percent)] = probability[:, column]
+            scores[at(f"{word}_kept", percent)] = 100.0 * (logits[:, column] > 0)
+        scores[area] = np.trapezoid(probability, steps, axis=1) / 100
+    return scores
 
 
 def contrasts(own: Mapping[str, np.ndarray], others: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -231,8 +231,8 @@ def contrasts(own: Mapping[str, np.ndarray], others: Mapping[str, Mapping[str, n
     Returns:
         `insertion_over` and `deletion_under` at NAME, each [B], in points of probability; positive if `own` is better.
     """
-    found = {}
+    differences = {}
     for name, other in others.items():
-        found[at("insertion_over", name)] = own["insertion_area"] - other["insertion_area"]
-        found[at("deletion_under", name)] = other["deletion_area"] - own["deletion_area"]
-    return found
+        differences[at("insertion_over", name)] = own["insertion_area"] - other["insertion_area"]
+        differences[at("deletion_under", name)] = other["deletion_area"] - own["deletion_area"]
+    return differences

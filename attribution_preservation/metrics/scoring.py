@@ -84,12 +84,12 @@ class Scored:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Arrays by name, as a file stores them; `of_arrays` is the inverse."""
-        found = {"logits": self.logits} | {f"image/{metric}": values for metric, values in self.images.items()}
-        found |= {f"explained/{attribution}": pairs for attribution, pairs in self.explained.items()}
-        found |= {f"population/{population}": member for population, member in self.populations.items()}
+        arrays = {"logits": self.logits} | {f"image/{metric}": values for metric, values in self.images.items()}
+        arrays |= {f"explained/{attribution}": pairs for attribution, pairs in self.explained.items()}
+        arrays |= {f"population/{population}": member for population, member in self.populations.items()}
         for attribution, scores in self.scores.items():
-            found |= {f"score/{attribution}/{metric}": values for metric, values in scores.items()}
-        return found
+            arrays |= {f"score/{attribution}/{metric}": values for metric, values in scores.items()}
+        return arrays
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Scored":
@@ -144,10 +144,10 @@ class Teacher:
         Raises:
             ValueError: the teacher's maps explain other pairs. Then the two were extracted with different parameters.
         """
-        found = self.evidence.maps.get(attribution)
-        if found is None or not np.array_equal(found.pairs, maps.pairs):
+        own = self.evidence.maps.get(attribution)
+        if own is None or not np.array_equal(own.pairs, maps.pairs):
             raise ValueError(f"the teacher's {attribution} maps explain other pairs than its student's")
-        return found
+        return own
 
 
 def teacher_rows(teacher: Teacher, pairs: ScoredPairs, baselines: dict[str, dict[str, np.ndarray]]) -> Iterator[Row]:
@@ -175,7 +175,7 @@ def score_students(
     reference = teacher.evidence.logits
     deciding = [method for method in compared if method in students] or list(students)
     common = pairs.common([reference, *(students[method].logits for method in deciding)])
-    found = {}
+    scored = {}
     for method, student in students.items():
         of_images, of_pair = pairs.beside(student.logits, reference)
         of_student = {}
@@ -188,8 +188,8 @@ def score_students(
             of_student[attribution] = _scores(maps, pairs) | similar | {"pair_divergence": of_pair[maps.pairs]}
         populations = {"own": pairs.own(student.logits), "common": common, "all": pairs.all}
         of_images = pairs.of_images(student.logits) | of_images
-        found[method] = Scored(pairs.again(student.logits), of_images, _explained(student), of_student, populations)
-    return found
+        scored[method] = Scored(pairs.again(student.logits), of_images, _explained(student), of_student, populations)
+    return scored
 
 
 def student_rows(
@@ -213,21 +213,23 @@ def student_rows(
         for attribution, scores in scored[method].scores.items():
             members = scored[method].members(attribution)
             of_population = {population: scores_of(scores, population, pairs.exclusive) for population in members}
-            for population, found in of_population.items():
-                yield from mean_rows(found, {population: members[population]}, attribution=attribution, **where)
+            for population, population_scores in of_population.items():
+                yield from mean_rows(
+                    population_scores, {population: members[population]}, attribution=attribution, **where
+                )
             compared = {name: member for name, member in members.items() if "cosine" in of_population[name]}
             yield from _associations(scores, compared, attribution=attribution, **where)
             # Equal for every method.
             explained[attribution] = scored[method].explained[attribution]
             shared[attribution] = {population: members[population] for population in ("common", "all")}
     where = {"sparsity": next(iter(students.values())).sparsity}
-    for attribution, found in explained.items():
+    for attribution, explained_pairs in explained.items():
         common = {"common": shared[attribution]["common"]}
         yield from mean_rows(teacher.scores[attribution], common, attribution=attribution, method="teacher", **where)
         if len(explained) > 1:
             for name, scores in baselines.items():
-                of_found = {metric: values[found] for metric, values in scores.items()}
-                yield from mean_rows(of_found, shared[attribution], attribution=attribution, method=name, **where)
+                of_explained = {metric: values[explained_pairs] for metric, values in scores.items()}
+                yield from mean_rows(of_explained, shared[attribution], attribution=attribution, method=name, **where)
     common = {"common": next(iter(scored.values())).populations["common"]}
     for name, scores in baselines.items():
         yield from mean_rows(scores, common, attribution=name, **where)

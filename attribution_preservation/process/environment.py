@@ -37,8 +37,8 @@ def fabric_version() -> str:
 
 def _libraries() -> dict[str, str]:
     """Versions of the imported libraries, by distribution."""
-    found = {name: importlib.metadata.version(name) for key, name in LIBRARIES.items() if key in sys.modules}
-    return found | ({"lightning-fabric": fabric_version()} if "lightning_fabric" in sys.modules else {})
+    versions = {name: importlib.metadata.version(name) for key, name in LIBRARIES.items() if key in sys.modules}
+    return versions | ({"lightning-fabric": fabric_version()} if "lightning_fabric" in sys.modules else {})
 
 
 def environment() -> dict[str, Any]:
@@ -46,7 +46,7 @@ def environment() -> dict[str, Any]:
 
     A CPU is described by its instruction set, which determines the last bits of sums.
     """
-    found: dict[str, Any] = {
+    description: dict[str, Any] = {
         "python": platform.python_version(),
         "libraries": _libraries(),
         "device": f"{platform.machine()} CPU",
@@ -56,6 +56,6 @@ def environment() -> dict[str, Any]:
     if torch is not None:
         on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
         capability = torch.backends.cpu.get_cpu_capability()
-        found["device"] = torch.cuda.get_device_name() if on_gpu else f"{found['device']}, {capability}"
-        found["cuda"] = torch.version.cuda if on_gpu else None
-    return found
+        description["device"] = torch.cuda.get_device_name() if on_gpu else f"{description['device']}, {capability}"
+        description["cuda"] = torch.version.cuda if on_gpu else None
+    return description

@@ -50,14 +50,14 @@ def each(
         Exception: the first exception that a piece raised; the other processes are terminated immediately.
     """
     if min(jobs, len(pieces)) <= 1 or sys.platform != "linux":
-        return [_told(piece(), done) for piece in pieces]
+        return [_reported(piece(), done) for piece in pieces]
     context = multiprocessing.get_context("fork")
     begin = (pieces, context.Value("i", 0), tqdm.get_lock())
     with ProcessPoolExecutor(min(jobs, len(pieces)), context, _begin, begin) as pool:
         futures = [pool.submit(_do, index) for index in range(len(pieces))]
         try:
             for future in as_completed(futures):
-                _told(future.result(), done)
+                _reported(future.result(), done)
         except BaseException as error:
             # Their files are then complete, or still have temporary names, as after a kill.
             for process in multiprocessing.active_children():
@@ -73,7 +73,7 @@ def each(
         return [future.result() for future in futures]
 
 
-def _told(result: Result, done: Callable[[Result], None]) -> Result:
+def _reported(result: Result, done: Callable[[Result], None]) -> Result:
     done(result)
     return result
 

@@ -71,10 +71,10 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
 
 def files_below(paths: Iterable[Path]) -> list[Path]:
     """All files among `paths` and below them, sorted, without byte-compiled Python."""
-    found: set[Path] = set()
+    files: set[Path] = set()
     for path in paths:
-        found.update(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else found.add(path)
-    return sorted(p for p in found if "__pycache__" not in p.parts)
+        files.update(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else files.add(path)
+    return sorted(p for p in files if "__pycache__" not in p.parts)
 
 
 def _flush(path: Path) -> None:

@@ -63,7 +63,7 @@ class Identity:
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """A mapping, as files store it; `told_identity` is the inverse."""
+        """A mapping, as files store it; `identity_of` is the inverse."""
         return asdict(self)
 
 
@@ -83,15 +83,15 @@ def network_files(folder: Path) -> Iterator[Path]:
     yield from sorted(path for path in files if not path.name.startswith("."))
 
 
-def told_identity(description: Mapping[str, Any], path: Path, remedy: str) -> Identity:
+def identity_of(description: Mapping[str, Any], path: Path, remedy: str) -> Identity:
     """The identity in a file's description.
 
     Raises:
         UserError: the description has no identity, or an invalid one.
     """
-    told = description["identity"]
+    fields = description["identity"]
     try:
-        identity = Identity(**told)
+        identity = Identity(**fields)
     except TypeError:
         raise UserError(f"{path} does not say which network it is of; {remedy}") from None
     words = (identity.compression, identity.student, identity.method, identity.teacher)
@@ -111,10 +111,10 @@ def networks_below(folder: Path, remedy: str) -> dict[Identity, Path]:
     Raises:
         UserError: a file is damaged, or two files are of the same network.
     """
-    found: dict[Identity, Path] = {}
+    networks: dict[Identity, Path] = {}
     for path in network_files(folder):
-        identity = told_identity(read_description(path, remedy), path, remedy)
-        if identity in found:
-            raise UserError(f"{path} and {found[identity]} are of the same network; {remedy}")
-        found[identity] = path
-    return found
+        identity = identity_of(read_description(path, remedy), path, remedy)
+        if identity in networks:
+            raise UserError(f"{path} and {networks[identity]} are of the same network; {remedy}")
+        networks[identity] = path
+    return networks

@@ -30,7 +30,7 @@ def try_compiler(device: torch.device) -> None:
     number = float(time.time_ns() % 2**30)
     values = torch.ones(8, device=device, requires_grad=True)
     try:
-        compiled = torch.compile(lambda found: (found * number).relu(), dynamic=False)
+        compiled = torch.compile(lambda tensor: (tensor * number).relu(), dynamic=False)
         compiled(values).sum().backward()
     except Exception as error:
         raise cannot_compile(error) from None
@@ -48,8 +48,8 @@ def cannot_compile(error: BaseException) -> UserError:
     cause = getattr(error, "inner_exception", None) or error
     words = str(cause).strip() or type(cause).__name__
     # Take the first error in the compiler's output, which begins with its command line.
-    found = re.search(r"(?:fatal )?error: .+", words)
-    words = (found[0] if found else words.splitlines()[0])[:_LONGEST]
+    first_error = re.search(r"(?:fatal )?error: .+", words)
+    words = (first_error[0] if first_error else words.splitlines()[0])[:_LONGEST]
     remedy = _CACHE if isinstance(cause, OSError) else _REMEDIES.get(type(cause).__name__, _COMPILER)
     return UserError(
         f"runtime.compile: TorchInductor cannot compile here ({words}); {remedy}, or set runtime.compile to false"

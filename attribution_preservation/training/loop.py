@@ -112,11 +112,11 @@ class Trainer:
             rate = learning_rate(optimization, epoch)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            shown = f"{note}epoch {epoch + 1}/{optimization.epochs}"
+            epoch_note = f"{note}epoch {epoch + 1}/{optimization.epochs}"
             with self._batches.watched():
-                found = self._epoch(objective, wrapped, (*self._key, phase, epoch), shown, after_step)
+                means = self._epoch(objective, wrapped, (*self._key, phase, epoch), epoch_note, after_step)
             self._check_weights()
-            self.log.append({"phase": phase, "epoch": epoch + 1, "learning_rate": rate, **found})
+            self.log.append({"phase": phase, "epoch": epoch + 1, "learning_rate": rate, **means})
             after_epoch(epoch + 1)
             momentum = _momentum(optimizer, self.student)
             tensors = {"network": self.student.state_dict(), "momentum": momentum, "masks": masks()}
@@ -127,7 +127,7 @@ class Trainer:
         objective: nn.Module,
         optimizer: torch.optim.Optimizer,
         key: tuple[int | str, ...],
-        shown: str,
+        epoch_note: str,
         after_step: Callable[[], None],
     ) -> dict[str, float]:
         # Dropout is the same for every matching method, and different in every process.
@@ -172,9 +172,9 @@ class Trainer:
                 answers.fetch()
                 steps_since = (step - 1) % _LOOK_EVERY + 1
                 images_since = steps_since * len(images) * self._processes.count
-                self._progress.advance(images_since, f"{shown}, loss {mean:.4f}")
-        shown_in_all = steps * self._processes.count
-        means = {name: float(self._processes.summed(value)) / shown_in_all for name, value in sums.items()}
+                self._progress.advance(images_since, f"{epoch_note}, loss {mean:.4f}")
+        batches = steps * self._processes.count
+        means = {name: float(self._processes.summed(value)) / batches for name, value in sums.items()}
         return means | answers.score()
 
     def _what_fits(self, optimizer: torch.optim.Optimizer, images: torch.Tensor, labels: torch.Tensor) -> int:

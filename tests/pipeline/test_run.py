@@ -15,7 +15,7 @@ from attribution_preservation.pipeline.run.graph import instances, read_yaml, st
 from attribution_preservation.pipeline.run.resume import fingerprint, resume_folder
 from attribution_preservation.process.progress import Progress
 from attribution_preservation.storage.files import atomic_directory, atomic_file, digest, files_below, write_json
-from attribution_preservation.storage.identity import Identity, network_files, networks_below, told_identity
+from attribution_preservation.storage.identity import Identity, identity_of, network_files, networks_below
 from attribution_preservation.storage.tensors import read_arrays, write_tensors
 
 DVC = """
@@ -303,7 +303,7 @@ def test_every_network_of_a_run_has_a_file_name_of_its_own():
     assert Identity("prune_weights", 0, "iterative", "swa", 3, 0).file_name == "iteration-03-epoch-00.safetensors"
     assert Identity("teacher", 0).file_name == "network.safetensors"
     kept = Identity("distill", 1, "half", "swa", epoch=7)
-    assert told_identity({"identity": kept.as_dict()}, Path("a"), "") == kept
+    assert identity_of({"identity": kept.as_dict()}, Path("a"), "") == kept
 
 
 def test_network_files_are_found_in_one_order_without_partial_ones(tmp_path):

@@ -74,10 +74,10 @@ def work_through(schedule: Schedule, needs: Callable[[str], Needs], root: Path, 
     lost: dict[str, int] = {}
     while not schedule.over:
         for stage in schedule.ready:
-            asked = needs(stage)
-            _check_room(stage, asked)
-            options = task.options(num_cpus=asked.cpus, num_gpus=asked.gpus, name=stage)
-            running[options.remote(str(root), stage, version, int(asked.cpus))] = stage
+            needed = needs(stage)
+            _check_room(stage, needed)
+            options = task.options(num_cpus=needed.cpus, num_gpus=needed.gpus, name=stage)
+            running[options.remote(str(root), stage, version, int(needed.cpus))] = stage
             schedule.start(stage)
         (reference, *_), _ = ray.wait(list(running))
         stage = running.pop(reference)
@@ -104,12 +104,12 @@ def work_through(schedule: Schedule, needs: Callable[[str], Needs], root: Path, 
             tell(f"{stage}: done in {ended.seconds:.0f} s on {ended.node}")
 
 
-def _check_room(stage: str, asked: Needs) -> None:
+def _check_room(stage: str, needed: Needs) -> None:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if not any(node.get("GPU", 0) >= asked.gpus and node.get("CPU", 0) >= asked.cpus for node in nodes):
+    if not any(node.get("GPU", 0) >= needed.gpus and node.get("CPU", 0) >= needed.cpus for node in nodes):
         there = "; ".join(f"{node.get('CPU', 0):g} cores and {node.get('GPU', 0):g} GPUs" for node in nodes)
         raise UserError(
-            f"{stage} asks for {asked.cpus:g} cores and {asked.gpus:g} GPUs of one machine, and the cluster's have "
+            f"{stage} asks for {needed.cpus:g} cores and {needed.gpus:g} GPUs of one machine, and the cluster's have "
             f"{there or 'none left'}; change --gpus, runtime.devices, runtime.cpu_threads or runtime.jobs"
         )
 

@@ -41,16 +41,16 @@ class Ended:
 
 def code_version(root: Path) -> str:
     """Hash of the project's code and parameters, and of the libraries' versions."""
-    found = hashlib.sha256(platform.python_version().encode())
+    digest = hashlib.sha256(platform.python_version().encode())
     for name in _LIBRARIES:
-        found.update(f"{name} {_version(name)}\n".encode())
+        digest.update(f"{name} {_version(name)}\n".encode())
     for top in _CODE:
         path = root / top
         files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
         for file in files:
-            found.update(f"{file.relative_to(root)}\n".encode())
-            found.update(file.read_bytes() if file.exists() else b"")
-    return found.hexdigest()
+            digest.update(f"{file.relative_to(root)}\n".encode())
+            digest.update(file.read_bytes() if file.exists() else b"")
+    return digest.hexdigest()
 
 
 def _version(name: str) -> str:
@@ -102,5 +102,5 @@ def _end_with_worker() -> None:
 def _error(done: subprocess.CompletedProcess) -> str:
     """The stage's own error line if there is one, else the last line of DVC."""
     lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    told = [line for line in lines if ": error: " in line]
-    return (told or lines or [f"dvc ended with exit code {done.returncode}"])[-1]
+    errors = [line for line in lines if ": error: " in line]
+    return (errors or lines or [f"dvc ended with exit code {done.returncode}"])[-1]

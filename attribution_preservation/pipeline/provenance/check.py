@@ -36,12 +36,12 @@ def differences(trace: Trace, stages: Mapping[str, Stage], root: Path = Path("."
     ignored, lacking = ignored_names(root), set(absent(trace, stages, root))
     here = [path for path in recorded if path not in lacking]
     with ThreadPoolExecutor() as pool:  # hashing lets other threads run
-        found = dict(zip(here, pool.map(lambda path: dvc_md5(root / path, ignored), here), strict=True))
+        actual = dict(zip(here, pool.map(lambda path: dvc_md5(root / path, ignored), here), strict=True))
     for path, by_md5 in recorded.items():
         for md5, names in by_md5.items():
-            if path in found and found[path] != md5:
-                yield f"{path} is {found[path]}; {md5} by the record of {_several(names)}"
-        if path not in found and len(by_md5) > 1:
+            if path in actual and actual[path] != md5:
+                yield f"{path} is {actual[path]}; {md5} by the record of {_several(names)}"
+        if path not in actual and len(by_md5) > 1:
             yield f"{path} has {len(by_md5)} versions in the record: run dvc repro"
     yield from _of_footer(trace, root)
 
@@ -74,11 +74,11 @@ def _of_footer(trace: Trace, root: Path) -> Iterator[str]:
     path = root / trace.path
     if path.suffix not in (".md", ".tex", ".html") or not path.is_file():
         return
-    told = _FOOTER.findall(path.read_text(encoding="utf-8", errors="replace"))
+    fingerprints = _FOOTER.findall(path.read_text(encoding="utf-8", errors="replace"))
     made_by = {trace.entries[name].fingerprint for name in trace.makers}
-    for found in told:
-        if found not in made_by:
-            yield f"{trace.path} bears the fingerprint {found}; {' and '.join(sorted(made_by))} by the record"
+    for fingerprint in fingerprints:
+        if fingerprint not in made_by:
+            yield f"{trace.path} bears the fingerprint {fingerprint}; {' and '.join(sorted(made_by))} by the record"
 
 
 def _several(names: list[str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from attribution_preservation.pipeline.provenance.made_with import Environments, told_by
+from attribution_preservation.pipeline.provenance.made_with import Environments, environment_out
 from attribution_preservation.pipeline.provenance.record import Entry, Record
 
 _ABSENT = "(none)"
@@ -63,26 +63,26 @@ def changes(
         # What a stage wrote, not what the next one read: the same difference once.
         for path, then, now in unlike(_data(old), _data(new)):
             yield Change(name, "data", path, then, now)
-        told = [then_with.get(name), now_with.get(name)]
-        if not all(told):
-            told = [{out: entry.outs[out]} if (out := told_by(entry)) else {} for entry in (old, new)]
-        for what, then, now in unlike(*map(flat, told)):
+        environments = [then_with.get(name), now_with.get(name)]
+        if not all(environments):
+            environments = [{out: entry.outs[out]} if (out := environment_out(entry)) else {} for entry in (old, new)]
+        for what, then, now in unlike(*map(flat, environments)):
             yield Change(name, "environment", what, then, now)
 
 
 def _data(entry: Entry) -> dict[str, str]:
-    told = told_by(entry)
-    return {path: md5 for path, md5 in entry.outs.items() if path != told}
+    out = environment_out(entry)
+    return {path: md5 for path, md5 in entry.outs.items() if path != out}
 
 
 def flat(value: Any, above: str = "") -> dict[str, Any]:
     """A tree of mappings as dotted keys; lists are values."""
     if not isinstance(value, Mapping) or (above and not value):
         return {above: value}
-    found: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
     for key, below in value.items():
-        found |= flat(below, f"{above}.{key}" if above else str(key))
-    return found
+        leaves |= flat(below, f"{above}.{key}" if above else str(key))
+    return leaves
 
 
 def unlike(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -126,7 +126,7 @@ def _of_json(text: str) -> dict[str, Any]:
 
 def _of_csv(text: str) -> dict[str, dict[str, str]]:
     """Numbers of every row by column, by the row's key."""
-    found: dict[str, dict[str, str]] = {}
+    rows: dict[str, dict[str, str]] = {}
     seen: dict[str, int] = {}
     for row in csv.DictReader(io.StringIO(text)):
         cells = {column: cell for column, cell in row.items() if column and cell}
@@ -134,8 +134,8 @@ def _of_csv(text: str) -> dict[str, dict[str, str]]:
         words = [cell for column, cell in cells.items() if column not in figures]
         name = ", ".join(words)
         seen[name] = seen.get(name, 0) + 1
-        found[name if seen[name] == 1 else f"{name} ({seen[name]})"] = figures
-    return found
+        rows[name if seen[name] == 1 else f"{name} ({seen[name]})"] = figures
+    return rows
 
 
 def _by_place(rows: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

@@ -6,12 +6,12 @@ from typing import Any
 
 def summarized(environments: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Every environment once, with the instances that ran in it (`made_with.environments_of` reads it)."""
-    found: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     for name, environment in sorted(environments.items()):
-        for entry in found:
+        for entry in entries:
             if entry["environment"] == environment:
                 entry["instances"].append(name)
                 break
         else:
-            found.append({"environment": dict(environment), "instances": [name]})
-    return found
+            entries.append({"environment": dict(environment), "instances": [name]})
+    return entries

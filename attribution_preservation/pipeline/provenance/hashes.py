@@ -19,7 +19,7 @@ def dvc_md5(path: Path, ignored: frozenset[str]) -> str:
     """
     if path.is_file():
         return _of_file(path)
-    files = {found.relative_to(path).as_posix(): found for found in _files(path, ignored)}
+    files = {file.relative_to(path).as_posix(): file for file in _files(path, ignored)}
     tree = [{"md5": _of_file(files[name]), "relpath": name} for name in sorted(files)]
     return hashlib.md5(json.dumps(tree, sort_keys=True).encode()).hexdigest() + ".dir"
 

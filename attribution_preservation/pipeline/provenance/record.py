@@ -70,16 +70,16 @@ def read_record(
     """
     try:
         stages = parse_yaml(text)["stages"]
-        return {name: _entry(name, told, manifest) for name, told in stages.items()}
+        return {name: _entry(name, stage, manifest) for name, stage in stages.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{where} is damaged; restore it (git checkout dvc.lock)") from None
 
 
-def _entry(name: str, told: Mapping[str, Any], manifest: Callable[[str], str | None]) -> Entry:
+def _entry(name: str, stage: Mapping[str, Any], manifest: Callable[[str], str | None]) -> Entry:
     parameters: dict[str, Any] = {}
-    for of_file in told.get("params", {}).values():
+    for of_file in stage.get("params", {}).values():
         parameters |= of_file
-    listed = {kind: [(file["path"], file["md5"]) for file in told.get(kind, [])] for kind in ("deps", "outs")}
+    listed = {kind: [(file["path"], file["md5"]) for file in stage.get(kind, [])] for kind in ("deps", "outs")}
     deps, outs = (dict(files) for files in listed.values())
     last = deps | outs
     others = tuple((path, md5) for files in listed.values() for path, md5 in files if last[path] != md5)
@@ -88,7 +88,7 @@ def _entry(name: str, told: Mapping[str, Any], manifest: Callable[[str], str | N
         known = manifest(path)
         if known is not None and hashlib.md5(known.encode()).hexdigest() == deps[path]:
             modules |= read_manifest(known)
-    return Entry(name, told["cmd"], parameters, deps, outs, others, modules)
+    return Entry(name, stage["cmd"], parameters, deps, outs, others, modules)
 
 
 def _is_manifest(path: str) -> bool:

@@ -12,7 +12,7 @@ from attribution_preservation.pipeline.provenance.trace import Keep, of_row
 from attribution_preservation.pipeline.run.graph import Stage, lookup
 
 _SCORED_BY = {"evaluate": "scores", "probe": "probes", "roar": "roar"}
-_TOLD = (
+_KEYS = (
     "compression",
     "teacher",
     "method",
@@ -38,8 +38,8 @@ def row_of(path: str, number: int) -> dict[str, Any]:
             row = next(itertools.islice(csv.DictReader(stream), number - 1, None), None)
         if row is None:
             raise UserError(f"{path} has fewer than {number} rows")
-        found: dict[str, Any] = {column: cell or None for column, cell in row.items()}
-        return found | {key: row[key] or None for key in _TOLD} | {"seed": int(row["seed"])}
+        cells: dict[str, Any] = {column: cell or None for column, cell in row.items()}
+        return cells | {key: row[key] or None for key in _KEYS} | {"seed": int(row["seed"])}
     except (ValueError, KeyError, TypeError, csv.Error):
         raise UserError(f"{path}: row {number} is damaged; restore the file (git checkout {path})") from None
 
@@ -49,8 +49,8 @@ def sources_of(row: Mapping[str, Any], stages: Mapping[str, Stage]) -> Keep:
     values = next(iter(stages.values())).values
     folders, matching = lookup(values, "folders"), lookup(values, "matching")
     methods = {name: set(method_names(name, entry)) for name, entry in matching.items()}
-    found = {name for name, folder in _SCORED_BY.items() if _stands(row, Path(folder))}
-    return of_row(row, lookup(values, "seed_groups"), folders, methods, found or set(_SCORED_BY))
+    scored_by = {name for name, folder in _SCORED_BY.items() if _stands(row, Path(folder))}
+    return of_row(row, lookup(values, "seed_groups"), folders, methods, scored_by or set(_SCORED_BY))
 
 
 def _stands(row: Mapping[str, Any], folder: Path) -> bool:
@@ -58,11 +58,11 @@ def _stands(row: Mapping[str, Any], folder: Path) -> bool:
     for path in folder.rglob("results.csv"):
         with path.open(encoding="utf-8", errors="replace", newline="") as stream:
             for other in csv.DictReader(stream):
-                told = {
+                cells = {
                     key: cell
                     for key, cell in other.items()
                     if cell and key in ("compression", "student", "method", "seed")
                 }
-                if other.get("metric") == row["metric"] and all(str(row[key]) == cell for key, cell in told.items()):
+                if other.get("metric") == row["metric"] and all(str(row[key]) == cell for key, cell in cells.items()):
                     return True
     return False

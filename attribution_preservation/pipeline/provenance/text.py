@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from attribution_preservation.pipeline.provenance.compare import Change
-from attribution_preservation.pipeline.provenance.made_with import told_by
+from attribution_preservation.pipeline.provenance.made_with import environment_out
 from attribution_preservation.pipeline.provenance.record import Entry
 from attribution_preservation.pipeline.provenance.trace import Trace
 from attribution_preservation.storage.yaml_text import format_yaml_line
@@ -38,9 +38,9 @@ def as_dict(trace: Trace, commits: Mapping[str, Any], environments: Environments
 def as_text(trace: Trace, commits: Mapping[str, Any], environments: Environments) -> str:
     """A tree from the artifact back to the data set. The code, which instances mostly share, is listed below it."""
     lines = [trace.path, *_commits(commits), ""]
-    shown: set[str] = set()
+    printed: set[str] = set()
     for name in trace.makers:
-        lines += _instance(trace, name, environments, shown, "")
+        lines += _instance(trace, name, environments, printed, "")
     lines += [f"{name} (not in dvc.lock; run dvc repro)" for name in trace.missing]
     lines += ["", "code (path, md5, how many of these instances read it)"]
     versions: dict[tuple[str, str], int] = {}
@@ -60,11 +60,11 @@ def _commits(commits: Mapping[str, Any]) -> Iterator[str]:
     yield f"last commit that changed dvc.lock: {commits['record'] or 'none'}"
 
 
-def _instance(trace: Trace, name: str, environments: Environments, shown: set[str], indent: str) -> Iterator[str]:
-    if name in shown:
+def _instance(trace: Trace, name: str, environments: Environments, printed: set[str], indent: str) -> Iterator[str]:
+    if name in printed:
         yield f"{indent}{name} (above)"
         return
-    shown.add(name)
+    printed.add(name)
     entry = trace.entries[name]
     yield f"{indent}{name}"
     for line in (
@@ -77,7 +77,7 @@ def _instance(trace: Trace, name: str, environments: Environments, shown: set[st
     ):
         yield f"{indent}│   {line}"
     for other in trace.upstream[name]:
-        yield from _instance(trace, other, environments, shown, f"{indent}│ ")
+        yield from _instance(trace, other, environments, printed, f"{indent}│ ")
 
 
 def _parameters(entry: Entry) -> list[str]:
@@ -90,22 +90,23 @@ def _listed(heading: str, lines: Sequence[str]) -> list[str]:
     return [f"{heading}:", *(f"  {line}" for line in lines)] if lines else []
 
 
-def environment_text(found: Mapping[str, Any] | None, entry: Entry) -> str:
+def environment_text(environment: Mapping[str, Any] | None, entry: Entry) -> str:
     """The environment of an instance, in one line."""
-    if told_by(entry) is None:
+    if environment_out(entry) is None:
         return "not told, as it computes nothing"
-    if found is None:
+    if environment is None:
         return "not told here; dvc pull brings the file that tells"
-    libraries = ", ".join(f"{name} {version}" for name, version in found["libraries"].items())
-    return f"Python {found['python']}, {libraries or 'no library'}; {found['device']}, CUDA {found['cuda'] or 'none'}"
+    libraries = ", ".join(f"{name} {version}" for name, version in environment["libraries"].items())
+    python, device, cuda = environment["python"], environment["device"], environment["cuda"]
+    return f"Python {python}, {libraries or 'no library'}; {device}, CUDA {cuda or 'none'}"
 
 
-def changes_text(found: Sequence[Change], revision: str, most: int = 200) -> str:
+def changes_text(changes: Sequence[Change], revision: str, most: int = 200) -> str:
     """Differences from another commit, one line each; numbers beyond a limit are only counted."""
-    if not found:
+    if not changes:
         return f"nothing that made it differs from {revision}, and no number moved\n"
     lines = [f"what differs from {revision} (then -> now)"]
-    causes = [change for change in found if change.kind != "number"]
+    causes = [change for change in changes if change.kind != "number"]
     for name in dict.fromkeys(change.where for change in causes):
         lines.append(name)
         lines += [
@@ -113,7 +114,7 @@ def changes_text(found: Sequence[Change], revision: str, most: int = 200) -> str
             for change in causes
             if change.where == name
         ]
-    numbers = [change for change in found if change.kind == "number"]
+    numbers = [change for change in changes if change.kind == "number"]
     lines.append(f"{len(numbers)} numbers moved")
     lines += [f"  {change.what}: {change.before} -> {change.after}" for change in numbers[:most]]
     if len(numbers) > most:

@@ -59,8 +59,8 @@ def trace(record: Record, stages: Mapping[str, Stage], path: str, keep: Keep = l
         if name in entries:
             continue
         entry = entries[name] = known[name]
-        found = [other for other in known if other != name and _feeds(known[other], entry) and keep(stages[other])]
-        upstream[name] = sorted(found, key=lambda other: _order(stages, other), reverse=True)
+        sources = [other for other in known if other != name and _feeds(known[other], entry) and keep(stages[other])]
+        upstream[name] = sorted(sources, key=lambda other: _order(stages, other), reverse=True)
         waiting += upstream[name]
     ordered = sorted(entries, key=lambda name: _order(stages, name), reverse=True)
     read = [dep for entry in entries.values() for dep in entry.data]
@@ -109,7 +109,7 @@ def of_row(
     group = next((name for name, seeds in groups.items() if row["seed"] in seeds), None)
     batches = {folders[stage].split("/")[0] for stage in ("teacher", str(row["compression"])) if stage in folders}
     # Pairs that are common to all methods depend on all of them.
-    alone = row["population"] != "common" and any(row["method"] in found for found in methods.values())
+    alone = row["population"] != "common" and any(row["method"] in of_entry for of_entry in methods.values())
 
     def keep(stage: Stage) -> bool:
         axes = stage.axes

@@ -120,13 +120,13 @@ def _says_something(path: Path) -> bool:
 
 def _beside(folder: Path) -> list[Path]:
     """Files that a package's modules may read: files in its folder, and in its subfolders that are not packages."""
-    found: list[Path] = []
+    files: list[Path] = []
     for child in folder.iterdir():
         if child.is_file() and child.suffix != ".py":
-            found.append(child)
+            files.append(child)
         elif child.is_dir() and child.name != "__pycache__" and not (child / "__init__.py").exists():
-            found += _beside(child)
-    return found
+            files += _beside(child)
+    return files
 
 
 def _md5(path: Path) -> str:

@@ -43,7 +43,7 @@ def foreseen(error: Exception) -> str | None:
 
 def _is_below(path: Any, folder: str | None) -> bool:
     # makedirs names the part that failed, which may lie above the folder.
-    parts = [Path(os.path.abspath(found)) for found in (path, folder) if isinstance(found, str) and found]
+    parts = [Path(os.path.abspath(name)) for name in (path, folder) if isinstance(name, str) and name]
     return len(parts) == 2 and (parts[0].is_relative_to(parts[1]) or parts[1].is_relative_to(parts[0]))
 
 

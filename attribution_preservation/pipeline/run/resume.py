@@ -50,8 +50,8 @@ def fingerprint(
         for path in inputs.get(dep, [dep]):
             if not path.exists():
                 raise UserError(f"{path} is missing; run the stage that makes it first (dvc repro runs all in order)")
-            for found in files_below([path]):
-                files[str(found.relative_to(dep) if dep in inputs else found)] = found
+            for file in files_below([path]):
+                files[str(file.relative_to(dep) if dep in inputs else file)] = file
     others = {"seed_groups", "folders", *settings}
     parameters = {key: value for key, value in stage.declared_values().items() if key.split(".")[0] not in others}
     # Worker processes prepare the same images in the same order, however many there are; a job is a run, or several.
@@ -73,8 +73,8 @@ def fingerprint(
 
 
 def _state(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
 
 
 @cache
