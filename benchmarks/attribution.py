@@ -49,9 +49,9 @@ def measure() -> list[Figure]:
             variants[name] = lambda m=method, n=network, x=images, c=classes: m(n, x, c)  # type: ignore[misc]
         times = time_rounds(variants, rounds, "cpu")
         for name, (_, target) in METHODS.items():
-            ratios = [found[name] / found["forward"] for found in times]
+            ratios = [of_round[name] / of_round["forward"] for of_round in times]
             figures.append(ratio(f"{name}_over_forward_{size}px", ratios, "lower", target))
-        ratios = [found["zennit"] / found["lrp"] for found in times]
+        ratios = [of_round["zennit"] / of_round["lrp"] for of_round in times]
         figures.append(ratio(f"zennit_over_lrp_{size}px", ratios, "higher", ZENNIT_TARGET))
     return figures
 

@@ -37,7 +37,7 @@ def measure() -> list[Figure]:
                 ray.shutdown()
     with tempfile.TemporaryDirectory() as folder:
         alone = _timed(_project(Path(folder)), "-m", "dvc", "repro")
-    figures = [Figure(f"workers_{count}", found, "s", "lower") for count, found in seconds.items()]
+    figures = [Figure(f"workers_{count}", duration, "s", "lower") for count, duration in seconds.items()]
     figures.append(Figure("speed_up_2_workers", seconds[1] / seconds[2], "ratio", "higher"))
     figures.append(Figure("speed_up_4_workers", seconds[1] / seconds[4], "ratio", "higher", SPEED_UP))
     figures.append(Figure("dvc_repro", alone, "s", "lower"))

@@ -45,15 +45,15 @@ def measure() -> list[Figure]:
             figures.append(Figure(f"{name}_maps_error", maps, "share of the largest", "lower", _TOLERANCE))
             sessions[name], sizes[name] = (session, images[:1].numpy()), path.stat().st_size
     times = _times(sessions)
-    for name, found in times.items():
-        quartiles = statistics.quantiles(found, n=4)
+    for name, latencies in times.items():
+        quartiles = statistics.quantiles(latencies, n=4)
         figures.append(
             Figure(
-                f"{name}_latency", 1e3 * statistics.median(found), "ms", "lower", None,
+                f"{name}_latency", 1e3 * statistics.median(latencies), "ms", "lower", None,
                 (1e3 * quartiles[0], 1e3 * quartiles[2]),
             )
         )  # fmt: skip
-        ratio = statistics.median(a / b for a, b in zip(found, times[networks[name].teacher], strict=True))
+        ratio = statistics.median(a / b for a, b in zip(latencies, times[networks[name].teacher], strict=True))
         figures.append(Figure(f"{name}_latency_over_teacher", ratio, "ratio", "lower"))
         figures.append(Figure(f"{name}_onnx_size", sizes[name] / 1e3, "kB", "lower"))
     return figures
@@ -68,15 +68,15 @@ class Deployed(NamedTuple):
 
 def one_of_every_kind(models: Path) -> dict[str, Deployed]:
     """By compression and student, the network of the first seed and method at its last iteration."""
-    found: dict[str, tuple[tuple[int, int], Path, str]] = {}
+    chosen: dict[str, tuple[tuple[int, int], Path, str]] = {}
     for path in network_files(models):
         identity = Identity(**read_description(path, "run dvc repro first")["identity"])
         teacher = f"teacher_{identity.teacher}".strip("_")
         name = teacher if identity.compression == "teacher" else f"{identity.compression}_{identity.student}"
         key = (identity.iteration, -identity.seed)
-        if name not in found or key > found[name][0]:
-            found[name] = key, path, teacher
-    return {name: Deployed(load_network(path)[0], teacher) for name, (_, path, teacher) in found.items()}
+        if name not in chosen or key > chosen[name][0]:
+            chosen[name] = key, path, teacher
+    return {name: Deployed(load_network(path)[0], teacher) for name, (_, path, teacher) in chosen.items()}
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:
@@ -92,10 +92,10 @@ def _errors(network: Network, session: onnxruntime.InferenceSession, images: tor
         expected = network(images)
     classes = expected.argmax(1)
     explained = grad_cam(network, images, classes).numpy()
-    shown = maps[np.arange(len(images)), classes.numpy()]
+    exported = maps[np.arange(len(images)), classes.numpy()]
     return (
         float(np.abs(logits - expected.numpy()).max() / np.abs(expected.numpy()).max()),
-        float(np.abs(shown - explained).max() / explained.max()),
+        float(np.abs(exported - explained).max() / explained.max()),
     )
 
 

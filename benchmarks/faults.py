@@ -81,8 +81,8 @@ def _finish(project: Project, reference: Project, victim: Victim, log: Path, cou
     done = project.repro(victim=victim, log=log)
     if done.code:
         raise SystemExit(f"dvc repro failed after a fault: {done.out}{done.err}")
-    found, expected = project.hashes(), reference.hashes()
-    count["wrong"] += sum(found.get(name) != md5 for name, md5 in expected.items()) + len(found.keys() - expected)
+    actual, expected = project.hashes(), reference.hashes()
+    count["wrong"] += sum(actual.get(name) != md5 for name, md5 in expected.items()) + len(actual.keys() - expected)
     files = {path.relative_to(reference.root) for path in (reference.root / victim.out).rglob("*")}
     count["lost"] += sum(not (project.root / file).exists() for file in files) + len(list(project.leftovers()))
     shutil.rmtree(project.root)
@@ -118,10 +118,10 @@ def _malformed(root: Path) -> list[Figure]:
     run_all(project)
     count = Counter[str]()
     for case in cases():
-        found = outcome(case, project, root)
-        count[found.kind] += 1
-        if found.kind in ("traceback", "hang"):
-            _say(f"malformed: {case.name}: {found.kind}: {found.told}")
+        case_outcome = outcome(case, project, root)
+        count[case_outcome.kind] += 1
+        if case_outcome.kind in ("traceback", "hang"):
+            _say(f"malformed: {case.name}: {case_outcome.kind}: {case_outcome.message}")
     _say(f"malformed: {dict(count)}")
     return [
         Figure("faults_malformed_inputs", count.total(), "inputs", "higher", 200),
@@ -134,7 +134,7 @@ def _malformed(root: Path) -> list[Figure]:
 
 def _repeats(root: Path) -> list[Figure]:
     """Two fresh clones, two runs of smoke; the second on what looks like another machine, and in another order."""
-    found = []
+    hashes = []
     for name, variables, first in (("one", {}, []), ("two", ELSEWHERE, ["distill", "prune_weights"])):
         clone = root / name
         subprocess.run(["git", "clone", "--quiet", ".", str(clone)], check=True)
@@ -144,9 +144,9 @@ def _repeats(root: Path) -> list[Figure]:
             done = dvc(clone, "repro", *targets, **variables)
             if done.returncode:
                 raise SystemExit(f"dvc repro failed: {done.stdout}{done.stderr}")
-        found.append(Project(clone).hashes())
-        _say(f"repeatability: clone {name}, {len(found[-1])} hashes")
-    one, two = found
+        hashes.append(Project(clone).hashes())
+        _say(f"repeatability: clone {name}, {len(hashes[-1])} hashes")
+    one, two = hashes
     return [
         Figure("faults_repeated_hashes", len(one), "hashes", "higher"),
         Figure(

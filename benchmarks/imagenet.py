@@ -90,22 +90,22 @@ def _run(step: Step, batch: int, device: str, runtime: Runtime) -> dict[str, flo
         with torch.no_grad():
             teacher(normalize(images))
 
-    found = {"step": _seconds(train, device), "forward": _seconds(predict, device)}
+    measured = {"step": _seconds(train, device), "forward": _seconds(predict, device)}
     if device == "cuda":
-        return found | {"memory": float(torch.cuda.max_memory_allocated())}
+        return measured | {"memory": float(torch.cuda.max_memory_allocated())}
     unit = 1 if sys.platform == "darwin" else 1024
-    return found | {"memory": float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)}
+    return measured | {"memory": float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)}
 
 
 def _seconds(work: Callable[[], None], device: str) -> float:
-    found = []
+    seconds = []
     for _ in range(_REPEATS + 1):
         start = time.perf_counter()
         work()
         if device == "cuda":
             torch.cuda.synchronize()
-        found.append(time.perf_counter() - start)
-    return statistics.median(found[1:])
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])
 
 
 def decode_rate(profile: Profile) -> float:

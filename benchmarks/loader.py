@@ -37,19 +37,21 @@ def measure() -> list[Figure]:
     set_up(chosen)
     figures = []
     for name, (architecture, size, batch, changed) in SETTINGS[device].items():
-        asked = schedule(batch, None)
+        optimization = schedule(batch, None)
         if not changed:
-            asked = asked.model_copy(update={"augmentation": _PLAIN})
+            optimization = optimization.model_copy(update={"augmentation": _PLAIN})
         photographs = Photographs(4096)
         variants: dict[str, Callable[[], object]] = {"step": _steps(architecture, size, batch, device)}
         for workers in (0, 2) if changed else (0,):
-            variants[f"workers_{workers}"] = _Loads(Batches(photographs, Framing(size=size), asked, workers), device)
+            variants[f"workers_{workers}"] = _Loads(
+                Batches(photographs, Framing(size=size), optimization, workers), device
+            )
         rounds = time_rounds(variants, _ROUNDS, device)
         for variant in variants:
             if variant != "step":
-                found = [r["step"] / r[variant] for r in rounds]
+                ratios = [r["step"] / r[variant] for r in rounds]
                 target = TARGET if variant == "workers_0" else None
-                figures.append(ratio(f"{name}_{variant}_over_step", found, "higher", target))
+                figures.append(ratio(f"{name}_{variant}_over_step", ratios, "higher", target))
     return figures
 
 

@@ -79,8 +79,8 @@ def ratios(architecture: str, setting: Setting, device: str) -> Iterator[Figure]
     labels = torch.rand(setting.batch, setting.classes, device=device).round()
 
     def network() -> Network:
-        found = build(architecture, 1, classes=setting.classes, input_size=setting.size, dropout=0.5)
-        return found.to(device, memory_format=torch.channels_last)
+        built = build(architecture, 1, classes=setting.classes, input_size=setting.size, dropout=0.5)
+        return built.to(device, memory_format=torch.channels_last)
 
     def step(objective: torch.nn.Module) -> Callable[[], None]:
         return training_step(objective, images, labels, processes)
@@ -119,7 +119,7 @@ class Released(torch.nn.Module):
                 target = ewa_map(teacher.trunk(images))
             features = self.student.trunk(images)
             logits = self.student.head(features)
-            found = ewa_map(features)
+            student_map = ewa_map(features)
         else:
             features = teacher.trunk(images)
             logits = teacher.head(features)
@@ -131,8 +131,8 @@ class Released(torch.nn.Module):
             target = swa_map(features, gradient * kept[:, None, None])
             features = self.student.trunk(images)
             logits = self.student.head(features)
-            found = swa_map(features, _whole_backward(self.student, logits, features, classes, create_graph=True))
-        distance = map_distance(found, target).mean()
+            student_map = swa_map(features, _whole_backward(self.student, logits, features, classes, create_graph=True))
+        distance = map_distance(student_map, target).mean()
         return {"loss": task_loss(logits, labels) + matching.strength * distance}
 
 

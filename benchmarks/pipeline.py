@@ -59,15 +59,15 @@ def outs_beside(made: Path, committed: Path) -> list[Figure]:
     stages that both have with the same command, parameters and inputs are counted apart.
     """
     ours, theirs = (read_yaml(path)["stages"] for path in (made, committed))
-    found, expected = (
+    actual, expected = (
         {out["path"]: (out["md5"], _recipe(stage)) for stage in stages.values() for out in stage["outs"]}
         for stages in (ours, theirs)
     )
-    same = [path for path, (_, recipe) in found.items() if path in expected and expected[path][1] == recipe]
+    same = [path for path, (_, recipe) in actual.items() if path in expected and expected[path][1] == recipe]
     return [
         Figure(
             "digits_outs_unlike_committed",
-            sum(path not in expected or expected[path][0] != md5 for path, (md5, _) in found.items()),
+            sum(path not in expected or expected[path][0] != md5 for path, (md5, _) in actual.items()),
             "outs",
             "lower",
             0,
@@ -75,7 +75,7 @@ def outs_beside(made: Path, committed: Path) -> list[Figure]:
         Figure("digits_outs_of_one_recipe", len(same), "outs", "higher"),
         Figure(
             "digits_outs_of_one_recipe_unlike",
-            sum(found[path][0] != expected[path][0] for path in same),
+            sum(actual[path][0] != expected[path][0] for path in same),
             "outs",
             "lower",
             0,

@@ -14,7 +14,7 @@ README, BENCHMARKS = Path("README.md"), Path("docs/benchmarks.md")
 METRICS = Path("reports/metrics.json")
 RESULTS = Path(__file__).parent / "results"
 # What only a GPU can show is asked for also where none was at hand: benchmark, figure, target.
-ASKED = (
+_GPU_TARGETS = (
     ("matching", "vgg16_bn_swa_step_over_floor", "at most 1.1 ratio (GPU)"),
     ("training", "voc_epoch", "at most 5 s"),
     ("training", "bf16_over_float32", ""),
@@ -35,10 +35,10 @@ def table(results: Path) -> str:
     lines = ["| benchmark | figure | target | CPU | GPU |", "|---|---|---|---|---|"]
     for name in NAMES:
         cpu, gpu = (_figures(results / f"{name}-{device}.json") for device in ("cpu", "gpu"))
-        asked = {figure: target for benchmark, figure, target in ASKED if benchmark == name}
-        with_target = {key: found for key, found in (cpu | gpu).items() if found["target"] is not None}
-        for figure, words in (_worst(with_target) | {key: key for key in asked}).items():
-            target = asked.get(figure) or (_target(with_target[figure]) if figure in with_target else "")
+        targets = {figure: target for benchmark, figure, target in _GPU_TARGETS if benchmark == name}
+        with_target = {key: fields for key, fields in (cpu | gpu).items() if fields["target"] is not None}
+        for figure, words in (_worst(with_target) | {key: key for key in targets}).items():
+            target = targets.get(figure) or (_target(with_target[figure]) if figure in with_target else "")
             of_gpu = _value(gpu.get(figure)) if name in ON_DEVICE else ""
             lines.append(f"| {name} | {words.replace('_', ' ')} | {target} | {_value(cpu.get(figure))} | {of_gpu} |")
     for name, figure, target in _GPU_STEPS:
@@ -50,8 +50,8 @@ def table(results: Path) -> str:
 def _worst(figures: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Figures with what to call them; of many with one target the worst stands for all."""
     alike: dict[tuple, list[str]] = {}
-    for name, found in figures.items():
-        alike.setdefault((found["target"], found["unit"], found["better"]), []).append(name)
+    for name, fields in figures.items():
+        alike.setdefault((fields["target"], fields["unit"], fields["better"]), []).append(name)
     words = {}
     for (_, _, better), names in alike.items():
         if len(names) < _MANY:
@@ -83,12 +83,12 @@ def _value(figure: dict[str, Any] | None) -> str:
 def headlines(metrics: Path) -> str:
     """Every student's cosine to the full network's maps over all pairs, and its predictions, by method; Markdown."""
     titles = read_titles(TITLES)
-    headline = json.loads(metrics.read_text(encoding="utf-8"))
+    by_compression = json.loads(metrics.read_text(encoding="utf-8"))
     students = [
         (compression, student, figures)
-        for compression, found in headline.items()
+        for compression, by_student in by_compression.items()
         if compression != "teacher"
-        for student, figures in found.items()
+        for student, figures in by_student.items()
     ]
     names = list(dict.fromkeys(name for *_, figures in students for name in figures if name in _METHODS))
     score = "mAP" if any("mean_ap" in figures.get(name, {}) for *_, figures in students for name in names) else "top-1"
@@ -101,18 +101,18 @@ def headlines(metrics: Path) -> str:
         if not any(name in figures for name in names):
             continue
         of = [figures.get(name, {}) for name in names]
-        cells = [_mean(found.get("cosine_all"), 3) for found in of]
-        cells += [_mean(found.get("mean_ap", found.get("top1")), 1) for found in of]
+        cells = [_mean(of_method.get("cosine_all"), 3) for of_method in of]
+        cells += [_mean(of_method.get("mean_ap", of_method.get("top1")), 1) for of_method in of]
         sparsity = f", {100 * figures['sparsity']:.0f} % pruned" if "sparsity" in figures else ""
         lines.append(f"| {titles.student(compression, student)}{sparsity} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _mean(found: dict[str, float] | None, digits: int) -> str:
-    if found is None:
+def _mean(summary: dict[str, float] | None, digits: int) -> str:
+    if summary is None:
         return ""
-    deviation = f" ± {found['deviation']:.{digits}f}" if "deviation" in found else ""
-    return f"{found['mean']:.{digits}f}{deviation}"
+    deviation = f" ± {summary['deviation']:.{digits}f}" if "deviation" in summary else ""
+    return f"{summary['mean']:.{digits}f}{deviation}"
 
 
 def inserted(text: str, name: str, block: str) -> str:

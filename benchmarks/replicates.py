@@ -41,21 +41,21 @@ def read(commit: str | None) -> pd.DataFrame:
     """
     if commit is None:
         return pd.read_csv("reports/results.csv", low_memory=False)
-    shown = subprocess.run(["git", "show", f"{commit}:reports/results.csv"], capture_output=True, check=True)
-    return pd.read_csv(io.BytesIO(shown.stdout), low_memory=False)
+    done = subprocess.run(["git", "show", f"{commit}:reports/results.csv"], capture_output=True, check=True)
+    return pd.read_csv(io.BytesIO(done.stdout), low_memory=False)
 
 
 def values(results: pd.DataFrame, compression: str, student: str, metric: str, population: str | None) -> pd.DataFrame:
     """One metric of the finished networks of one student: a row per seed, a column per method."""
-    found = results[
+    rows = results[
         (results["compression"] == compression) & (results["student"] == student) & (results["metric"] == metric)
     ]
     if population:
-        found = found[(found["population"] == population) & (found["attribution"] == "grad_cam")]
+        rows = rows[(rows["population"] == population) & (rows["attribution"] == "grad_cam")]
     for step in ("iteration", "epoch"):
-        at = found[step].fillna(0)
-        found = found[at == at.max()]
-    return found.pivot_table(index="seed", columns="method", values="value")
+        at = rows[step].fillna(0)
+        rows = rows[at == at.max()]
+    return rows.pivot_table(index="seed", columns="method", values="value")
 
 
 def differences(of_runs: list[pd.DataFrame], method: str, decimals: int) -> list[str]:
@@ -67,9 +67,9 @@ def differences(of_runs: list[pd.DataFrame], method: str, decimals: int) -> list
         decimals: of the figures.
     """
     cells, ahead, count = [], 0, 0
-    for found in of_runs:
-        difference = found[method] - found["naive"]
-        deviation = max(found[method].std(), found["naive"].std())
+    for of_run in of_runs:
+        difference = of_run[method] - of_run["naive"]
+        deviation = max(of_run[method].std(), of_run["naive"].std())
         cells.append(f"{difference.mean():+.{decimals}f}{'†' if difference.mean() > deviation else ''}")
         ahead, count = ahead + int((difference > 0).sum()), count + len(difference)
     return [*cells, f"{ahead} of {count}"]
@@ -93,7 +93,7 @@ def text() -> str:
         lines += ["", f"## {words}", "", f"| student | method | {' | '.join(RUNS)} | students ahead |"]
         lines.append("|---" * (3 + len(RUNS)) + "|")
         for compression, student in STUDENTS:
-            of_runs = [values(found, compression, student, metric, population) for found in results]
+            of_runs = [values(table, compression, student, metric, population) for table in results]
             for method in METHODS:
                 cells = differences(of_runs, method, decimals)
                 lines.append(f"| {compression}, {student} | {method} | {' | '.join(cells)} |")

@@ -18,7 +18,7 @@ def time_rounds(variants: Mapping[str, Callable[[], object]], count: int, device
 
     The order changes from round to round: what a step finds in caches and in the allocator is what the one before left.
     """
-    found = []
+    rounds = []
     order = random.Random(0)
     for _ in range(_WARM_UP + count):
         times = {}
@@ -28,8 +28,8 @@ def time_rounds(variants: Mapping[str, Callable[[], object]], count: int, device
             if device == "cuda":
                 torch.cuda.synchronize()
             times[name] = time.perf_counter() - start
-        found.append(times)
-    return found[_WARM_UP:]
+        rounds.append(times)
+    return rounds[_WARM_UP:]
 
 
 def ratio(name: str, values: list[float], better: Literal["lower", "higher"], target: float | None) -> Figure:

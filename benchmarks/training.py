@@ -92,8 +92,8 @@ def measure() -> list[Figure]:
                 torch.manual_seed(0)
                 pair = network(setting.size), network(setting.size)
                 objective = CompressionObjective(*pair, settings_of("swa", strength=50.0))
-                asked, images = schedule(batch, setting.images), Photographs(setting.images)
-                (first, *others), memory = epochs(objective, images, setting.size, asked, chosen)
+                optimization, images = schedule(batch, setting.images), Photographs(setting.images)
+                (first, *others), memory = epochs(objective, images, setting.size, optimization, chosen)
                 speeds = [setting.images // batch * batch / seconds for seconds in others]
                 speed = statistics.median(speeds)
                 spread = (min(speeds), max(speeds))
@@ -121,19 +121,19 @@ def voc_epoch() -> Figure:
     size, runtime = section["input"]["size"], validate(Runtime, section["runtime"] | {"device": "cuda"})
     torch.manual_seed(0)
     objective = CompressionObjective(network(size), network(size), settings_of("swa", strength=50.0))
-    asked = schedule(section["prune_weights"]["optimization"]["batch_size"], None)
+    optimization = schedule(section["prune_weights"]["optimization"]["batch_size"], None)
     # The second one: the first starts the workers and chooses kernels.
-    (_, seconds), _ = epochs(objective, Photographs(EPOCH), size, asked, runtime, repeats=1)
+    (_, seconds), _ = epochs(objective, Photographs(EPOCH), size, optimization, runtime, repeats=1)
     return Figure("voc_epoch", seconds, "s", "lower", TARGET)
 
 
 def rates(device: str, name: str) -> list[Figure]:
     """Floating-point operations per second of training in every stage of a profile."""
     profile = validate(Profile, read_yaml(Path(f"params/{name}.yaml")))
-    found = set_up(profile.runtime.model_copy(update={"device": device}))
+    chosen_device = set_up(profile.runtime.model_copy(update={"device": device}))
     figures = []
     for stage, step in steps(profile, name).items():
-        speeds = each([partial(_speed, profile, name, step, device)] * found.jobs, found.jobs)
+        speeds = each([partial(_speed, profile, name, step, device)] * chosen_device.jobs, chosen_device.jobs)
         rate = sum(speeds) * STUDENT * step.operations
         figures.append(Figure(f"{name}_{stage}_rate", rate / 1e9, "GFLOP/s", "higher"))
     return figures
@@ -143,13 +143,15 @@ def _speed(profile: Profile, name: str, step: Step, device: str) -> float:
     """Images per second of one process."""
     # The generated scenes are stored at the side that the networks see.
     side = (profile.input.size,) * 2 if profile.data.source == "digits" else (HEIGHT, WIDTH)
-    asked = step.optimization.model_copy(
+    optimization = step.optimization.model_copy(
         update={"epochs": 1, "images_per_epoch": _STEPS * step.optimization.batch_size}
     )
-    images = Photographs(asked.images_per_epoch, *side, classes=SETS[name][2])
+    images = Photographs(optimization.images_per_epoch, *side, classes=SETS[name][2])
     objective = TaskObjective(step.network())
-    seconds, _ = epochs(objective, images, step.size, asked, profile.runtime.model_copy(update={"device": device}))
-    return asked.images_per_epoch / statistics.median(seconds[1:])
+    seconds, _ = epochs(
+        objective, images, step.size, optimization, profile.runtime.model_copy(update={"device": device})
+    )
+    return optimization.images_per_epoch / statistics.median(seconds[1:])
 
 
 def network(size: int, divisor: int = 1) -> Network:
@@ -166,16 +168,16 @@ def matrix_rate(device: str, precision: str, side: int) -> float:
     """Floating-point operations per second of a product of large square matrices."""
     kind = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
     left, right = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
-    found = []
+    speeds = []
     allow_tf32(precision == "tf32")
     for _ in range(_REPEATS + 2):
         _wait(device)
         start = time.perf_counter()
         left @ right
         _wait(device)
-        found.append(2 * side**3 / (time.perf_counter() - start))
+        speeds.append(2 * side**3 / (time.perf_counter() - start))
     allow_tf32(False)
-    return statistics.median(found[2:])
+    return statistics.median(speeds[2:])
 
 
 def schedule(batch: int, images: int | None) -> Optimization:
@@ -197,14 +199,14 @@ def epochs(
     objective: CompressionObjective | TaskObjective,
     images: Images,
     size: int,
-    asked: Optimization,
+    optimization: Optimization,
     chosen: Runtime,
     repeats: int = _REPEATS,
 ) -> tuple[list[float], int | None]:
     """Seconds of every epoch, of which the first one warms up; and bytes of the GPU's memory at the most.
 
     Args:
-        objective, images, asked: what is trained, on what and how.
+        objective, images, optimization: what is trained, on what and how.
         size: side of the network's input.
         chosen: device, precision and workers.
         repeats: epochs after the first one.
@@ -212,7 +214,7 @@ def epochs(
     device = chosen.device
     trainer = Trainer(
         objective,
-        Batches(images, Framing(size=size), asked, chosen.workers),
+        Batches(images, Framing(size=size), optimization, chosen.workers),
         Normalize([0.45] * 3, [0.23] * 3),
         key=(0, "benchmark"),
         mean_ap=mean_ap,
@@ -227,7 +229,7 @@ def epochs(
     for phase in range(repeats + 1):
         _wait(device)
         start = time.perf_counter()
-        trainer.fit(asked, phase=phase)
+        trainer.fit(optimization, phase=phase)
         _wait(device)
         seconds.append(time.perf_counter() - start)
     return seconds, torch.cuda.max_memory_allocated() if device == "cuda" else None

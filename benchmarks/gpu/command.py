@@ -51,14 +51,14 @@ def main(words: list[str]) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the results; what is there is done")
     parser.add_argument("--minutes", type=float, default=9.0, help="when to have ended (default: 9)")
     parser.add_argument("--voc", type=Path, help="a VOC folder or archive, for an epoch on real photographs")
-    asked = parser.parse_args(words)
+    arguments = parser.parse_args(words)
     try:
         check_torch()
-        if not 0 < asked.minutes <= 24 * 60:
-            raise UserError(f"--minutes: {asked.minutes:g} is no time; from 0 to {24 * 60}")
-        if asked.voc is not None and not asked.voc.exists():
-            raise UserError(f"--voc: {asked.voc} is missing")
-        asked.out.mkdir(parents=True, exist_ok=True)
+        if not 0 < arguments.minutes <= 24 * 60:
+            raise UserError(f"--minutes: {arguments.minutes:g} is no time; from 0 to {24 * 60}")
+        if arguments.voc is not None and not arguments.voc.exists():
+            raise UserError(f"--voc: {arguments.voc} is missing")
+        arguments.out.mkdir(parents=True, exist_ok=True)
     except (UserError, OSError) as error:
         raise SystemExit(f"benchmarks gpu: {error}") from None
     logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)  # it tells every precision
@@ -68,7 +68,7 @@ def main(words: list[str]) -> None:
             set_up(profile_runtime("cuda"))
         except UserError as error:  # with torch's reason
             tell(f"benchmarks gpu: {error}; everything runs on the CPU at toy size")
-    machine = Machine(device, time.monotonic() + 60 * asked.minutes, asked.out, asked.voc)
+    machine = Machine(device, time.monotonic() + 60 * arguments.minutes, arguments.out, arguments.voc)
     well = [do(name, machine) for name in STEPS]
     sys.exit(0 if all(well) else 1)
 
@@ -123,8 +123,8 @@ def _done_before(name: str, machine: Machine, whole: Path) -> bool:
 
 def _read(path: Path) -> tuple[str, list[Figure]]:
     """Device and figures of a report."""
-    told = json.loads(path.read_text(encoding="utf-8"))
-    return told["device"], [Figure(**figure) for figure in told["figures"]]
+    report = json.loads(path.read_text(encoding="utf-8"))
+    return report["device"], [Figure(**figure) for figure in report["figures"]]
 
 
 def _write(report: Report, path: Path) -> None:

@@ -91,11 +91,11 @@ class Setting:
 
     def matchings(self) -> dict[str, MatchingSettings]:
         """Every matching method of the profile; of a sweep the first."""
-        found: dict[str, MatchingSettings] = {}
+        matchings: dict[str, MatchingSettings] = {}
         for entry, values in self.section("matching").items():
             methods = methods_of(entry, read_entry(entry, values))
-            found |= dict(list(methods.items())[:1]) if "sweep" in values else methods
-        return {name: matching for name, matching in found.items() if matching.maps != "none"}
+            matchings |= dict(list(methods.items())[:1]) if "sweep" in values else methods
+        return {name: matching for name, matching in matchings.items() if matching.maps != "none"}
 
 
 SETTINGS = {"cpu": Setting("digits", "vgg6_bn", 8, 32), "cuda": Setting("digits", "vgg6_bn", 1, 56)}
@@ -119,9 +119,9 @@ def losses(machine: Machine) -> Iterator[Figure]:
         for precision, times in TIMES.items():
             here = _step(setting, matching, "cpu", torch.float32, precision)
             there = _step(setting, matching, machine.device, torch.float32, precision)
-            for what, found, own, expected in zip(("loss", "gradient"), there, here, truth, strict=True):
+            for what, computed, own, expected in zip(("loss", "gradient"), there, here, truth, strict=True):
                 bound = _bound(precision, times, error(own, expected))
-                yield Figure(f"{name}_{precision}_{what}_error", error(found, expected), "share", "lower", bound)
+                yield Figure(f"{name}_{precision}_{what}_error", error(computed, expected), "share", "lower", bound)
 
 
 def _bound(precision: str, times: float, own: float) -> float:
@@ -145,9 +145,9 @@ def _step(
     return loss.detach().double().cpu(), torch.cat(gradients).double().cpu()
 
 
-def error(found: torch.Tensor, truth: torch.Tensor) -> float:
-    """|found - truth| / |truth|; 0 where both are zero, infinite where one is not finite."""
-    off = (found.double() - truth.double()).norm()
+def error(computed: torch.Tensor, truth: torch.Tensor) -> float:
+    """|computed - truth| / |truth|; 0 where both are zero, infinite where one is not finite."""
+    off = (computed.double() - truth.double()).norm()
     if not torch.isfinite(off):
         return math.inf
     return float(off / truth.double().norm()) if off else 0.0
@@ -169,9 +169,9 @@ def maps(machine: Machine) -> Iterator[Figure]:
     def figure(name: str, method: Method, made: Network, other: Network) -> Figure:
         truth = of(method, made, "cpu", torch.float64)
         own = error(of(method, made, "cpu", torch.float32), truth)
-        found = error(of(method, other, machine.device, torch.float32), truth)
+        device_error = error(of(method, other, machine.device, torch.float32), truth)
         bound = _bound("32-true", TIMES["32-true"], own)
-        return Figure(f"{name}_map_error", found, "share", "lower", bound)
+        return Figure(f"{name}_map_error", device_error, "share", "lower", bound)
 
     for name, settings in methods.items():
         few = {key: value for key, value in _FEW.items() if key in type(settings).model_fields}
@@ -201,22 +201,22 @@ def _train(
 ) -> dict[str, torch.Tensor]:
     """The student's tensors after two epochs of SSWA, pruned; its state after the first one in a file."""
     chosen = profile_runtime(device).model_copy(update={"precision": "32-true", "deterministic": True})
-    asked = schedule(BATCH, 4 * BATCH).model_copy(update={"epochs": 2})
+    optimization = schedule(BATCH, 4 * BATCH).model_copy(update={"epochs": 2})
     student, teacher = setting.networks()
     trainer = Trainer(
         CompressionObjective(student, teacher, settings_of("swa", strength=50.0, dropped_share=0.3)),
-        Batches(Photographs(4 * BATCH, classes=CLASSES), Framing(size=setting.size), asked, 0),
+        Batches(Photographs(4 * BATCH, classes=CLASSES), Framing(size=setting.size), optimization, 0),
         Normalize([0.45] * 3, [0.23] * 3),
         key=(0, "benchmark"),
         processes=Processes(chosen, set_up(chosen).torch),
         mean_ap=mean_ap,
         progress=Progress(0, "correctness", every=float("inf")),
-        save=lambda found: save_checkpoint(found, state) if state and found.epoch == 1 else None,
+        save=lambda checkpoint: save_checkpoint(checkpoint, state) if state and checkpoint.epoch == 1 else None,
     )
     masks = WeightMasks(student.convolutions())
     if start is None:
         masks.grow(0.3)
     else:
         masks.load_state(start.tensors["masks"])
-    trainer.fit(asked, start=start, after_step=masks.apply, masks=masks.state)
+    trainer.fit(optimization, start=start, after_step=masks.apply, masks=masks.state)
     return {name: tensor.cpu() for name, tensor in student.state_dict().items()}

@@ -56,13 +56,13 @@ def check_torch() -> None:
     Raises:
         UserError: it is older than pyproject.toml asks for.
     """
-    asked = next(
+    needed = next(
         line.partition(">=")[2]
         for line in tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
         if line.startswith("torch>=")
     )
-    if _numbers(torch.__version__) < _numbers(asked):
-        raise UserError(f"torch {torch.__version__} is here, and this project needs {asked}; install a newer one")
+    if _numbers(torch.__version__) < _numbers(needed):
+        raise UserError(f"torch {torch.__version__} is here, and this project needs {needed}; install a newer one")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

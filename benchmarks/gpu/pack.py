@@ -42,15 +42,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.pack", description=__doc__)
     parser.add_argument("folder", type=Path, help="where the wheels go")
     parser.add_argument("--python", default="3.12", help="the machine's (default: 3.12)")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     pinned = [f"{name}=={importlib.metadata.version(name)}" for name in missing(MACHINE)]
     platforms = [word for level in ("2014", "_2_28") for word in ("--platform", f"manylinux{level}_x86_64")]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    command += ["--python-version", asked.python, *platforms, "--dest", str(asked.folder), *pinned]
+    command += ["--python-version", arguments.python, *platforms, "--dest", str(arguments.folder), *pinned]
     if subprocess.run(command, check=False).returncode:
         raise SystemExit("benchmarks.gpu.pack: pip could not download these wheels; its message is above")
-    size = sum(path.stat().st_size for path in asked.folder.glob("*.whl"))
-    tell(f"{len(pinned)} wheels, {size / 2**20:.1f} MiB in {asked.folder}: {', '.join(pinned)}")
+    size = sum(path.stat().st_size for path in arguments.folder.glob("*.whl"))
+    tell(f"{len(pinned)} wheels, {size / 2**20:.1f} MiB in {arguments.folder}: {', '.join(pinned)}")
     if size > MOST:
         raise SystemExit(f"benchmarks.gpu.pack: more than {MOST / 2**20:.0f} MiB")
 
@@ -83,9 +83,9 @@ def with_needs(names: Iterable[str], known: Iterable[str] = ()) -> set[str]:
             lines = importlib.metadata.requires(name) or []
         except importlib.metadata.PackageNotFoundError:
             continue  # of a machine's, that is not here
-        asked = (Requirement(line) for line in lines)
-        found = {canonicalize_name(r.name) for r in asked if not r.marker or r.marker.evaluate({"extra": ""})}
-        waiting |= found - done - set(known)
+        requirements = (Requirement(line) for line in lines)
+        needed = {canonicalize_name(r.name) for r in requirements if not r.marker or r.marker.evaluate({"extra": ""})}
+        waiting |= needed - done - set(known)
     return done
 
 
@@ -94,7 +94,7 @@ def imported(roots: Iterable[str]) -> set[str]:
 
     An import inside a function counts as well, except below `TYPE_CHECKING`.
     """
-    found: set[str] = set()
+    modules: set[str] = set()
     done: set[str] = set()
     waiting = set(roots)
     while waiting:
@@ -106,8 +106,8 @@ def imported(roots: Iterable[str]) -> set[str]:
             if target.split(".")[0] in _OURS:
                 waiting |= {target} - done
             elif (top := target.split(".")[0]) not in sys.stdlib_module_names:
-                found.add(top)
-    return found
+                modules.add(top)
+    return modules
 
 
 def _targets(tree: ast.AST) -> Iterable[str]:

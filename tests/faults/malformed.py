@@ -72,7 +72,7 @@ class Outcome:
     """What a stage made of a case: `refused` in a line, `accepted`, `traceback` or `hang`, and its last words."""
 
     kind: Literal["refused", "accepted", "traceback", "hang"]
-    told: str
+    message: str
 
 
 def outcome(case: Case, finished: Path, folder: Path) -> Outcome:

@@ -13,7 +13,7 @@ SHORT = [*ALL[: OF_FILES : len(DAMAGE) + 3], *ALL[OF_FILES::5]]
 @pytest.mark.parametrize("case", SHORT, ids=lambda case: case.name)
 def test_a_malformed_input_is_refused_in_a_line_or_does_no_harm(finished, tmp_path, case: Case):
     found = outcome(case, finished[0], tmp_path)
-    assert found.kind in ("refused", "accepted"), found.told
+    assert found.kind in ("refused", "accepted"), found.message
 
 
 # What stands in the line; docs/errors.md has the whole of it.
@@ -61,8 +61,8 @@ NAMED = {
 def test_what_is_wrong_is_named(finished, tmp_path, name):
     (case,) = (case for case in ALL if case.name == name)
     found = outcome(case, finished[0], tmp_path)
-    assert found.kind == "refused", found.told
-    assert NAMED[name] in found.told
+    assert found.kind == "refused", found.message
+    assert NAMED[name] in found.message
 
 
 def test_there_are_enough_of_them_and_no_two_alike():
