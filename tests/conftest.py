@@ -172,11 +172,11 @@ def write_segmentation(path: Path, images: list[np.ndarray], masks: list[np.ndar
         for name, arrays in (("img", images), ("gt", masks)):
             cells = file.create_dataset(f"value/{name}", (len(arrays), 1), dtype=h5py.ref_dtype)
             for k, array in enumerate(arrays):
-                found = file.create_dataset(f"#refs#/{name}{k}", data=array.transpose(*reversed(range(array.ndim))))
+                dataset = file.create_dataset(f"#refs#/{name}{k}", data=array.transpose(*reversed(range(array.ndim))))
                 if name == "gt":
                     cell = file.create_dataset(f"#refs#/cell{k}", (1, 1), dtype=h5py.ref_dtype)
-                    cell[0, 0], found = found.ref, cell
-                cells[k, 0] = found.ref
+                    cell[0, 0], dataset = dataset.ref, cell
+                cells[k, 0] = dataset.ref
 
 
 def pack_validation(root: Path):

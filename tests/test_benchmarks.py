@@ -58,12 +58,12 @@ def test_what_is_compared_with_computes_the_same_loss_and_gradients(maps):
     matching = settings_of(maps, strength=50.0)
     images = torch.randn(4, 3, 8, 8, dtype=torch.float64)
     labels = torch.rand(4, 3, dtype=torch.float64).round()
-    found = []
+    computed = []
     for formulation in (CompressionObjective, Released):
         objective = formulation(make_network(1), make_network(2), matching)
         loss = objective(images, labels)["loss"]
-        found.append((loss, *torch.autograd.grad(loss, list(objective.student.parameters()))))
-    for ours, theirs in zip(*found, strict=True):
+        computed.append((loss, *torch.autograd.grad(loss, list(objective.student.parameters()))))
+    for ours, theirs in zip(*computed, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)
 
 
@@ -83,14 +83,14 @@ def test_one_network_of_every_kind_is_deployed(tmp_path):
             tmp_path / f"t{seed}.safetensors",
             Identity("teacher", seed, teacher="vgg").as_dict(),
         )
-    found = one_of_every_kind(tmp_path)
-    assert {name: kind.teacher for name, kind in found.items()} == {
+    deployed = one_of_every_kind(tmp_path)
+    assert {name: kind.teacher for name, kind in deployed.items()} == {
         "teacher_vgg": "teacher_vgg",
         "prune_weights_iterative": "teacher_vgg",
     }
-    shown = {name: kind.network.trunk[0].weight for name, kind in found.items()}
-    assert torch.equal(shown["prune_weights_iterative"], make_network(2).float().trunk[0].weight)
-    assert torch.equal(shown["teacher_vgg"], make_network(3).float().trunk[0].weight)
+    weights = {name: kind.network.trunk[0].weight for name, kind in deployed.items()}
+    assert torch.equal(weights["prune_weights_iterative"], make_network(2).float().trunk[0].weight)
+    assert torch.equal(weights["teacher_vgg"], make_network(3).float().trunk[0].weight)
 
 
 def test_pages_show_the_committed_results(monkeypatch):
@@ -103,9 +103,9 @@ def test_pages_show_the_committed_results(monkeypatch):
 
 def test_headlines_are_those_of_the_metrics(tmp_path):
     swa = {"mean_ap": {"mean": 90.25, "deviation": 1.5}, "cosine_all": {"mean": 0.91234}}
-    told = {"teacher": {"full": {}}, "prune_weights": {"iterative": {"sparsity": 0.972, "swa": swa}}}
-    told |= {"scratch": {"half": {"mean_ap": {"mean": 80.0}}}}
-    (tmp_path / "metrics.json").write_text(json.dumps(told))
+    metrics = {"teacher": {"full": {}}, "prune_weights": {"iterative": {"sparsity": 0.972, "swa": swa}}}
+    metrics |= {"scratch": {"half": {"mean_ap": {"mean": 80.0}}}}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     assert readme.headlines(tmp_path / "metrics.json").splitlines() == [
         "| compression | SWA: cosine | SWA: mAP % |",
         "|---|---|---|",
@@ -132,10 +132,10 @@ def test_the_costs_are_those_of_the_profiles_and_of_what_was_measured(monkeypatc
 def test_the_committed_runs_are_compared_as_they_are(monkeypatch):
     monkeypatch.chdir(PROJECT)
     try:
-        found = replicates.text()
+        text = replicates.text()
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("the history is not here")
-    assert (PROJECT / "docs" / "replicates.md").read_text() == found
+    assert (PROJECT / "docs" / "replicates.md").read_text() == text
 
 
 def test_a_difference_beyond_both_deviations_is_marked_and_students_are_counted():
@@ -156,8 +156,8 @@ def test_the_finished_networks_of_a_student_are_compared():
     ]
     names = ["compression", "student", "method", "seed", "iteration", "epoch"]
     names += ["attribution", "population", "metric", "value"]
-    found = replicates.values(pd.DataFrame(rows, columns=names), "prune_weights", "iterative", "cosine", "common")
-    assert found.to_dict() == {"naive": {0: 0.3}}
+    table = replicates.values(pd.DataFrame(rows, columns=names), "prune_weights", "iterative", "cosine", "common")
+    assert table.to_dict() == {"naive": {0: 0.3}}
 
 
 def test_hours_are_operations_by_the_rate_of_their_stage(tmp_path, monkeypatch):

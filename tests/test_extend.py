@@ -93,7 +93,7 @@ def test_entries_that_a_reader_adds_are_used_from_the_data_to_the_report(project
 
 
 @pytest.mark.parametrize(
-    ("folder", "changes", "told"),
+    ("folder", "changes", "message"),
     [
         (
             "attribution", {"attribute.methods.ablation_cam": {"maps": "ablation_cam"}},
@@ -107,14 +107,14 @@ def test_entries_that_a_reader_adds_are_used_from_the_data_to_the_report(project
         ("data", {"data.source": "shapes"}, "data.source: shapes is missing in data/sources.py"),
     ],
 )  # fmt: skip
-def test_a_file_whose_line_was_forgotten_is_named_by_the_check(project, folder, changes, told):
+def test_a_file_whose_line_was_forgotten_is_named_by_the_check(project, folder, changes, message):
     save(project, folder)
     write_parameters(project, TINY | changes)
     if folder == "compression":
         add_stage(project)
     done = run_stage(project, "check")
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 def test_what_a_new_loss_does_not_take_is_named(project):

@@ -42,9 +42,9 @@ def test_at_toy_size_everything_runs_on_a_cpu_and_is_not_done_twice(tmp_path):
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert files.keys() == names
     for name in names:
-        told = json.loads(files[name])
-        assert told["device"] == "CPU, toy size"
-        assert told["figures"]
+        report = json.loads(files[name])
+        assert report["device"] == "CPU, toy size"
+        assert report["figures"]
     measured = {f["name"] for f in json.loads(files["correctness-cpu.json"])["figures"]}
     assert {"swa_32-true_gradient_error", "sswa_bf16-mixed_loss_error", "lrp_map_error"} <= measured
     assert {
@@ -146,15 +146,15 @@ def test_a_missed_target_is_told_and_ends_with_1(monkeypatch, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--minutes", "0"], "--minutes: 0 is no time"),
         (["--minutes", "nan"], "--minutes: nan is no time"),
         (["--voc", "nowhere.tgz"], "--voc: nowhere.tgz is missing"),
     ],
 )
-def test_what_cannot_be_is_one_line(monkeypatch, tmp_path, words, told):
-    assert run(monkeypatch, tmp_path, *words).startswith(f"benchmarks gpu: {told}")
+def test_what_cannot_be_is_one_line(monkeypatch, tmp_path, words, message):
+    assert run(monkeypatch, tmp_path, *words).startswith(f"benchmarks gpu: {message}")
 
 
 def test_a_torch_that_is_too_old_is_one_line(monkeypatch, tmp_path):
@@ -179,9 +179,9 @@ def test_a_gpu_that_computes_something_else_is_found(monkeypatch):
         return (loss, gradient * 1.01) if len(calls) == 3 else (loss, gradient)  # the third is the GPU's float32
 
     monkeypatch.setattr(correctness, "_step", off)
-    found = {f.name: f for f in correctness.losses(Machine("cpu", time.monotonic() + 60))}
-    assert [name for name, f in found.items() if f.missed] == ["swa_32-true_gradient_error"]
-    assert found["swa_32-true_gradient_error"].value == pytest.approx(0.01, rel=0.01)
+    figures = {f.name: f for f in correctness.losses(Machine("cpu", time.monotonic() + 60))}
+    assert [name for name, f in figures.items() if f.missed] == ["swa_32-true_gradient_error"]
+    assert figures["swa_32-true_gradient_error"].value == pytest.approx(0.01, rel=0.01)
 
 
 def test_what_is_not_a_number_is_no_success(monkeypatch):

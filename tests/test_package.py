@@ -26,7 +26,7 @@ EXTRAS = {"cluster": LIBRARY / "pipeline" / "cluster", "onnx": LIBRARY / "deploy
 
 def needed(source):
     """Distributions that a module needs: what it imports, wherever the import stands, and what its calls import."""
-    found = set()
+    distributions = set()
     for node in ast.walk(ast.parse(source)):
         names = []
         if isinstance(node, ast.Import):
@@ -35,10 +35,10 @@ def needed(source):
             names = [node.module]
         elif isinstance(node, ast.Call):
             called = [needs for end, needs in CALLED.items() if ast.unparse(node.func).endswith(f".{end}")]
-            found = found.union(*called)
+            distributions = distributions.union(*called)
         tops = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {LIBRARY.name}
-        found |= {DISTRIBUTIONS.get(top, top) for top in tops}
-    return {canonicalize_name(name) for name in found}
+        distributions |= {DISTRIBUTIONS.get(top, top) for top in tops}
+    return {canonicalize_name(name) for name in distributions}
 
 
 def needed_below(folder, without=()):
@@ -127,7 +127,7 @@ def test_the_wheel_holds_every_file_of_the_library_and_nothing_else(wheel):
 
 def test_the_wheel_says_what_it_needs(wheel):
     (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
-    told = Parser().parsestr(wheel.read(name).decode())
-    assert told["Version"] == METADATA["version"]
-    always = {line for line in told.get_all("Requires-Dist") if "extra ==" not in line}
+    metadata = Parser().parsestr(wheel.read(name).decode())
+    assert metadata["Version"] == METADATA["version"]
+    always = {line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line}
     assert names(always) == names(METADATA["dependencies"])

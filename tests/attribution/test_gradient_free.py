@@ -55,23 +55,23 @@ FINDERS = {
 @pytest.mark.parametrize("name", FINDERS)
 def test_the_map_lies_on_what_the_class_depends_on(bright_square, name):
     assert bright_square(scene())[0, 0] > 1
-    found = FINDERS[name](bright_square, scene(), torch.tensor([0]))[0]
+    one_map = FINDERS[name](bright_square, scene(), torch.tensor([0]))[0]
     inside = torch.zeros(SIZE, SIZE, dtype=torch.bool)
     inside[OBJECT] = True
-    assert found.shape == (SIZE, SIZE)
-    assert roc_auc_score(inside.flatten(), found.flatten()) > 0.95
+    assert one_map.shape == (SIZE, SIZE)
+    assert roc_auc_score(inside.flatten(), one_map.flatten()) > 0.95
 
 
 def test_rise_is_the_mean_of_its_masks_by_what_they_show(bright_square):
     batch = torch.cat([scene(), 0.5 * scene()])
     rows, classes = torch.tensor([1, 0, 1]), torch.tensor([0, 0, 1])
-    found = rise(bright_square, batch, classes, rows, masks=7, cells=4, kept=0.4, seed=3)
+    maps = rise(bright_square, batch, classes, rows, masks=7, cells=4, kept=0.4, seed=3)
     expected = torch.zeros(3, SIZE, SIZE, dtype=torch.float64)
     for mask in random_masks(7, 4, 0.4, SIZE, 3).double():
         for pair in range(3):
             probability = torch.sigmoid(bright_square(batch[rows[pair]][None] * mask)[0, classes[pair]])
             expected[pair] += probability.detach() * mask / (7 * 0.4)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(maps, expected)
 
 
 def test_rises_masks_show_each_pixel_as_often_as_asked():
@@ -83,8 +83,8 @@ def test_rises_masks_show_each_pixel_as_often_as_asked():
 
 
 def test_extremal_masks_have_the_areas_that_were_asked_for(bright_square):
-    found = extremal_perturbation(bright_square, scene(), torch.tensor([0]), steps=200, cells=10, areas=[0.15])
-    assert abs(float(found.mean()) - 0.15) < 0.05
+    maps = extremal_perturbation(bright_square, scene(), torch.tensor([0]), steps=200, cells=10, areas=[0.15])
+    assert abs(float(maps.mean()) - 0.15) < 0.05
 
 
 def test_meaningful_perturbation_hides_nothing_where_nothing_matters(bright_square):
@@ -93,7 +93,7 @@ def test_meaningful_perturbation_hides_nothing_where_nothing_matters(bright_squa
 
 def test_the_bottlenecks_bits_are_the_divergence_of_its_noise(bright_square):
     # With no step taken the mask is the start, sigmoid(5), whatever its blur.
-    found = information_bottleneck(
+    maps = information_bottleneck(
         bright_square,
         scene(),
         torch.tensor([0]),
@@ -108,7 +108,7 @@ def test_the_bottlenecks_bits_are_the_divergence_of_its_noise(bright_square):
     alive = (usual != 0).double().mean(0) > 0.01
     mixed = Normal((passing * value + (1 - passing) * mean)[alive], ((1 - passing) * deviation)[alive])
     bits = kl_divergence(mixed, Normal(mean[alive], deviation[alive])) / torch.log(torch.tensor(2.0))
-    torch.testing.assert_close(found.sum(), bits.sum(), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(maps.sum(), bits.sum(), rtol=1e-6, atol=1e-6)
 
 
 def test_the_bottleneck_names_the_layers_that_there_are(bright_square):
@@ -124,18 +124,18 @@ def test_units_are_described_over_all_references_with_the_published_floors(brigh
         bright_square.trunk[1].bias[1] = -1e9  # the second channel is never active but for one image in 200
         bright_square.trunk[0].weight[1, 0, 1, 1] = 1e12
         images[1:, 0] *= 1e-12
-        found = describe_units(bright_square, "conv1", images)
+        units = describe_units(bright_square, "conv1", images)
         values = bright_square.until("conv1", images)
-    torch.testing.assert_close(found.mean, values.mean(0))
-    torch.testing.assert_close(found.deviation, values.std(0, correction=0).clamp(min=0.01))
-    assert found.deviation.min() == 0.01
-    assert found.active[0].any()
-    assert not found.active[1].any()
+    torch.testing.assert_close(units.mean, values.mean(0))
+    torch.testing.assert_close(units.deviation, values.std(0, correction=0).clamp(min=0.01))
+    assert units.deviation.min() == 0.01
+    assert units.active[0].any()
+    assert not units.active[1].any()
 
 
 def test_a_step_of_the_bottleneck_is_adams_on_the_blurred_mask(bright_square):
     units = describe_units(bright_square, "conv1", references())
-    found = information_bottleneck(
+    maps = information_bottleneck(
         bright_square, scene(), torch.tensor([0]), units=units, steps=1, samples=2, weight=3.0, seed=5
     )
     value = bright_square.until("conv1", scene()).detach()
@@ -153,7 +153,7 @@ def test_a_step_of_the_bottleneck_is_adams_on_the_blurred_mask(bright_square):
     loss.backward()
     stepped = 5.0 - alpha.grad / (alpha.grad.abs() + 1e-8)  # Adam's first step, learning rate 1
     expected = divergence(gaussian_filter(stepped.sigmoid())).sum(1) / torch.log(torch.tensor(2.0))
-    torch.testing.assert_close(found, expected.detach(), rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(maps, expected.detach(), rtol=1e-6, atol=1e-9)
 
 
 def gaussian_filter(values):

@@ -34,22 +34,22 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "resnet": {"architecture": "resnet8"},
 }
 # DeepLIFT cannot follow residual blocks: test_gradients.py.
-ASKED = [(family, name) for family in FAMILIES for name in SETTINGS if (family, name) != ("resnet", "deep_lift")]
+CASES = [(family, name) for family in FAMILIES for name in SETTINGS if (family, name) != ("resnet", "deep_lift")]
 
 
 def network(family: str = "vgg", dtype: torch.dtype = torch.float64):
-    found = build(**FAMILIES[family], width_divisor=8, classes=3, input_size=SIZE, dropout=0.5)
+    built = build(**FAMILIES[family], width_divisor=8, classes=3, input_size=SIZE, dropout=0.5)
     generator = torch.Generator().manual_seed(6)
     with torch.no_grad():
-        for module in found.modules():
+        for module in built.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.running_mean.normal_(0, 0.2, generator=generator)
                 module.running_var.uniform_(0.5, 2, generator=generator)
                 module.weight.uniform_(-0.5, 1.5, generator=generator)
-        for linear in found.head.linears:
+        for linear in built.head.linears:
             linear.weight.normal_(0, 0.3, generator=generator)
             linear.bias.normal_(generator=generator)
-    return found.to(dtype).eval()
+    return built.to(dtype).eval()
 
 
 def images(count: int = 3, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -67,7 +67,7 @@ def method(name: str, explained, dtype: torch.dtype = torch.float64):
     return Attribution(validate(TypeAdapter(Method), settings), explained, references)
 
 
-@pytest.mark.parametrize(("family", "name"), ASKED)
+@pytest.mark.parametrize(("family", "name"), CASES)
 def test_a_map_has_the_resolution_of_its_method(family, name):
     explained = network(family)
     maps = method(name, explained)(explained, images(), CLASSES, ROWS)
@@ -79,7 +79,7 @@ def test_a_map_has_the_resolution_of_its_method(family, name):
     assert not maps.requires_grad
 
 
-@pytest.mark.parametrize(("family", "name"), ASKED)
+@pytest.mark.parametrize(("family", "name"), CASES)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-3)])
 def test_a_pairs_map_does_not_depend_on_the_others(family, name, dtype, tolerance):
     explained, batch = network(family, dtype), images(3, dtype)
@@ -91,7 +91,7 @@ def test_a_pairs_map_does_not_depend_on_the_others(family, name, dtype, toleranc
     assert (error <= tolerance * alone.flatten(1).norm(dim=1)).all()
 
 
-@pytest.mark.parametrize(("family", "name"), ASKED)
+@pytest.mark.parametrize(("family", "name"), CASES)
 def test_the_network_and_the_images_are_left_as_they_were(family, name):
     explained, batch = network(family), images()
     before = {key: tensor.clone() for key, tensor in explained.state_dict().items()}
@@ -112,7 +112,7 @@ def _arguments(module):
     return {"ReLU": (False,), "MaxPool2d": (2,)}.get(type(module).__name__, ())
 
 
-@pytest.mark.parametrize(("family", "name"), ASKED)
+@pytest.mark.parametrize(("family", "name"), CASES)
 def test_maps_are_made_where_torch_must_be_deterministic(family, name):
     explained = network(family)
     torch.use_deterministic_algorithms(True)
@@ -124,7 +124,7 @@ def test_maps_are_made_where_torch_must_be_deterministic(family, name):
     assert torch.equal(maps, method(name, explained)(explained, images(), CLASSES, ROWS))
 
 
-@pytest.mark.parametrize(("family", "name"), ASKED)
+@pytest.mark.parametrize(("family", "name"), CASES)
 @pytest.mark.parametrize("mode", MODES)
 def test_maps_are_the_same_under_every_mode_of_the_caller(family, name, mode):
     dtype = torch.float32  # which autocast would lower
@@ -134,40 +134,40 @@ def test_maps_are_the_same_under_every_mode_of_the_caller(family, name, mode):
         recording = torch.is_grad_enabled()
         # All that the caller has is made under the mode as well: the copy's weights, images, classes and references.
         for made in (explained, copy.deepcopy(explained)):
-            found = method(name, made, dtype)(made, images(3, dtype), CLASSES.clone(), ROWS.clone())
-            assert torch.equal(found, expected)
-            assert found.dtype == expected.dtype
+            maps = method(name, made, dtype)(made, images(3, dtype), CLASSES.clone(), ROWS.clone())
+            assert torch.equal(maps, expected)
+            assert maps.dtype == expected.dtype
             assert all(parameter.grad is None and parameter.requires_grad for parameter in made.parameters())
             assert not made.training
         assert torch.is_grad_enabled() == recording
     assert not torch.is_inference_mode_enabled()
 
 
-@pytest.mark.parametrize(("family", "name"), ASKED)
+@pytest.mark.parametrize(("family", "name"), CASES)
 def test_maps_do_not_depend_on_what_needs_a_gradient(family, name):
     explained = network(family)
     expected = method(name, explained)(explained, images(), CLASSES, ROWS)
     batch = images().requires_grad_()
-    found = method(name, explained.requires_grad_(False))(explained, batch, CLASSES, ROWS)
-    assert torch.equal(found, expected)
-    assert not found.requires_grad
+    maps = method(name, explained.requires_grad_(False))(explained, batch, CLASSES, ROWS)
+    assert torch.equal(maps, expected)
+    assert not maps.requires_grad
     assert batch.grad is None
     assert not any(parameter.requires_grad for parameter in explained.parameters())
 
 
-@pytest.mark.parametrize(("family", "name"), ASKED)
+@pytest.mark.parametrize(("family", "name"), CASES)
 def test_maps_do_not_depend_on_the_callers_default_type(family, name):
     explained = network(family, torch.float32)
     expected = method(name, explained, torch.float32)(explained, images(3, torch.float32), CLASSES, ROWS)
     torch.set_default_dtype(torch.float64)
     try:
-        found = method(name, explained, torch.float32)(explained, images(3, torch.float32), CLASSES, ROWS)
+        maps = method(name, explained, torch.float32)(explained, images(3, torch.float32), CLASSES, ROWS)
     finally:
         torch.set_default_dtype(torch.float32)
-    assert torch.equal(found, expected)
+    assert torch.equal(maps, expected)
 
 
-@pytest.mark.parametrize(("family", "name"), ASKED)
+@pytest.mark.parametrize(("family", "name"), CASES)
 @pytest.mark.parametrize("layers", ["convolutions", "all"])
 def test_maps_are_finite_when_every_weight_is_pruned(family, name, layers):
     explained = network(family, torch.float32)
@@ -181,14 +181,14 @@ def test_maps_are_finite_when_every_weight_is_pruned(family, name, layers):
     assert name not in ("gradient_input", "integrated_gradients") or maps.eq(0).all()
 
 
-@pytest.mark.parametrize(("family", "name"), ASKED)
+@pytest.mark.parametrize(("family", "name"), CASES)
 def test_no_pairs_have_no_maps(family, name):
     explained = network(family)
     none = torch.zeros(0, dtype=torch.int64)
     assert len(method(name, explained)(explained, images(), none, none)) == 0
 
 
-@pytest.mark.parametrize(("family", "name"), ASKED)
+@pytest.mark.parametrize(("family", "name"), CASES)
 @pytest.mark.parametrize("classes", [torch.tensor([0, 1, 3]), torch.tensor([0, -1, 2])])
 def test_a_class_out_of_range_is_a_mistake(family, name, classes):
     explained = network(family)
@@ -196,7 +196,7 @@ def test_a_class_out_of_range_is_a_mistake(family, name, classes):
         method(name, explained)(explained, images(), classes)
 
 
-@pytest.mark.parametrize(("family", "name"), ASKED)
+@pytest.mark.parametrize(("family", "name"), CASES)
 def test_a_question_that_does_not_fit_together_is_a_mistake(family, name):
     explained, batch = network(family), images()
     ask = method(name, explained)

@@ -18,11 +18,11 @@ def test_layers_are_untrained_from_the_logits_down(network):
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     steps = list(cascade(network, 0))
     assert [name for name, _ in steps] == ["head", "conv2", "conv1"]
-    found = [changed(network, untrained) for _, untrained in steps]
+    modules = [changed(network, untrained) for _, untrained in steps]
     # Modules of the trunk: convolution 0, its normalisation 1, and from the second one 4 and 5.
-    assert found[0] == {"head.linear"}
-    assert found[1] == found[0] | {"trunk.4", "trunk.5"}
-    assert found[2] == found[1] | {"trunk.0", "trunk.1"}
+    assert modules[0] == {"head.linear"}
+    assert modules[1] == modules[0] | {"trunk.4", "trunk.5"}
+    assert modules[2] == modules[1] | {"trunk.0", "trunk.1"}
     assert all(not untrained.training for _, untrained in steps)
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 

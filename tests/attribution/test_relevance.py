@@ -127,9 +127,9 @@ def test_excitation_backprop_is_zennits(name):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_what_arrives_and_what_is_absorbed_are_what_started(name, method):
-    found = METHODS[method](NETWORKS[name](), images(64), CLASSES)
-    torch.testing.assert_close(found.maps.sum((1, 2)) + found.absorbed, found.start, rtol=1e-9, atol=1e-9)
-    assert found.start.abs().min() > 0
+    relevance = METHODS[method](NETWORKS[name](), images(64), CLASSES)
+    torch.testing.assert_close(relevance.maps.sum((1, 2)) + relevance.absorbed, relevance.start, rtol=1e-9, atol=1e-9)
+    assert relevance.start.abs().min() > 0
 
 
 def test_a_sparse_network_absorbs_relevance():
@@ -144,9 +144,9 @@ def test_a_filter_near_underflow_absorbs_relevance_and_breaks_nothing(name, meth
         list(network.convolutions().values())[2].weight[:4] *= 1e-40
         network.head.linears[0].weight[1] *= 1e-40
         network.head.linear.weight[0] *= 1e-40
-    found = METHODS[method](network, images(64).float(), CLASSES)
-    assert found.maps.isfinite().all()
-    torch.testing.assert_close(found.maps.sum((1, 2)) + found.absorbed, found.start, rtol=1e-3, atol=1e-3)
+    relevance = METHODS[method](network, images(64).float(), CLASSES)
+    assert relevance.maps.isfinite().all()
+    torch.testing.assert_close(relevance.maps.sum((1, 2)) + relevance.absorbed, relevance.start, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("method", ["lrp", "rap"])
@@ -192,13 +192,13 @@ def raps_hidden_rule(
 ) -> torch.Tensor:
     """One layer of RAP, from its inputs x and its matrices W+ and |W-|."""
     up, down = positive @ x, size @ x
-    found = x * (
+    of_inputs = x * (
         positive.T @ ratio(relevance.clamp(min=0), up)
         + size.T @ (ratio(relevance.clamp(max=0), down) + ratio(relevance, up + down))
     )
-    some = found != 0
-    found[some] -= (found.sum() - relevance.sum()) / some.sum()
-    return found
+    some = of_inputs != 0
+    of_inputs[some] -= (of_inputs.sum() - relevance.sum()) / some.sum()
+    return of_inputs
 
 
 def raps_relevance_by_matrices(network: nn.Module, image: torch.Tensor, label: int) -> torch.Tensor:
@@ -283,16 +283,16 @@ def test_excitation_backprop_walks_through_hidden_layers_as_by_hand(seed, blocke
             network.head.linears[0].weight[:4] = -1
             network.head.linears[0].bias[:4] = 1000
             network.head.linears[1].weight[:, :4] = 1
-    found = excitation_bp_relevance(network, batch, CLASSES)
+    relevance = excitation_bp_relevance(network, batch, CLASSES)
     with torch.no_grad():
-        for image, label, one, absorbed in zip(batch, CLASSES, found.maps, found.absorbed, strict=True):
+        for image, label, one, absorbed in zip(batch, CLASSES, relevance.maps, relevance.absorbed, strict=True):
             probability, lost = excitation_by_walking(network, image, int(label))
             # The last max-pool hands each probability to a winner, so sums over windows are as they were.
             windows = one.view(2, 2, 2, 2).sum((1, 3))
             torch.testing.assert_close(windows, probability.view(6, 2, 2).sum(0), rtol=1e-10, atol=1e-14)
             torch.testing.assert_close(absorbed, torch.as_tensor(lost, dtype=torch.float64), rtol=1e-10, atol=1e-14)
             torch.testing.assert_close(one.sum() + absorbed, torch.ones((), dtype=torch.float64))
-    assert found.absorbed.max() > 0.5 or not blocked
+    assert relevance.absorbed.max() > 0.5 or not blocked
 
 
 def test_a_hidden_layer_without_a_rule_names_itself():

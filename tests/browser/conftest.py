@@ -61,7 +61,7 @@ def browser():
 
 @pytest.fixture
 def opened(browser):
-    """Open a page; what it complained of and asked for stands in `page.told` and `page.asked`.
+    """Open a page; what it complained of and asked for stands in `page.messages` and `page.urls`.
 
     `ready` is the element whose presence says that the page is filled; `held` is a pattern of addresses that do not
     answer before `page.release()`; `arrived` is how much of the page has come, in Playwright's words.
@@ -82,10 +82,10 @@ def opened(browser):
         )
         contexts.append(context)
         page = context.new_page()
-        page.told, page.asked, waiting = [], [], []
-        page.on("console", lambda message: page.told.append(message.text))
-        page.on("pageerror", lambda error: page.told.append(str(error)))
-        page.on("request", lambda request: page.asked.append(request.url))
+        page.messages, page.urls, waiting = [], [], []
+        page.on("console", lambda message: page.messages.append(message.text))
+        page.on("pageerror", lambda error: page.messages.append(str(error)))
+        page.on("request", lambda request: page.urls.append(request.url))
         page.add_init_script(SHIFTS)
         page.free = held is None
 

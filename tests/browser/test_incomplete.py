@@ -22,7 +22,7 @@ def controls(page, part):
 
 def assert_nobody_is_shut_out(page):
     violations = Axe().run(page).response["violations"]
-    serious = [found["id"] for found in violations if found["impact"] in ("serious", "critical")]
+    serious = [violation["id"] for violation in violations if violation["impact"] in ("serious", "critical")]
     assert serious == []
 
 
@@ -74,7 +74,7 @@ def test_the_page_alone_says_what_it_needs(opened, tmp_path, width):
     assert page.locator("th[aria-sort=descending]").count() == 1
     assert_nobody_is_shut_out(page)
     # The browser tells which files it lacks; the scripts themselves do not fail.
-    assert all("ERR_FILE_NOT_FOUND" in told for told in page.told)
+    assert all("ERR_FILE_NOT_FOUND" in message for message in page.messages)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
@@ -90,9 +90,9 @@ def test_without_javascript_every_table_is_there_and_no_control(opened, tmp_path
         assert "allow it" in sentence
     assert [each for part in ("explorer", "tables", "curves", "figures") for each in controls(page, part)] == []
     files = list((REPORTS / "tables").glob("*.md"))
-    shown = [table for table in page.locator(".table").all() if table.is_visible()]
-    assert len(shown) == len(files)
-    titles = {table.locator("h3").inner_text().replace(" ", "_") for table in shown}
+    visible = [table for table in page.locator(".table").all() if table.is_visible()]
+    assert len(visible) == len(files)
+    titles = {table.locator("h3").inner_text().replace(" ", "_") for table in visible}
     assert titles == {path.stem for path in files}
     summary = page.locator("#figures summary").first
     summary.click()
@@ -163,4 +163,4 @@ def test_a_page_that_is_whole_says_nothing_of_the_kind(opened, tmp_path):
     page.evaluate("document.getElementById('curves').scrollIntoView()")
     page.wait_for_selector("#charts[data-shown] svg")
     assert [each for part in ("explorer", "tables", "curves", "figures") for each in sentences(page, part)] == []
-    assert page.told == []
+    assert page.messages == []

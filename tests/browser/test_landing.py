@@ -168,7 +168,7 @@ def test_every_picture_of_the_page_has_its_own_size(opened):
         "+p.getAttribute('height')])",
     )  # fmt: skip
     assert len(sizes) == len(list((REPORTS / "figures").glob("*.png")))
-    assert all((width, height) == (told, high) for width, height, told, high in sizes)
+    assert all((width, height) == (wide, high) for width, height, wide, high in sizes)
 
 
 def test_another_choice_of_curves_has_its_space_at_once(opened, tmp_path):

@@ -13,7 +13,7 @@ REPORTS = PROJECT / "reports"
 URL = (REPORTS / "index.html").as_uri()
 
 
-def shown(page):
+def map_pixels(page):
     """What every map looks like, as pixels."""
     return [canvas.screenshot() for canvas in page.query_selector_all("#maps canvas")]
 
@@ -36,15 +36,15 @@ def test_nothing_is_wrong_with_the_page_and_nobody_is_shut_out(opened, scheme, w
     for details in page.query_selector_all("#figures details")[:1]:
         details.query_selector("summary").click()
     serious = [
-        (found["id"], found["nodes"][0]["html"])
-        for found in Axe().run(page).response["violations"]
-        if found["impact"] in ("serious", "critical")
+        (violation["id"], violation["nodes"][0]["html"])
+        for violation in Axe().run(page).response["violations"]
+        if violation["impact"] in ("serious", "critical")
     ]
     assert serious == []
-    assert page.told == []
+    assert page.messages == []
     # The page itself is no wider than the window; wide tables scroll within themselves.
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert all(url.startswith(("file:", "data:")) for url in page.asked)
+    assert all(url.startswith(("file:", "data:")) for url in page.urls)
 
 
 def test_the_page_works_from_a_static_host_and_asks_no_other(opened):
@@ -55,9 +55,9 @@ def test_the_page_works_from_a_static_host_and_asks_no_other(opened):
         host = f"http://127.0.0.1:{server.server_port}/"
         page = opened(host)
         charts(page)
-        assert page.told == []
-        assert len(page.asked) > 4
-        assert all(url.startswith((host, "data:")) for url in page.asked)
+        assert page.messages == []
+        assert len(page.urls) > 4
+        assert all(url.startswith((host, "data:")) for url in page.urls)
     finally:
         server.shutdown()
         server.server_close()
@@ -70,12 +70,12 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 def test_the_slider_changes_the_students_maps_and_leaves_the_teachers(opened):
     page = opened(URL)
-    before, place = shown(page), page.get_attribute("#maps", "data-shown")
+    before, place = map_pixels(page), page.get_attribute("#maps", "data-shown")
     assert page.input_value("#level") == page.get_attribute("#level", "max") == "15"  # the last of 16 iterations
     page.focus("#level")
     page.keyboard.press("Home")
     moved_to(page, place)
-    after = shown(page)
+    after = map_pixels(page)
     assert page.text_content("#level-text").startswith("iteration 1,")
     # picture, mask and the full network, then a map for each method
     assert after[:3] == before[:3]
@@ -85,11 +85,11 @@ def test_the_slider_changes_the_students_maps_and_leaves_the_teachers(opened):
 
 def test_another_image_is_shown_with_its_own_scores(opened):
     page = opened(URL)
-    before, scores, place = shown(page), page.text_content("#maps"), page.get_attribute("#maps", "data-shown")
+    before, scores, place = map_pixels(page), page.text_content("#maps"), page.get_attribute("#maps", "data-shown")
     page.click("#next")
     place = moved_to(page, place)
     assert place.startswith("1-0-")
-    assert all(new != old for new, old in zip(shown(page), before, strict=True))
+    assert all(new != old for new, old in zip(map_pixels(page), before, strict=True))
     assert page.text_content("#maps") != scores
     # Every student is first shown at its end, also after one that has a single step.
     for label, last in (("channel pruning, rate 70", "0"), ("distillation, half", "2")):
@@ -112,7 +112,7 @@ def test_every_image_has_its_sheet_and_every_class_its_maps(opened):
         if number + 1 < count:
             page.click("#next")
             moved_to(page, place)
-    assert page.told == []
+    assert page.messages == []
 
 
 def test_a_finger_moves_through_images_and_steps(opened):
@@ -137,10 +137,10 @@ def test_a_heading_sorts_its_column_down_up_and_back(opened):
     column = headings.index("cosine")
 
     def cells():
-        found = page.eval_on_selector_all(
+        texts = page.eval_on_selector_all(
             f"{table} tbody tr", "(rows, column) => rows.map(row => row.cells[column].textContent)", column
         )
-        return [cell.split(" ")[0].rstrip("†*") for cell in found]
+        return [cell.split(" ")[0].rstrip("†*") for cell in texts]
 
     def values():
         return [float(cell) for cell in cells() if cell]
@@ -174,7 +174,7 @@ def test_curves_follow_the_choice_of_student_and_pairs(opened):
     page.select_option("#population", "own")
     page.wait_for_function("before => document.getElementById('charts').dataset.shown !== before", arg=before)
     assert page.get_attribute("#charts", "data-shown").endswith("-own")
-    assert page.told == []
+    assert page.messages == []
 
 
 def test_a_point_of_a_curve_tells_its_step_and_value(opened):
@@ -189,18 +189,18 @@ def test_a_point_of_a_curve_tells_its_step_and_value(opened):
         page.mouse.move(box["x"] + box["width"] / 2 + step, box["y"] + box["height"] / 2)
     page.wait_for_selector("#vg-tooltip-element.visible")
     rows = page.eval_on_selector_all("#vg-tooltip-element tr", "rows => rows.map(row => row.innerText.split('\\t'))")
-    told = {name.strip(): value.strip() for name, value in rows}
-    assert told["step"] == "iteration 4, 59 % of the convolution weights pruned"
+    tooltip = {name.strip(): value.strip() for name, value in rows}
+    assert tooltip["step"] == "iteration 4, 59 % of the convolution weights pruned"
     # Another method's point may lie above it; the value is that method's own.
     lines = page.evaluate("PAGE.curves[0].panels.common[0].lines")
-    (points,) = [line["points"] for line in lines if line["name"] == told["method"]]
-    assert told["mAP [%]"] == f"{points[3][1]:.3f}"
+    (points,) = [line["points"] for line in lines if line["name"] == tooltip["method"]]
+    assert tooltip["mAP [%]"] == f"{points[3][1]:.3f}"
 
 
 def test_the_page_is_small_before_a_picture_is_opened(opened):
     page = opened(URL)
-    asked = [REPORTS / url.removeprefix(REPORTS.as_uri() + "/") for url in page.asked if url.startswith("file:")]
-    assert not [path for path in asked if path.parent.name == "figures"]
-    assert sum(path.stat().st_size for path in asked) < 3e6
+    paths = [REPORTS / url.removeprefix(REPORTS.as_uri() + "/") for url in page.urls if url.startswith("file:")]
+    assert not [path for path in paths if path.parent.name == "figures"]
+    assert sum(path.stat().st_size for path in paths) < 3e6
     everything = [path for path in REPORTS.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in everything) < 25e6

@@ -23,8 +23,8 @@ WAYS = ["descending", "ascending", None]
 
 def number(text):
     """The value of a cell as its stage writes it: mean ± deviation, marks, and a published figure in parentheses."""
-    found = re.match(r"[+-]?[\d,]*\.?\d+", text)
-    return float(found[0].replace(",", "")) if found else None
+    match = re.match(r"[+-]?[\d,]*\.?\d+", text)
+    return float(match[0].replace(",", "")) if match else None
 
 
 def rows_of(name):
@@ -78,10 +78,10 @@ def test_what_has_no_value_comes_last_and_the_foot_after_it(opened, tmp_path, he
     for way, names in (("descending", descending), ("ascending", ascending)):
         page.get_by_role("button", name=heading, exact=True).click()
         assert page.get_by_role("columnheader", name=heading).get_attribute("aria-sort") == way
-        shown = page.eval_on_selector_all(
+        first_cells = page.eval_on_selector_all(
             ".table:not([hidden]) tr", "rows => rows.slice(1).map(row => row.cells[0].textContent)"
         )
-        assert shown == [*names, "n", "seeds"]
+        assert first_cells == [*names, "n", "seeds"]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_what_has_no_value_comes_last_and_the_foot_after_it(opened, tmp_path, he
 )  # fmt: skip
 def test_cells_are_ranked_by_what_they_mean(opened, tmp_path, cells, ascending):
     page = opened(written(tmp_path).as_uri())
-    found = page.evaluate(
+    ranked = page.evaluate(
         """(texts) => [1, -1].map((sign) => {
           const table = document.createElement("table");
           for (const text of texts) table.insertRow().insertCell().textContent = text;
@@ -113,4 +113,4 @@ def test_cells_are_ranked_by_what_they_mean(opened, tmp_path, cells, ascending):
     )
     missing = [cell for cell in ascending if cell in ("", "-", "—", "nan") or cell.startswith(("(", "‡"))]
     known = ascending[: len(ascending) - len(missing)]
-    assert found == [ascending, known[::-1] + missing]
+    assert ranked == [ascending, known[::-1] + missing]

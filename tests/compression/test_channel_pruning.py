@@ -84,9 +84,9 @@ def test_the_removed_network_computes_what_the_masked_one_computed(name, network
         expected = masked(network, rates)(images)
         smaller = copy.deepcopy(network)
         prune_channels(smaller, rates)
-        found = smaller(images)
+        actual = smaller(images)
     scale = expected.abs().max()
-    torch.testing.assert_close(found / scale, expected / scale, atol=1e-5, rtol=0)
+    torch.testing.assert_close(actual / scale, expected / scale, atol=1e-5, rtol=0)
     assert (before - expected).abs().max() / scale > 1e-3  # something was removed
     assert parameters(smaller) < parameters(network)
 

@@ -24,9 +24,9 @@ EVERY_MAP = [name for name in LOSSES if name != "none"]
 
 def objective(maps="swa", strength=50.0, distillation=None, kind="linear", **options):
     matching = settings_of(maps, **({} if maps == "none" else {"strength": strength}), **options)
-    found = CompressionObjective(MAKERS[kind](1), MAKERS[kind](2), matching, distillation)
-    found.start_epoch(0)
-    return found
+    built = CompressionObjective(MAKERS[kind](1), MAKERS[kind](2), matching, distillation)
+    built.start_epoch(0)
+    return built
 
 
 def reference_loss(student, teacher, images, labels, maps):
@@ -58,8 +58,8 @@ def test_loss_and_every_parameter_gradient_agree_with_the_closed_form(maps):
     torch.testing.assert_close(parts["loss"], expected, atol=1e-10, rtol=0)
     torch.testing.assert_close(parts["matching"], matching, atol=1e-10, rtol=0)
     parameters = list(matched.student.parameters())
-    found = torch.autograd.grad(parts["loss"], parameters)
-    for gradient, reference in zip(found, torch.autograd.grad(expected, parameters), strict=True):
+    gradients = torch.autograd.grad(parts["loss"], parameters)
+    for gradient, reference in zip(gradients, torch.autograd.grad(expected, parameters), strict=True):
         torch.testing.assert_close(gradient, reference, atol=1e-10, rtol=0)
     assert matching > 0
 
@@ -102,8 +102,8 @@ def test_loss_and_gradients_are_those_of_the_released_formulation(kind, dropout,
     total = F.multilabel_soft_margin_loss(logits, labels) + 50.0 * expected
     torch.testing.assert_close(parts["loss"], total, atol=1e-10, rtol=0)
     parameters = list(student.parameters())
-    found = torch.autograd.grad(parts["loss"], parameters)
-    for gradient, reference in zip(found, torch.autograd.grad(total, parameters), strict=True):
+    gradients = torch.autograd.grad(parts["loss"], parameters)
+    for gradient, reference in zip(gradients, torch.autograd.grad(total, parameters), strict=True):
         torch.testing.assert_close(gradient, reference, atol=1e-10, rtol=0)
 
 
@@ -128,7 +128,7 @@ def test_the_trunk_is_differentiated_once_where_the_matcher_says_so(kind, maps, 
     whole = matched.student._run
 
     def once(*arguments):
-        return {name: _Once.apply(found) for name, found in whole(*arguments).items()}
+        return {name: _Once.apply(features) for name, features in whole(*arguments).items()}
 
     monkeypatch.setattr(matched.student, "_run", once)
     assert matched.differentiates_trunk_twice == (maps == "input_gradient")
@@ -150,8 +150,8 @@ def test_the_gradient_is_that_of_finite_differences(maps, kind):
     matched = objective(maps, kind=kind).eval()
     parameters = list(matched.student.parameters())
     direction = [torch.randn_like(parameter) for parameter in parameters]
-    found = torch.autograd.grad(matched(images, labels)["matching"], parameters, allow_unused=True)
-    slope = sum((g * d).sum() for g, d in zip(found, direction, strict=True) if g is not None)
+    gradients = torch.autograd.grad(matched(images, labels)["matching"], parameters, allow_unused=True)
+    slope = sum((g * d).sum() for g, d in zip(gradients, direction, strict=True) if g is not None)
     step, values = 1e-7, []
     for sign in (1, -1):
         with torch.no_grad():
@@ -311,11 +311,11 @@ def test_distillation_is_finite_for_any_logits_and_zero_between_equals():
 
 def test_the_mixture_is_weighted_as_published():
     images, labels = batch()
-    told = objective("swa", distillation=Logits(temperature=4.0, weight=0.9)).eval()
-    parts = told(images, labels)
+    matched = objective("swa", distillation=Logits(temperature=4.0, weight=0.9)).eval()
+    parts = matched(images, labels)
     expected = 0.9 * 16 * parts["distillation"] + 0.1 * parts["task"] + 50.0 * parts["matching"]
     torch.testing.assert_close(parts["loss"], expected)
-    logits, teacher = told.student(images), told.teacher.network(images)
+    logits, teacher = matched.student(images), matched.teacher.network(images)
     torch.testing.assert_close(parts["distillation"], binary_distillation(logits, teacher, 4.0))
     torch.testing.assert_close(parts["logits"], logits)
     naive = objective("none", distillation=Logits(temperature=4.0, weight=0.9)).eval()(images, labels)
@@ -328,13 +328,13 @@ def test_losses_of_low_precision_logits_are_computed_in_float32():
     labels = torch.rand(64, 20).round()
     low = student.bfloat16(), teacher.bfloat16()
     exact = [tensor.double() for tensor in low]
-    for found, expected in (
+    for actual, expected in (
         (binary_distillation(*low, 4.0), binary_distillation(*exact, 4.0)),
         (task_loss(low[0], labels), task_loss(exact[0], labels.double())),
         (map_distance(low[0][None], low[1][None])[0], map_distance(exact[0][None], exact[1][None])[0]),
     ):
-        assert found.dtype == torch.float32
-        assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+        assert actual.dtype == torch.float32
+        assert actual.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_one_class_per_image_is_learnt_by_cross_entropy():

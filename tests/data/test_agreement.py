@@ -97,9 +97,9 @@ FAULTS = {
 def test_masks_that_contradict_are_counted_and_kept_with_the_data_set(root, tmp_path, what, names):
     FAULTS[what](root, names)
     store, (note,) = packed(root, tmp_path / "store")
-    told = f"The masks of {len(names)} of 3 images contradict their annotations or VOC's colours"
-    assert note == f"{told} ({', '.join(names)})"
-    assert store.notes == (told,)
+    without_names = f"The masks of {len(names)} of 3 images contradict their annotations or VOC's colours"
+    assert note == f"{without_names} ({', '.join(names)})"
+    assert store.notes == (without_names,)
 
 
 @pytest.mark.parametrize("what", FAULTS)

@@ -23,16 +23,16 @@ class Server(http.server.BaseHTTPRequestHandler):
         super().__init__(*arguments)
 
     def do_GET(self):
-        asked = self.headers.get("Range")
-        self.state["asked"].append(asked)
+        byte_range = self.headers.get("Range")
+        self.state["asked"].append(byte_range)
         if self.path == "/missing":
             self.send_error(404)
             return
-        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        start = int(byte_range.removeprefix("bytes=").rstrip("-")) if byte_range else 0
         if start >= len(self.content):
             self.send_error(416)
             return
-        self.send_response(206 if asked else 200)
+        self.send_response(206 if byte_range else 200)
         self.send_header("Content-Length", str(len(self.content) - start))
         self.end_headers()
         limit = self.state["limits"].pop(0) if self.state["limits"] else None

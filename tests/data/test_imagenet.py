@@ -42,9 +42,9 @@ def root(tmp_path):
 def packed(root, out, classes=3):
     """A store of what lies in a folder."""
     out.mkdir()
-    found = find_images(str(root), classes, None)
+    contents = find_images(str(root), classes, None)
     masked = read_segmentation(root / "gtsegs_ijcv.mat")
-    pack_beside(found.manifest, masked, imagenet_classes().names, out, {"devkit": found.devkit})
+    pack_beside(contents.manifest, masked, imagenet_classes().names, out, {"devkit": contents.devkit})
     return Store(out)
 
 
@@ -147,8 +147,8 @@ def test_the_development_kit_is_verified(root):
 def test_the_root_is_told_as_it_was_given(root, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "store").mkdir()
-    found = find_images("~/imagenet", 3, None)
-    pack_beside(found.manifest, [], imagenet_classes().names, tmp_path / "store", {"devkit": None})
+    contents = find_images("~/imagenet", 3, None)
+    pack_beside(contents.manifest, [], imagenet_classes().names, tmp_path / "store", {"devkit": None})
     assert json.loads((tmp_path / "store" / "index.json").read_text())["manifest"]["root"] == "~/imagenet"
     with Image.open(root / FIRST) as picture:
         assert np.array_equal(Store(tmp_path / "store").image(0), np.array(picture))
@@ -198,9 +198,9 @@ WRONG = {
 
 @pytest.mark.parametrize("what", WRONG)
 def test_a_folder_that_is_wrong_is_named(root, what):
-    spoil, told = WRONG[what]
+    spoil, message = WRONG[what]
     spoil(root)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         find_images(str(root), 3, None)
 
 
@@ -283,7 +283,7 @@ def test_an_archive_of_another_number_of_images_is_refused(root):
 
 
 @pytest.mark.parametrize(
-    ("synsets", "ground_truth", "told"),
+    ("synsets", "ground_truth", "message"),
     [
         ([(1, WNIDS[0], 0)], b"1\n2\n1\n", "2"),
         ([(1, WNIDS[0], 0)], b"1\nx\n1\n", "invalid literal"),
@@ -292,20 +292,20 @@ def test_an_archive_of_another_number_of_images_is_refused(root):
         ([(1, "n00001740", 0)], b"1\n1\n1\n", "n00001740 is no class of ImageNet-1k"),
     ],
 )
-def test_a_development_kit_that_is_another_is_named(root, synsets, ground_truth, told):
+def test_a_development_kit_that_is_another_is_named(root, synsets, ground_truth, message):
     pack_validation(root)
     write_devkit(root / DEVKIT, [*synsets, (9, WNIDS[2], 0)], ground_truth)
-    with pytest.raises(UserError, match=rf"{DEVKIT} is not readable as ImageNet's development kit \(.*{told}"):
+    with pytest.raises(UserError, match=rf"{DEVKIT} is not readable as ImageNet's development kit \(.*{message}"):
         find_images(str(root), 3, None)
 
 
-@pytest.mark.parametrize(("name", "told"), [("a,b.JPEG", "'a,b.JPEG' is no plain"), ("a.JPEG", "a.JPEG is empty")])
-def test_a_member_that_no_manifest_holds_is_named(root, name, told):
+@pytest.mark.parametrize(("name", "message"), [("a,b.JPEG", "'a,b.JPEG' is no plain"), ("a.JPEG", "a.JPEG is empty")])
+def test_a_member_that_no_manifest_holds_is_named(root, name, message):
     pack_validation(root)
     with tarfile.open(root / ARCHIVE, "w") as tar:
         for member in (name, "b.JPEG", "c.JPEG"):
             tar.addfile(tarfile.TarInfo(member))
-    with pytest.raises(UserError, match=rf"{ARCHIVE}.*{told}"):
+    with pytest.raises(UserError, match=rf"{ARCHIVE}.*{message}"):
         find_images(str(root), 3, None)
 
 
@@ -326,8 +326,8 @@ def test_the_stage_leaves_images_where_they_are(project):
     write_parameters(project, SETTINGS | settings)
     done = run_stage(project, "dataset")
     assert done.returncode == 0, done.stderr
-    told = hashlib.sha256((project / "given" / "gtsegs_ijcv.mat").read_bytes()).hexdigest()
-    assert f"6 images for training, 3 for predictions, 2 with masks (sha256:{told}) in data/dataset" in done.stdout
+    checksum = hashlib.sha256((project / "given" / "gtsegs_ijcv.mat").read_bytes()).hexdigest()
+    assert f"6 images for training, 3 for predictions, 2 with masks (sha256:{checksum}) in data/dataset" in done.stdout
     assert {path.name for path in (project / "data/dataset").iterdir()} == {
         "images.bin", "index.json", "manifest.csv", "masks.bin",
     }  # fmt: skip
@@ -340,19 +340,19 @@ def test_the_stage_leaves_images_where_they_are(project):
 def test_the_stage_makes_a_miniature_twice_with_the_same_bytes(project):
     small = {"seed": 0, "train_images": 2, "val_images": 1, "segmented_images": 3, "smallest": 48, "largest": 64}
     write_parameters(project, {"data.source": "imagenet", "data.imagenet.miniature": small})
-    found = []
+    runs = []
     for _ in range(2):
         done = run_stage(project, "dataset")
         assert done.returncode == 0, done.stderr
-        found.append(hashes(project, "data/dataset", "data/raw"))
+        runs.append(hashes(project, "data/dataset", "data/raw"))
     assert "20 images for training, 10 for predictions, 3 with masks" in done.stdout
-    assert found[0] == found[1]
+    assert runs[0] == runs[1]
     assert len(list((project / "data/raw").glob("*/train/*/*.JPEG"))) == 20
 
 
 def test_an_earlier_miniature_is_still_there_when_its_data_set_comes_back(project, monkeypatch):
     small = {"seed": 0, "train_images": 1, "val_images": 1, "segmented_images": 2, "smallest": 48, "largest": 64}
-    kept, shown = project / "kept", []
+    kept, images = project / "kept", []
     for seed in (0, 1):
         changed = {"data.source": "imagenet", "data.imagenet.miniature": small | {"seed": seed}}
         write_parameters(project, changed)
@@ -362,12 +362,12 @@ def test_an_earlier_miniature_is_still_there_when_its_data_set_comes_back(projec
             shutil.copytree(project / "data/dataset", kept)  # as DVC's cache keeps it
     monkeypatch.chdir(project)
     for folder in (kept, project / "data/dataset"):
-        shown.append(Store(folder).image(0))
-    assert shown[0].shape != shown[1].shape or (shown[0] != shown[1]).any()
+        images.append(Store(folder).image(0))
+    assert images[0].shape != images[1].shape or (images[0] != images[1]).any()
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"data.root": "nowhere"}, "nowhere/train is missing; data.root must hold train/WNID and val/WNID"),
         ({"data.checksum": "md5:" + "0" * 32}, "data.checksum: ImageNet is a folder"),
@@ -376,12 +376,12 @@ def test_an_earlier_miniature_is_still_there_when_its_data_set_comes_back(projec
         ({"data.imagenet.classes": 4}, "train holds 3 class folders, data.imagenet.classes says 4"),
     ],
 )
-def test_what_the_stage_cannot_use_is_one_line_and_no_output(project, settings, told):
+def test_what_the_stage_cannot_use_is_one_line_and_no_output(project, settings, message):
     make_imagenet(project / "given")
     given = {"data.root": "given", "data.imagenet.segmentation": "given/gtsegs_ijcv.mat"}
     write_parameters(project, SETTINGS | given | settings)
     done = run_stage(project, "dataset")
     assert done.returncode == 2
-    assert told in done.stderr.splitlines()[-1]
+    assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not (project / "data" / "dataset").exists()

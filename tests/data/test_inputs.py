@@ -31,11 +31,11 @@ def store(voc, tmp_path):
 
 
 def test_images_are_resized_whole_as_torchvision_does(store):
-    shown = evaluation_images(store, [2, 3], Framing(size=9))
+    resized = evaluation_images(store, [2, 3], Framing(size=9))
     for row, position in enumerate([2, 3]):
         image = torch.from_numpy(np.array(store.image(position))).permute(2, 0, 1)
         expected = v2.functional.resize(image.float(), [9, 9], antialias=True).round()
-        assert (shown[row].float() - expected).abs().max() <= 1
+        assert (resized[row].float() - expected).abs().max() <= 1
 
 
 def test_masks_are_resized_to_the_nearest_pixel_centre():
@@ -54,10 +54,10 @@ def test_the_centre_of_a_resized_image_is_torchvisions(shape, size, resize):
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     theirs = v2.Compose([v2.Resize(resize, antialias=True), v2.CenterCrop(size)])
     expected = theirs(torch.from_numpy(image).permute(2, 0, 1))
-    found = frame_image(image, Framing(size=size, resize=resize))
-    assert found.dtype == torch.uint8
-    assert found.shape == (3, size, size)
-    assert (found.int() - expected.int()).abs().max() <= 1
+    framed = frame_image(image, Framing(size=size, resize=resize))
+    assert framed.dtype == torch.uint8
+    assert framed.shape == (3, size, size)
+    assert (framed.int() - expected.int()).abs().max() <= 1
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -116,8 +116,8 @@ def test_no_shape_of_a_training_image_makes_a_tensor_beyond_a_bound(shape):
     ):
         with LargestTensor() as largest:
             batch, _ = collate([Originals(OneImage(), [0], framing, augmentation)[("seed",), 0]])
-            shown = batch.resized(framing.size)
-        assert shown.shape == (1, 3, framing.size, framing.size)
+            resized = batch.resized(framing.size)
+        assert resized.shape == (1, 3, framing.size, framing.size)
         assert largest.elements <= BOUND
 
 
@@ -145,9 +145,9 @@ def test_a_photograph_that_is_too_large_to_be_resized_as_numbers_is_torchvisions
     expected = [frame_image(image, framing).int() for framing in (Framing(size=64), Framing(size=64, resize=80))]
     monkeypatch.setattr(inputs, "_MOST_GIVEN", 300 * 500 - 1)
     with LargestTensor() as largest:
-        found = [frame_image(image, framing).int() for framing in (Framing(size=64), Framing(size=64, resize=80))]
+        framed = [frame_image(image, framing).int() for framing in (Framing(size=64), Framing(size=64, resize=80))]
     assert largest.elements < image.size
-    assert max((one - other).abs().max() for one, other in zip(found, expected, strict=True)) <= 1
+    assert max((one - other).abs().max() for one, other in zip(framed, expected, strict=True)) <= 1
 
 
 def test_an_object_that_the_frame_leaves_out_is_not_scored(tmp_path):

@@ -49,7 +49,7 @@ def test_a_worker_process_gets_arrays_and_reads_the_same(root, tmp_path):
     assert np.array_equal(other.labels(range(11)), store.labels(range(11)))
 
 
-def shown(root, out):
+def first_image(root, out):
     """What a store shows of the first image, and what Pillow does."""
     with Image.open(root / FIRST) as picture:
         return packed(root, out).image(0), np.array(picture.convert("RGB"))
@@ -59,7 +59,7 @@ def shown(root, out):
 def test_grey_and_cmyk_pictures_become_rgb(root, tmp_path, mode):
     pixels = np.random.default_rng(0).integers(0, 256, (9, 12, 4 if mode == "CMYK" else 1), dtype=np.uint8).squeeze()
     Image.fromarray(pixels, mode).save(root / FIRST, "JPEG", quality=95)
-    image, expected = shown(root, tmp_path / "store")
+    image, expected = first_image(root, tmp_path / "store")
     assert image.shape == (9, 12, 3)
     assert np.array_equal(image, expected)
 
@@ -68,7 +68,7 @@ def test_a_png_that_is_called_jpeg_is_read(root, tmp_path):
     # As n02105855_2933.JPEG of ImageNet is.
     pixels = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(root / FIRST, "PNG")
-    assert np.array_equal(shown(root, tmp_path / "store")[0], pixels)
+    assert np.array_equal(first_image(root, tmp_path / "store")[0], pixels)
 
 
 def test_an_orientation_in_exif_data_is_not_applied(root, tmp_path):
@@ -78,7 +78,7 @@ def test_an_orientation_in_exif_data_is_not_applied(root, tmp_path):
         picture.save(root / FIRST, exif=exif, quality=95)
     with Image.open(root / FIRST) as picture:
         assert ImageOps.exif_transpose(picture).size == (9, 12)
-    image, expected = shown(root, tmp_path / "store")
+    image, expected = first_image(root, tmp_path / "store")
     assert image.shape == (9, 12, 3)
     assert np.array_equal(image, expected)  # as torchvision's ImageFolder has it
 
@@ -93,10 +93,10 @@ def test_broken_exif_data_say_nothing(root, tmp_path):
     with pytest.warns(UserWarning, match="Corrupt EXIF data"), Image.open(root / FIRST):
         pass
     store = packed(root, tmp_path / "store")
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert store.image(0).shape == (9, 12, 3)
-    assert told == []
+    assert caught == []
 
 
 @pytest.mark.parametrize("spoil", [lambda c: c[:300], lambda c: b"GIF89a" + c[6:], lambda c: bytes(len(c))])

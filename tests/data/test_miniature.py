@@ -23,7 +23,7 @@ def made(root, seed=3, **changes):
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
     first, again, other = made(tmp_path / "a"), made(tmp_path / "b"), made(tmp_path / "c", seed=4)
     assert hashes(first, "") == hashes(again, "")
-    changed = [name for name, found in hashes(other, "").items() if hashes(first, "")[name] != found]
+    changed = [name for name, digest in hashes(other, "").items() if hashes(first, "")[name] != digest]
     assert len(changed) == len(hashes(first, "")) == 10 * (4 + 3) + 1
     assert sizes_of_segmented(first) != sizes_of_segmented(other)
 
@@ -44,8 +44,8 @@ def test_its_classes_are_imagenettes(tmp_path):
         "tench", "English springer", "cassette player", "chain saw", "church", "French horn", "garbage truck",
         "gas pump", "golf ball", "parachute",
     ]  # fmt: skip
-    found = find_images(str(made(tmp_path / "a")), 10, None).manifest
-    assert (found.train, len(found)) == (40, 70)
+    manifest = find_images(str(made(tmp_path / "a")), 10, None).manifest
+    assert (manifest.train, len(manifest)) == (40, 70)
 
 
 def test_files_are_named_as_imagenets_are(tmp_path):
@@ -71,15 +71,15 @@ def test_images_differ_in_size_and_some_are_grey(tmp_path):
 @pytest.fixture
 def drawn(monkeypatch):
     """What was drawn, in order: the sample, its place and its ink."""
-    found, write = [], scenes.Canvas.write
+    drawings, write = [], scenes.Canvas.write
 
     def recording(self, sample, color, top, left, side):
         ink = write(self, sample, color, top, left, side)
-        found.append((sample, (top, left, side), self.image.shape[:2], ink))
+        drawings.append((sample, (top, left, side), self.image.shape[:2], ink))
         return ink
 
     monkeypatch.setattr(scenes.Canvas, "write", recording)
-    return found
+    return drawings
 
 
 def test_no_handwriting_occurs_in_two_parts(tmp_path, drawn):

@@ -72,10 +72,10 @@ def test_grey_of_16_bits_keeps_its_order_and_is_what_equal_colours_of_16_bits_ar
     levels = np.arange(0, 65_536, 13)
     picture = Image.fromarray(levels[None].astype(np.uint16))
     assert picture.mode == "I;16"
-    found = rgb(picture, "grey")[0]
-    assert (np.abs(found - levels[:, None] / 257) <= 1).all()
+    grey = rgb(picture, "grey")[0]
+    assert (np.abs(grey - levels[:, None] / 257) <= 1).all()
     colour = png(16, COLOUR, len(levels), words(*levels.repeat(3)))
-    assert np.array_equal(found, rgb(decode(io.BytesIO(colour), "colour", ("PNG",)), "colour")[0])
+    assert np.array_equal(grey, rgb(decode(io.BytesIO(colour), "colour", ("PNG",)), "colour")[0])
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
@@ -176,8 +176,8 @@ def voc_with_mask(root, content):
 
 @pytest.mark.parametrize("what", MASKS)
 def test_a_mask_that_does_not_hold_indices_is_refused(tmp_path, what):
-    content, told = MASKS[what]
-    with pytest.raises(UserError, match=rf"a\.png: a mask holds one class index per pixel, this picture's {told}$"):
+    content, message = MASKS[what]
+    with pytest.raises(UserError, match=rf"a\.png: a mask holds one class index per pixel, this picture's {message}$"):
         voc_with_mask(tmp_path, content).mask("a")
 
 

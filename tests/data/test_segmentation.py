@@ -20,9 +20,9 @@ def path(tmp_path):
 
 def test_images_and_masks_come_back_as_they_are_seen(path):
     images, masks = segmented()
-    found = list(read_segmentation(path))
-    assert [name for name, _, _ in found] == ["segmented_1", "segmented_2"]
-    for (_, image, mask), expected, of_mask in zip(found, images, masks, strict=True):
+    triples = list(read_segmentation(path))
+    assert [name for name, _, _ in triples] == ["segmented_1", "segmented_2"]
+    for (_, image, mask), expected, of_mask in zip(triples, images, masks, strict=True):
         assert image.dtype == mask.dtype == np.uint8
         assert np.array_equal(image, expected)
         assert np.array_equal(mask, of_mask)
@@ -81,9 +81,9 @@ def null(file, name):
 def replaced(name, array):
     def edit(file):
         del file[name]
-        found = file.create_dataset(name, data=array)
+        dataset = file.create_dataset(name, data=array)
         cells, position = ("#refs#/cell1", (0, 0)) if name.startswith("#refs#/gt") else ("value/img", (1, 0))
-        file[cells][position] = found.ref
+        file[cells][position] = dataset.ref
 
     return edit
 
@@ -133,9 +133,9 @@ WRONG = {
 
 @pytest.mark.parametrize("what", WRONG)
 def test_a_file_that_is_wrong_is_named(path, what):
-    edit, told = WRONG[what]
+    edit, message = WRONG[what]
     edited(path, edit)
-    with pytest.raises(UserError, match=rf"gtsegs_ijcv\.mat:? {told}.*; fetch it again"):
+    with pytest.raises(UserError, match=rf"gtsegs_ijcv\.mat:? {message}.*; fetch it again"):
         list(read_segmentation(path))
 
 

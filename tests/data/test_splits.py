@@ -39,11 +39,11 @@ OVERLAPS = {
 
 @pytest.mark.parametrize("what", OVERLAPS)
 def test_an_image_that_is_for_training_and_for_evaluation_is_named_before_anything_is_decoded(voc, tmp_path, what):
-    names, told = OVERLAPS[what]
+    names, message = OVERLAPS[what]
     lists(voc.root, **names)
     for picture in voc.root.glob("JPEGImages/*"):
         picture.write_bytes(b"")
-    with pytest.raises(UserError, match=f"{told}.*take it out of one list"):
+    with pytest.raises(UserError, match=f"{message}.*take it out of one list"):
         packed(voc, tmp_path / "store")
 
 

@@ -13,6 +13,6 @@ def blocks(page: str, language: str = "python") -> list[str]:
 
 def run(page: str, number: int, **names: Any) -> dict[str, Any]:
     """What a block of a page defines; `names` are those that the page takes for granted."""
-    found = dict(names)
-    exec(compile(blocks(page)[number], f"{page}, block {number}", "exec"), found)
-    return found
+    namespace = dict(names)
+    exec(compile(blocks(page)[number], f"{page}, block {number}", "exec"), namespace)
+    return namespace

@@ -142,8 +142,8 @@ def test_a_readers_attribution_method_is_scored_like_the_librarys(network):
     page = run("extend.md", 1, ablation_cam=method, network=network, images=images, classes=classes, masks=masks)
     maps = page["maps"].float().numpy()
     assert maps.any(axis=(1, 2)).all()
-    for found, resized, mask in zip(page["scores"].roc_auc, upsample(maps, 8), masks, strict=True):
-        assert found == pytest.approx(100 * roc_auc_score(mask.ravel() > 0, resized.ravel()))
+    for score, resized, mask in zip(page["scores"].roc_auc, upsample(maps, 8), masks, strict=True):
+        assert score == pytest.approx(100 * roc_auc_score(mask.ravel() > 0, resized.ravel()))
     pairs = method(network, images, torch.tensor([1, 2, 2]), torch.tensor([2, 0, 0]))
     torch.testing.assert_close(pairs, page["maps"][[2, 0, 0]])
 

@@ -84,7 +84,7 @@ def test_references_that_lead_somewhere_are_no_warning(small, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("broken", "told"),
+    ("broken", "target"),
     [
         ("[a page](nowhere.md)", "nowhere.md"),
         ("[a heading](index.md#nowhere)", "nowhere"),
@@ -93,12 +93,12 @@ def test_references_that_lead_somewhere_are_no_warning(small, tmp_path):
         ("```{eval-rst}\n.. automodule:: attribution_preservation.nowhere\n```", "attribution_preservation.nowhere"),
     ],
 )
-def test_a_broken_reference_makes_the_build_fail(small, tmp_path, broken, told):
+def test_a_broken_reference_makes_the_build_fail(small, tmp_path, broken, target):
     page = small / "index.md"
     page.write_text(f"{page.read_text()}\n{broken}\n")
     done = build(small, tmp_path / "out")
     assert done.returncode != 0
-    assert told in done.stderr
+    assert target in done.stderr
 
 
 @pytest.fixture(scope="module")

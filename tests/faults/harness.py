@@ -179,15 +179,15 @@ def saves(log: Path, victim: Victim) -> int:
 
 
 def _variables(fault: str, victim: Victim | None, log: Path | None) -> dict[str, str]:
-    found = {"PYTHONPATH": str(SITE), "FAULT": fault, "FAULT_STAGE": victim.stage if victim else "*"}
-    return found | ({"FAULT_LOG": str(log)} if log else {})
+    variables = {"PYTHONPATH": str(SITE), "FAULT": fault, "FAULT_STAGE": victim.stage if victim else "*"}
+    return variables | ({"FAULT_LOG": str(log)} if log else {})
 
 
 def changes_in(accesses: Path) -> dict[str, int]:
     """How many changes of the project's files an instance makes undisturbed, by stage, as logs of accesses tell."""
-    found = {}
+    counts = {}
     for log in accesses.iterdir():
         changes = [line for line in log.read_text().splitlines() if line.startswith("change ")]
         instances = {line for line in changes if line.startswith("change .resume/stages/") and "/holder" in line}
-        found[log.name] = len(changes) // len(instances)
-    return found
+        counts[log.name] = len(changes) // len(instances)
+    return counts

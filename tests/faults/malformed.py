@@ -99,9 +99,9 @@ def outcome(case: Case, finished: Path, folder: Path) -> Outcome:
         lines = (root / "stderr").read_text(errors="replace").splitlines() or [""]
         if process.exitcode == 0:
             return Outcome("accepted", lines[-1])
-        told = [line for line in lines if line.startswith(f"{case.stage[0]}: error: ")]
-        if process.exitcode == 2 and len(told) == 1 and told[0] == lines[-1]:
-            return Outcome("refused", told[0])
+        errors = [line for line in lines if line.startswith(f"{case.stage[0]}: error: ")]
+        if process.exitcode == 2 and len(errors) == 1 and errors[0] == lines[-1]:
+            return Outcome("refused", errors[0])
         return Outcome("traceback", f"exit code {process.exitcode}: " + " / ".join(lines[-3:]))
     finally:
         shutil.rmtree(root)
@@ -265,11 +265,11 @@ def _header(content: bytes, change: Callable[[dict], object]) -> bytes:
     return struct.pack("<Q", len(text)) + text + content[8 + size :]
 
 
-def _told(content: bytes, change: Callable[[dict], object]) -> bytes:
+def _description(content: bytes, change: Callable[[dict], object]) -> bytes:
     def of_header(header: dict) -> None:
-        told = json.loads(header["__metadata__"]["content"])
-        change(told)
-        header["__metadata__"]["content"] = json.dumps(told)
+        description = json.loads(header["__metadata__"]["content"])
+        change(description)
+        header["__metadata__"]["content"] = json.dumps(description)
 
     return _header(content, of_header)
 
@@ -290,47 +290,49 @@ def _tensors() -> Iterator[Case]:
         "a description of 100,000 lists": lambda header: header["__metadata__"].update(content="[" * 100_000),
         "one tensor less": lambda header: header.pop(next(name for name in header if name != "__metadata__")),
     }
-    told: dict[str, Callable[[dict], object]] = {
-        "no identity": lambda found: found.pop("identity"),
-        "an identity that is a list": lambda found: found.update(identity=[1]),
-        "an identity with a strange word": lambda found: found["identity"].update(colour="red"),
-        "an identity with a wrong type": lambda found: found["identity"].update(seed="0"),
-        "another compression's identity": lambda found: found["identity"].update(compression="distill"),
-        "another seed": lambda found: found["identity"].update(seed=7),
+    identities: dict[str, Callable[[dict], object]] = {
+        "no identity": lambda description: description.pop("identity"),
+        "an identity that is a list": lambda description: description.update(identity=[1]),
+        "an identity with a strange word": lambda description: description["identity"].update(colour="red"),
+        "an identity with a wrong type": lambda description: description["identity"].update(seed="0"),
+        "another compression's identity": lambda description: description["identity"].update(compression="distill"),
+        "another seed": lambda description: description["identity"].update(seed=7),
     }
     structures: dict[str, Callable[[dict], object]] = {
-        "no structure": lambda found: found.pop("structure"),
-        "an unknown family": lambda found: found["structure"].update(family="mlp"),
-        "no family": lambda found: found["structure"].pop("family"),
-        "layers that no machine holds": lambda found: found["structure"].update(layers=[10**7, "M", 10**7, "M"]),
-        "negative layers": lambda found: found["structure"].update(layers=[-4, "M"]),
-        "no layers": lambda found: found["structure"].update(layers=[]),
-        "layers of words": lambda found: found["structure"].update(layers=["x", "y"]),
-        "layers of lists": lambda found: found["structure"].update(layers=[[1], [2]]),
-        "an input of no size": lambda found: found["structure"].update(input_size=0),
-        "classes that are a word": lambda found: found["structure"].update(classes="many"),
-        "an unknown word": lambda found: found["structure"].update(colour="red"),
-        "a structure that is a number": lambda found: found.update(structure=3),
+        "no structure": lambda description: description.pop("structure"),
+        "an unknown family": lambda description: description["structure"].update(family="mlp"),
+        "no family": lambda description: description["structure"].pop("family"),
+        "layers that no machine holds": lambda description: description["structure"].update(
+            layers=[10**7, "M", 10**7, "M"]
+        ),
+        "negative layers": lambda description: description["structure"].update(layers=[-4, "M"]),
+        "no layers": lambda description: description["structure"].update(layers=[]),
+        "layers of words": lambda description: description["structure"].update(layers=["x", "y"]),
+        "layers of lists": lambda description: description["structure"].update(layers=[[1], [2]]),
+        "an input of no size": lambda description: description["structure"].update(input_size=0),
+        "classes that are a word": lambda description: description["structure"].update(classes="many"),
+        "an unknown word": lambda description: description["structure"].update(colour="red"),
+        "a structure that is a number": lambda description: description.update(structure=3),
     }
     maps: dict[str, Callable[[dict], object]] = {
-        "no sizes": lambda found: found.pop("sizes"),
-        "sizes that are a list": lambda found: found.update(sizes=[]),
-        "an unknown method": lambda found: found.update(methods=["saliency"]),
-        "methods that are a number": lambda found: found.update(methods=3),
+        "no sizes": lambda description: description.pop("sizes"),
+        "sizes that are a list": lambda description: description.update(sizes=[]),
+        "an unknown method": lambda description: description.update(methods=["saliency"]),
+        "methods that are a number": lambda description: description.update(methods=3),
     }
     network, of_maps = f"models/all/{TEACHER}", f"maps/all/{TEACHER}"
-    for path, changes in ((network, told | structures), (of_maps, told | maps)):
+    for path, changes in ((network, identities | structures), (of_maps, identities | maps)):
         for what, change in headers.items():
             spoil = changed(path, lambda content, change=change: _header(content, change))
             yield Case(f"{path}: {what}", READERS[path], spoil)
         for what, change in changes.items():
-            spoil = changed(path, lambda content, change=change: _told(content, change))
+            spoil = changed(path, lambda content, change=change: _description(content, change))
             yield Case(f"{path}: {what}", READERS[path], spoil)
     huge = changed(network, lambda content: struct.pack("<Q", 2**62) + content[8:])
     yield Case(f"{network}: a header of 2^62 bytes", READERS[network], huge)
     for path, stage in ((of_maps, READERS[of_maps]), (READ_PAIRS, ("analysis",))):
         yield Case(f"{path}: of half of the data", stage, lambda root, path=path: _halve(root / path))
-    other = changed(of_maps, lambda content: _told(content, told["another seed"]))
+    other = changed(of_maps, lambda content: _description(content, identities["another seed"]))
     yield Case(f"{of_maps}: another seed than its students", ("evaluate", "--batch", "distill"), other)
     for gone, stage in (
         ("models/all/teacher/vgg6_bn/seed-0", READERS[network]),
@@ -523,12 +525,12 @@ def _imagenet() -> Iterator[Case]:
 
     masks, image = "given/gtsegs_ijcv.mat", f"given/train/{WNIDS[0]}/{WNIDS[0]}_9.JPEG"
     images, kit = "given/ILSVRC2012_img_val.tar", "given/ILSVRC2012_devkit_t12.tar.gz"
-    for path, told in ((masks, "the file with masks"), (images, "the validation archive"), (kit, "the kit")):
+    for path, subject in ((masks, "the file with masks"), (images, "the validation archive"), (kit, "the kit")):
         for what, change in DAMAGE.items():
-            yield source(f"{told}: {what}", changed(path, change), archive=path != masks)
+            yield source(f"{subject}: {what}", changed(path, change), archive=path != masks)
         gone = lambda root, path=path: (root / path).unlink()  # noqa: E731
-        yield source(f"{told}: missing", gone, archive=path != masks)
-        yield source(f"{told}: a folder", lambda root, path=path: _folder(root / path), archive=path != masks)
+        yield source(f"{subject}: missing", gone, archive=path != masks)
+        yield source(f"{subject}: a folder", lambda root, path=path: _folder(root / path), archive=path != masks)
     for folder in ("train", "val", f"train/{WNIDS[1]}", f"val/{WNIDS[1]}"):
         yield source(f"no {folder}", lambda root, folder=folder: shutil.rmtree(root / "given" / folder))
     names = {"line breaks": "a\nb", "control letters": "a\x1b[2J", "quotes": 'a"b', "bytes that are no text": "\udcff"}

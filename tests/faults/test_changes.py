@@ -42,12 +42,12 @@ def test_a_run_after_a_change_picks_nothing_up(reference, project, tmp_path, cha
     change(project)
     assert project.run(VICTIM, log=log).code == 0
     assert saves(log, VICTIM) == 1 + VICTIM.epochs  # both epochs again
-    found = hashes(project.root, VICTIM.out)
+    after_change = hashes(project.root, VICTIM.out)
     # As where nothing was ever stopped.
     shutil.rmtree(project.root / ".resume")
     assert project.run(VICTIM).code == 0
-    assert hashes(project.root, VICTIM.out) == found
-    assert found != hashes(reference.root, VICTIM.out)
+    assert hashes(project.root, VICTIM.out) == after_change
+    assert after_change != hashes(reference.root, VICTIM.out)
 
 
 def test_a_run_without_a_change_goes_on(reference, project, tmp_path):

@@ -22,24 +22,24 @@ def template(node: ast.expr) -> str:
 
 def messages(path: Path) -> set[str]:
     """Templates of all `UserError`s that a file makes."""
-    found = set()
+    templates = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "UserError":
-            found.add(template(node.args[0]))
+            templates.add(template(node.args[0]))
     # A message that is nothing but what is filled in is another one, told again.
-    return {message for message in found if any(letter.isalpha() for letter in message)}
+    return {message for message in templates if any(letter.isalpha() for letter in message)}
 
 
 def rows() -> dict[str, tuple[str, str]]:
-    found = {}
+    by_message = {}
     for line in (PROJECT / "docs" / "errors.md").read_text().splitlines():
         if match := ROW.match(line):
-            assert match["message"] not in found, line
-            found[match["message"]] = match["file"], match["test"]
-    return found
+            assert match["message"] not in by_message, line
+            by_message[match["message"]] = match["file"], match["test"]
+    return by_message
 
 
-def told() -> set[str]:
+def all_messages() -> set[str]:
     """Every message of the stages and the library."""
     files = [path for folder in ("stages", "attribution_preservation") for path in (PROJECT / folder).rglob("*.py")]
     return {message for path in files for message in messages(path)}
@@ -48,7 +48,7 @@ def told() -> set[str]:
 def test_every_message_has_a_row_and_no_row_is_left_over():
     # The system's own refusals are told by one function, whose words are no UserError.
     system = {message for message in rows() if message.startswith("system: ")}
-    assert set(rows()) - system == told()
+    assert set(rows()) - system == all_messages()
 
 
 @pytest.mark.parametrize("place", sorted(set(rows().values())), ids="::".join)

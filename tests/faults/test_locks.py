@@ -19,10 +19,10 @@ def test_a_second_start_says_who_is_at_work(reference, project, name):
     os.kill(first.pid, signal.SIGCONT)
     first.communicate()
     assert second.in_one_line
-    (told,) = second.err.splitlines()
-    assert f"process {first.pid} on " in told
-    assert f"is working on {victim.instance}" in told
-    assert "wait for it, or stop it first" in told
+    (message,) = second.err.splitlines()
+    assert f"process {first.pid} on " in message
+    assert f"is working on {victim.instance}" in message
+    assert "wait for it, or stop it first" in message
     assert first.returncode == 0
     assert project.repro().code == 0
     assert project.hashes() == reference.hashes()

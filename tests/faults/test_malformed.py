@@ -12,8 +12,8 @@ SHORT = [*ALL[: OF_FILES : len(DAMAGE) + 3], *ALL[OF_FILES::5]]
 
 @pytest.mark.parametrize("case", SHORT, ids=lambda case: case.name)
 def test_a_malformed_input_is_refused_in_a_line_or_does_no_harm(finished, tmp_path, case: Case):
-    found = outcome(case, finished[0], tmp_path)
-    assert found.kind in ("refused", "accepted"), found.message
+    case_outcome = outcome(case, finished[0], tmp_path)
+    assert case_outcome.kind in ("refused", "accepted"), case_outcome.message
 
 
 # What stands in the line; docs/errors.md has the whole of it.
@@ -60,9 +60,9 @@ NAMED = {
 @pytest.mark.parametrize("name", NAMED)
 def test_what_is_wrong_is_named(finished, tmp_path, name):
     (case,) = (case for case in ALL if case.name == name)
-    found = outcome(case, finished[0], tmp_path)
-    assert found.kind == "refused", found.message
-    assert NAMED[name] in found.message
+    case_outcome = outcome(case, finished[0], tmp_path)
+    assert case_outcome.kind == "refused", case_outcome.message
+    assert NAMED[name] in case_outcome.message
 
 
 def test_there_are_enough_of_them_and_no_two_alike():

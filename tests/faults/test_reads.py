@@ -31,7 +31,7 @@ def undeclared(root: Path, accesses: Path, name: str) -> set[str]:
     changed = {Path(path) for access, path in lines if access in ("change", "moved")}
     for path in {*allowed, *changed}:
         packages |= set(path.parents)
-    found = set()
+    surplus = set()
     for access, text in lines:
         path = source(Path(text))
         own = path in changed or {path, *path.parents} & (allowed - {Path(".")})
@@ -40,8 +40,8 @@ def undeclared(root: Path, accesses: Path, name: str) -> set[str]:
         empty = path.name == "__init__.py" and not (root / path).stat().st_size
         # What is not there was looked for in vain, by libraries on the way to their own files.
         if access in ("read", "list") and (root / path).exists() and not (own or on_the_way or empty or path in ALWAYS):
-            found.add(f"{access} {path}")
-    return found
+            surplus.add(f"{access} {path}")
+    return surplus
 
 
 def source(path: Path) -> Path:
@@ -60,7 +60,7 @@ def test_a_stage_reads_what_it_declares(finished, monkeypatch, name):
 
 
 @pytest.mark.parametrize(
-    ("cheat", "told"),
+    ("cheat", "access"),
     [
         ("open('reports/results.csv').read()", "read reports/results.csv"),
         (
@@ -71,7 +71,7 @@ def test_a_stage_reads_what_it_declares(finished, monkeypatch, name):
     ],
     ids=["file", "module", "folder"],
 )
-def test_a_stage_that_cheats_is_found(finished, tmp_path, monkeypatch, cheat, told):
+def test_a_stage_that_cheats_is_found(finished, tmp_path, monkeypatch, cheat, access):
     root, accesses = tmp_path / "project", tmp_path / "accesses"
     shutil.copytree(finished[0], root)
     accesses.mkdir()
@@ -80,7 +80,7 @@ def test_a_stage_that_cheats_is_found(finished, tmp_path, monkeypatch, cheat, to
     done = run_stage(root, "check", PYTHONPATH=str(SITE), FAULT_STAGE="*", FAULT_LOG=str(accesses))
     assert done.returncode == 0, done.stderr
     monkeypatch.chdir(root)
-    assert told in undeclared(root, accesses, "check")
+    assert access in undeclared(root, accesses, "check")
 
 
 def test_only_one_module_opens_tensors():

@@ -31,7 +31,7 @@ def _is_pickle(node: ast.AST) -> bool:
 
 def dangers(source: str) -> set[str]:
     """What a piece of code does that could run what it reads."""
-    found, tree = set(), ast.parse(source)
+    dangerous, tree = set(), ast.parse(source)
     of_pickle = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and _is_pickle(node.value)}
     for node in ast.walk(tree):
         alone = isinstance(node, ast.Import) and [alias.name for alias in node.names] == ["pickle"]
@@ -41,7 +41,7 @@ def dangers(source: str) -> set[str]:
             names = {alias.name for alias in node.names} | {getattr(node, "module", None) or ""}
             if getattr(node, "module", None) == "joblib" and names <= {"joblib", *PARALLEL}:
                 continue
-            found |= {name for name in names if name.split(".")[0] in UNPICKLES}
+            dangerous |= {name for name in names if name.split(".")[0] in UNPICKLES}
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             words = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
@@ -57,8 +57,8 @@ def dangers(source: str) -> set[str]:
                 or (called.startswith("subprocess.") and words.get("shell") == "True")
                 or called == "os.system"
             )
-            found |= {called} if unsafe else set()
-    return found
+            dangerous |= {called} if unsafe else set()
+    return dangerous
 
 
 @pytest.mark.parametrize("folder", ["stages", "attribution_preservation"])

@@ -118,18 +118,18 @@ def test_closed_form_and_autograd_agree_in_values_and_parameter_gradients(averag
     head = LinearHead(6, None if averaged else 2, 3, dropout).double().train()
     feature_map = torch.randn(4, 6, 2, 2, dtype=torch.float64, requires_grad=True)
     kept = head.draw(feature_map)
-    found = {
+    by_method = {
         "closed form": head.gradient(feature_map, CLASSES, kept, centred),
         "autograd": gradient_by_autograd(head.logits(feature_map, kept), feature_map, CLASSES, centred),
     }
-    torch.testing.assert_close(found["closed form"], found["autograd"], atol=1e-12, rtol=0)
+    torch.testing.assert_close(by_method["closed form"], by_method["autograd"], atol=1e-12, rtol=0)
     target = torch.rand(4, 2, 2, dtype=torch.float64)
     gradients = [
         torch.autograd.grad(
             map_distance(swa_map(feature_map, gradient), target).mean(), [head.linear.weight, feature_map],
             retain_graph=True,
         )
-        for gradient in found.values()
+        for gradient in by_method.values()
     ]  # fmt: skip
     for closed, by_autograd in zip(*gradients, strict=True):
         assert closed.abs().max() > 0
@@ -162,9 +162,9 @@ def test_the_gradient_of_a_hidden_head_is_the_product_of_its_matrices(dropout, c
     kept = seen.kept or [torch.ones(4, width, dtype=torch.float64) for width in (20, 12)]
     every = slopes(student.head, seen.last, kept)
     expected = every[torch.arange(4), CLASSES] - (every.mean(1) if centred else 0)
-    found = feature_gradient(seen, "pool2", CLASSES, centred)
+    actual = feature_gradient(seen, "pool2", CLASSES, centred)
     assert expected.abs().max() > 0
-    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(actual, expected, atol=1e-12, rtol=0)
     # Differentiated again: through the feature map and through the weights, as the matching loss does.
     target = torch.rand(4, 2, 2, dtype=torch.float64)
     parameters = list(student.parameters())
@@ -172,7 +172,7 @@ def test_the_gradient_of_a_hidden_head_is_the_product_of_its_matrices(dropout, c
         torch.autograd.grad(
             map_distance(swa_map(seen.last, gradient), target).mean(), parameters, retain_graph=True, allow_unused=True
         )
-        for gradient in (found, expected)
+        for gradient in (actual, expected)
     ]
     assert sum(one is not None and bool(one.abs().max() > 0) for one in gradients[1]) > 8
     for ours, by_hand in zip(*gradients, strict=True):
@@ -203,19 +203,19 @@ def test_at_an_earlier_layer_the_gradient_passes_the_pooling(network):
 
 
 def test_input_gradient_is_captums(network):
-    found = input_gradient_map(view(network, from_input=True), CLASSES, RECTIFIERS["identity"], False)
+    maps = input_gradient_map(view(network, from_input=True), CLASSES, RECTIFIERS["identity"], False)
     expected = InputXGradient(network).attribute(batch()[0].requires_grad_(), target=CLASSES).sum(1)
-    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(maps, expected, atol=1e-12, rtol=0)
 
 
 def test_integrated_gradients_are_captums_and_complete(network):
     images = batch()[0]
-    found = integrated_gradients_map(view(network), CLASSES, RECTIFIERS["identity"], False, 64)
+    maps = integrated_gradients_map(view(network), CLASSES, RECTIFIERS["identity"], False, 64)
     oracle = IntegratedGradients(network)
     expected = oracle.attribute(images, target=CLASSES, n_steps=64, method="riemann_middle").sum(1)
-    torch.testing.assert_close(found, expected, atol=1e-10, rtol=0)
+    torch.testing.assert_close(maps, expected, atol=1e-10, rtol=0)
     difference = (network(images) - network(torch.zeros_like(images))).gather(1, CLASSES[:, None])[:, 0]
-    torch.testing.assert_close(found.sum((1, 2)), difference, atol=0.05, rtol=0)
+    torch.testing.assert_close(maps.sum((1, 2)), difference, atol=0.05, rtol=0)
 
 
 def test_the_path_of_integrated_gradients_leaves_statistics_and_mode_alone(network):
@@ -230,12 +230,12 @@ def test_the_path_of_integrated_gradients_leaves_statistics_and_mode_alone(netwo
 
 def test_the_gradient_of_the_loss_is_the_chain_rule_by_hand(network):
     images, labels = batch()
-    found = loss_gradient(view(network, from_input=True), labels)
+    gradient = loss_gradient(view(network, from_input=True), labels)
     images.requires_grad_()
     logits = network(images)
     # d loss / d y_c = (sigmoid(y_c) - t_c) / C for each image.
     expected = torch.autograd.grad(logits, images, (logits.detach().sigmoid() - labels) / 3)[0]
-    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(gradient, expected, atol=1e-12, rtol=0)
 
 
 def test_the_distance_of_loss_gradients_is_not_normalised():

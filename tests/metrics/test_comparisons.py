@@ -37,7 +37,7 @@ def pick(rows, **where):
 
 
 @pytest.fixture(scope="module")
-def found():
+def compared():
     common = np.arange(IMAGES) % 2 == 0
     base = {seed: GENERATOR.normal(0.8, 0.05, IMAGES) for seed in SEEDS}
     gain = np.where(common, 0.1, -0.2)[None] + GENERATOR.normal(0, 0.001, (3, IMAGES))
@@ -50,8 +50,8 @@ def found():
     return list(Comparisons(TRUTH, 200, 0).rows(teachers, students)), students, teachers
 
 
-def test_every_population_is_compared_on_its_own_pairs(found):
-    rows = found[0]
+def test_every_population_is_compared_on_its_own_pairs(compared):
+    rows = compared[0]
     where = {"method": "swa", "reference": "naive", "metric": "cosine", "attribution": "grad_cam"}
     assert pick(rows, **where, population="common")["difference"] == pytest.approx(0.1, abs=0.001)
     assert pick(rows, **where, population="all")["difference"] == pytest.approx(-0.05, abs=0.001)
@@ -60,8 +60,8 @@ def test_every_population_is_compared_on_its_own_pairs(found):
     assert pick(rows, **where, population="common")["p"] < 0.001
 
 
-def test_predictions_are_compared_over_images(found):
-    rows, students, _ = found
+def test_predictions_are_compared_over_images(compared):
+    rows, students, _ = compared
     for metric, score in (("mean_ap", mean_ap), ("sample_ap", sample_ap), ("f1", f1)):
         expected = np.mean(
             [
@@ -77,8 +77,8 @@ def test_predictions_are_compared_over_images(found):
     assert by_image["difference"] == pytest.approx(-0.05, abs=0.001)
 
 
-def test_naive_is_compared_with_its_teacher_on_the_students_common_pairs(found):
-    rows, students, _ = found
+def test_naive_is_compared_with_its_teacher_on_the_students_common_pairs(compared):
+    rows, students, _ = compared
     row = pick(rows, method="naive", reference="teacher", metric="cosine", population="common")
     common = students["naive"][0].populations["common"]
     expected = np.mean([students["naive"][seed].scores["grad_cam"]["cosine"][common].mean() - 1 for seed in SEEDS])
@@ -86,8 +86,8 @@ def test_naive_is_compared_with_its_teacher_on_the_students_common_pairs(found):
     assert not [row for row in rows if row["method"] == "swa" and row["reference"] == "teacher"]
 
 
-def test_a_variant_of_one_seed_has_a_difference_and_no_test(found):
-    row = pick(found[0], method="variant", metric="cosine", population="all")
+def test_a_variant_of_one_seed_has_a_difference_and_no_test(compared):
+    row = pick(compared[0], method="variant", metric="cosine", population="all")
     assert row["difference"] == 0
     assert np.isnan(row["p"])
     assert row["seeds"] == 1
@@ -113,9 +113,9 @@ def test_a_method_that_the_reference_was_not_explained_by_is_not_compared():
 
 def test_what_is_a_difference_already_is_tested_against_zero():
     def network(gain):
-        found = scored(np.full(IMAGES, 0.9))
+        scores = scored(np.full(IMAGES, 0.9))
         over = GENERATOR.normal(gain, 0.1, IMAGES)
-        return found.joined(Scored(found.logits, {}, {"own": EVERY}, {"own": {"insertion_over@random": over}}, {}))
+        return scores.joined(Scored(scores.logits, {}, {"own": EVERY}, {"own": {"insertion_over@random": over}}, {}))
 
     students = {"naive": {seed: network(2.0) for seed in SEEDS}, "swa": {seed: network(0.0) for seed in SEEDS}}
     rows = list(Comparisons(TRUTH, 200, 0).rows({seed: scored(np.ones(IMAGES)) for seed in SEEDS}, students))
@@ -131,14 +131,14 @@ def test_what_is_a_difference_already_is_tested_against_zero():
 
 def test_a_seed_whose_own_pairs_have_no_score_is_left_out():
     def network(seed):
-        found = scored(np.full(IMAGES, 0.5))
-        found.scores["grad_cam"]["roc_auc"] = np.full(len(EVERY), 50.0 if seed else np.nan)
-        return found
+        scores = scored(np.full(IMAGES, 0.5))
+        scores.scores["grad_cam"]["roc_auc"] = np.full(len(EVERY), 50.0 if seed else np.nan)
+        return scores
 
     students = {method: {seed: network(seed) for seed in SEEDS} for method in ("naive", "swa")}
     rows = list(Comparisons(TRUTH, 100, 0).rows({seed: network(seed) for seed in SEEDS}, students))
-    found = pick(rows, method="swa", reference="naive", metric="roc_auc", population="own")
-    assert found["seeds"] == len(SEEDS) - 1
+    row = pick(rows, method="swa", reference="naive", metric="roc_auc", population="own")
+    assert row["seeds"] == len(SEEDS) - 1
 
 
 def test_images_without_a_figure_do_not_count(monkeypatch):

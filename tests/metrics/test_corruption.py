@@ -12,10 +12,10 @@ MASK[:, 4] = 255
 
 
 def test_void_is_neither_background_nor_object():
-    found = regions(MASK)
-    assert found["object"].sum() == 4 * 32
-    assert found["background"].sum() == 4 * 24
-    assert not (found["object"] | found["background"])[:, 4].any()
+    pixels = regions(MASK)
+    assert pixels["object"].sum() == 4 * 32
+    assert pixels["background"].sum() == 4 * 24
+    assert not (pixels["object"] | pixels["background"])[:, 4].any()
 
 
 def test_noise_stays_in_its_region_and_has_its_deviation():

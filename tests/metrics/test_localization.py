@@ -40,20 +40,20 @@ def test_roc_auc_is_scikit_learns_with_ties(positive, negative):
 def test_void_is_neither_object_nor_background(maps, masks):
     object_pixels, background = masks[0] == 1, np.isin(masks[0], [0, 2])
     assume(object_pixels.any() and maps.any())
-    found = score_localization(maps, masks, np.array([0]), np.array([0]))
+    localization = score_localization(maps, masks, np.array([0]), np.array([0]))
     if not background.any():
-        assert np.isnan(found.roc_auc[0])
+        assert np.isnan(localization.roc_auc[0])
         return
     known = masks[0] != 255
     expected = sklearn.metrics.roc_auc_score(object_pixels[known], maps[0][known])
-    assert found.roc_auc[0] == pytest.approx(100 * expected, abs=1e-7)
+    assert localization.roc_auc[0] == pytest.approx(100 * expected, abs=1e-7)
 
 
 def test_another_class_is_background():
     masks = np.array([[[1, 2], [1, 2]]], dtype=np.uint8)
-    found = score_localization(np.array([[[1.0, 2.0], [1.0, 2.0]]]), masks, np.array([0]), np.array([0]))
-    assert found.roc_auc[0] == 0
-    assert found.point_accuracy[0] == 0
+    localization = score_localization(np.array([[[1.0, 2.0], [1.0, 2.0]]]), masks, np.array([0]), np.array([0]))
+    assert localization.roc_auc[0] == 0
+    assert localization.point_accuracy[0] == 0
 
 
 def test_a_hit_in_another_classes_mask_is_a_miss():
@@ -61,8 +61,8 @@ def test_a_hit_in_another_classes_mask_is_a_miss():
     masks = np.array([[[1, 2, 0, 0]]], dtype=np.uint8).repeat(4, axis=1)
     maps = np.zeros((2, 4, 4))
     maps[:, 0, 0] = 1.0
-    found = score_localization(maps, masks, np.array([0, 0]), np.array([0, 1]))
-    assert found.point_accuracy.tolist() == [100, 0]
+    localization = score_localization(maps, masks, np.array([0, 0]), np.array([0, 1]))
+    assert localization.point_accuracy.tolist() == [100, 0]
 
 
 def test_the_first_of_equal_maxima_counts():
@@ -82,8 +82,8 @@ def test_void_cannot_win_the_pointing_game():
 def test_a_map_of_zeros_counts_as_chance_and_as_a_miss():
     masks = np.ones((1, 4, 4), dtype=np.uint8)
     masks[0, 3, 3] = 0
-    found = score_localization(np.zeros((1, 2, 2), dtype=np.float32), masks, np.array([0]), np.array([0]))
-    assert (found.roc_auc[0], found.point_accuracy[0], found.zero_map[0]) == (50, 0, True)
+    localization = score_localization(np.zeros((1, 2, 2), dtype=np.float32), masks, np.array([0]), np.array([0]))
+    assert (localization.roc_auc[0], localization.point_accuracy[0], localization.zero_map[0]) == (50, 0, True)
 
 
 def test_a_map_that_is_not_finite_is_a_mistake():
@@ -98,8 +98,8 @@ def test_a_pair_whose_class_is_not_in_its_mask_is_a_mistake():
 
 def test_upsampling_is_bilinear_between_cell_centres():
     # One row of two cells over four pixels: centres at 1/4 and 3/4 of the width.
-    found = upsample(np.array([[[0.0, 4.0], [0.0, 4.0]]], dtype=np.float32), 4)
-    assert found[0, 0].tolist() == [0.0, 1.0, 3.0, 4.0]
+    upsampled = upsample(np.array([[[0.0, 4.0], [0.0, 4.0]]], dtype=np.float32), 4)
+    assert upsampled[0, 0].tolist() == [0.0, 1.0, 3.0, 4.0]
 
 
 def test_many_maps_are_scored_as_each_one_alone():
@@ -126,6 +126,6 @@ def test_random_baseline_is_at_chance_and_repeatable():
     assert np.array_equal(maps, random_maps(400, 16, 5))
     masks = np.zeros((1, 16, 16), dtype=np.uint8)
     masks[0, 4:12, 4:12] = 1
-    found = score_localization(maps, masks, np.zeros(400, dtype=int), np.zeros(400, dtype=int))
-    assert found.roc_auc.mean() == pytest.approx(50, abs=1)
-    assert found.point_accuracy.mean() == pytest.approx(25, abs=7)  # the object covers a quarter
+    localization = score_localization(maps, masks, np.zeros(400, dtype=int), np.zeros(400, dtype=int))
+    assert localization.roc_auc.mean() == pytest.approx(50, abs=1)
+    assert localization.point_accuracy.mean() == pytest.approx(25, abs=7)  # the object covers a quarter

@@ -23,17 +23,17 @@ from attribution_preservation.metrics.scoring import (
 MASKS = np.zeros((2, 4, 4), dtype=np.uint8)
 MASKS[0, :, :2], MASKS[1, :, 2:] = 1, 1
 ROWS = np.array([2, 3])
-ASKED = Pairs(np.tile(ROWS, 2), None, MASKS, np.tile([0, 1], 2))
+GIVEN = Pairs(np.tile(ROWS, 2), None, MASKS, np.tile([0, 1], 2))
 LABELS = np.array([0, 2, -1, -1])
-PAIRS = scored_truth(**vars(ASKED), labels=LABELS)
+PAIRS = scored_truth(**vars(GIVEN), labels=LABELS)
 LEFT, RIGHT = np.zeros((4, 4), np.float32), np.zeros((4, 4), np.float32)
 LEFT[1, 0], RIGHT[1, 3] = 1, 1
 
 
 def logits(*tops):
-    found = np.zeros((4, 3), dtype=np.float32)
-    found[np.arange(4), tops] = 2.0
-    return found
+    of_network = np.zeros((4, 3), dtype=np.float32)
+    of_network[np.arange(4), tops] = 2.0
+    return of_network
 
 
 def evidence(tops, maps):
@@ -58,8 +58,8 @@ def value(rows, **where):
 
 
 def test_the_classes_are_the_teachers_top_ones_and_then_the_networks_own():
-    found = ASKED.classes(TEACHER.logits, STUDENT.logits)
-    assert found.tolist() == [1, 1, 1, 0]
+    classes = GIVEN.classes(TEACHER.logits, STUDENT.logits)
+    assert classes.tolist() == [1, 1, 1, 0]
     given = Pairs(ROWS, np.array([0, 2]), MASKS, np.array([0, 1]))
     assert given.classes(TEACHER.logits, STUDENT.logits).tolist() == [0, 2]
 
@@ -115,36 +115,38 @@ def test_agreement_and_divergence_are_those_of_the_distribution_over_classes():
 
 
 def test_baselines_know_nothing_of_classes():
-    found = baseline_scores(PAIRS, 0)["centre"]
-    for scores in found.values():
+    centre = baseline_scores(PAIRS, 0)["centre"]
+    for scores in centre.values():
         np.testing.assert_array_equal(scores[:2], scores[2:])
 
 
 def test_a_comparison_of_top_1_leaves_out_what_has_no_label():
     generator = np.random.default_rng(1)
     labels = np.where(np.arange(60) < 40, generator.integers(3, size=60), -1)
-    asked = Pairs(np.tile(np.arange(40, 60), 2), None, np.repeat(MASKS, 10, axis=0), np.tile(np.arange(20), 2))
-    pairs = scored_truth(**vars(asked), labels=labels)
+    given = Pairs(np.tile(np.arange(40, 60), 2), None, np.repeat(MASKS, 10, axis=0), np.tile(np.arange(20), 2))
+    pairs = scored_truth(**vars(given), labels=labels)
 
     def network(right):
-        found = generator.normal(size=(60, 3)).astype(np.float32)
+        of_network = generator.normal(size=(60, 3)).astype(np.float32)
         chosen = np.arange(60) < right
-        found[chosen, labels[chosen]] += 100
+        of_network[chosen, labels[chosen]] += 100
         maps = generator.random((40, 4, 4)).astype(np.float32)
-        return Evidence({"grad_cam": Maps(maps, np.arange(40))}, found, {}, None)
+        return Evidence({"grad_cam": Maps(maps, np.arange(40))}, of_network, {}, None)
 
     teachers, students = {}, {"naive": {}, "swa": {}}
     for seed in range(3):
         teacher = Teacher(network(40), pairs)
         scored = score_students(teacher, {"naive": network(0), "swa": network(40)}, ("naive", "swa"), pairs)
         teachers[seed] = teacher.scored(pairs)
-        for method, found in scored.items():
-            students[method][seed] = found
+        for method, of_method in scored.items():
+            students[method][seed] = of_method
     rows = list(Comparisons(Truth(pairs.image, labels), 200, 0).rows(teachers, students))
-    (found,) = [row for row in rows if (row["metric"], row["method"], row["reference"]) == ("top1", "swa", "naive")]
+    (comparison,) = [
+        row for row in rows if (row["metric"], row["method"], row["reference"]) == ("top1", "swa", "naive")
+    ]
     naive = [np.nanmean(network.images["top1"]) for network in students["naive"].values()]
-    assert found["difference"] == pytest.approx(100 - np.mean(naive))
-    assert found["p"] < 0.05
+    assert comparison["difference"] == pytest.approx(100 - np.mean(naive))
+    assert comparison["p"] < 0.05
     assert not [row for row in rows if row["metric"] in ("mean_ap", "sample_ap", "f1")]
     # Maps of two classes are not compared, neither by their mean nor by a test.
     of_cosine = {row["population"] for row in rows if row["metric"] == "cosine"}

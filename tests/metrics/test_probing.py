@@ -49,12 +49,12 @@ def view(maps, predict=first_pixel):
 def test_a_network_is_judged_by_its_own_map_beside_its_teachers():
     right, wrong = corner(), corner()[:, ::-1, ::-1].copy()
     for own, teachers, sign in ((right, wrong, 1), (wrong, right, -1)):
-        found = prober().removal(view(own), Look(None, own), Look(None, teachers))
-        assert set(found) == {"own_grad_cam", "teachers_grad_cam", "other_images_grad_cam", "random"}
-        assert (sign * found["own_grad_cam"]["insertion_over@teachers_grad_cam"] > 0).all()
-        assert (sign * found["own_grad_cam"]["deletion_under@teachers_grad_cam"] > 0).all()
+        scores = prober().removal(view(own), Look(None, own), Look(None, teachers))
+        assert set(scores) == {"own_grad_cam", "teachers_grad_cam", "other_images_grad_cam", "random"}
+        assert (sign * scores["own_grad_cam"]["insertion_over@teachers_grad_cam"] > 0).all()
+        assert (sign * scores["own_grad_cam"]["deletion_under@teachers_grad_cam"] > 0).all()
         # All images have the same map here.
-        assert (found["own_grad_cam"]["insertion_over@other_images_grad_cam"] == 0).all()
+        assert (scores["own_grad_cam"]["insertion_over@other_images_grad_cam"] == 0).all()
     assert set(prober().removal(view(right), Look(None, right))) == {"own_grad_cam", "other_images_grad_cam", "random"}
 
 
@@ -70,9 +70,9 @@ def test_noise_in_what_a_network_does_not_look_at_costs_nothing():
     def two_classes(images):  # the first one's rank falls with the corner's noise
         return torch.cat([first_pixel(images), first_pixel(255 - images)], dim=1)
 
-    asked = prober()
-    asked._labels = np.eye(2)[np.arange(COUNT) % 2]
-    rows, of_images = asked.noise(view(corner(), two_classes))
+    labelled = prober()
+    labelled._labels = np.eye(2)[np.arange(COUNT) % 2]
+    rows, of_images = labelled.noise(view(corner(), two_classes))
     assert (of_images["ap_lost@background/40"] == 0).all()
     assert ("ap_lost", "background/40") in {(row["metric"], row["at"]) for row in rows if row["value"] == 0}
     assert (of_images["ap_lost@object/40"] != 0).any()
@@ -99,20 +99,23 @@ def test_maps_of_the_untrained_are_held_against_the_networks_own_and_the_flat_on
         yield "head", view(-maps)
         yield "conv1", view(flat)
 
-    found = {
+    by_metric = {
         (row["metric"], row["at"]): (row["value"], row["n"]) for row in prober().untrained(view(maps), cascade, ["lrp"])
     }
     assert seeds == [5, 1005]
     # A map that turned over has not moved.
-    assert found["untrained", "head"] == (pytest.approx(1), 2 * COUNT)
-    assert found["untrained", "conv1"] == (pytest.approx(1), 2 * (COUNT - 4))
-    assert (found["untrained_flat", "head"], found["untrained_flat", "conv1"]) == ((0, 2 * COUNT), (8, 2 * COUNT))
-    assert abs(found["untrained_floor", None][0]) < 0.2
+    assert by_metric["untrained", "head"] == (pytest.approx(1), 2 * COUNT)
+    assert by_metric["untrained", "conv1"] == (pytest.approx(1), 2 * (COUNT - 4))
+    assert (by_metric["untrained_flat", "head"], by_metric["untrained_flat", "conv1"]) == (
+        (0, 2 * COUNT),
+        (8, 2 * COUNT),
+    )
+    assert abs(by_metric["untrained_floor", None][0]) < 0.2
 
 
 def test_a_network_is_like_itself():
     inside = prober().inside(view(corner()))
-    found = {(row["metric"], row["at"]): row["value"] for row in prober().likeness(inside, inside)}
-    assert found["cka", "first"] == pytest.approx(1)
-    assert found["company", "first"] == pytest.approx(1)
-    assert found["association_company", "first"] is None  # nothing moved
+    by_metric = {(row["metric"], row["at"]): row["value"] for row in prober().likeness(inside, inside)}
+    assert by_metric["cka", "first"] == pytest.approx(1)
+    assert by_metric["company", "first"] == pytest.approx(1)
+    assert by_metric["association_company", "first"] is None  # nothing moved

@@ -61,11 +61,11 @@ def test_a_share_that_is_none_is_refused(share):
 def test_removed_pixels_have_the_colour_and_the_others_stay():
     images = torch.arange(24, dtype=torch.uint8).view(2, 3, 2, 2)
     pixels = torch.tensor([[[True, False], [False, False]], [[False, False], [False, True]]])
-    found = remove(images, pixels, torch.tensor([100, 101, 102], dtype=torch.uint8))
-    assert found.dtype == torch.uint8
-    assert found[0, :, 0, 0].tolist() == [100, 101, 102]
-    assert found[1, :, 1, 1].tolist() == [100, 101, 102]
-    assert torch.equal(found[0, :, 1], images[0, :, 1])
+    altered = remove(images, pixels, torch.tensor([100, 101, 102], dtype=torch.uint8))
+    assert altered.dtype == torch.uint8
+    assert altered[0, :, 0, 0].tolist() == [100, 101, 102]
+    assert altered[1, :, 1, 1].tolist() == [100, 101, 102]
+    assert torch.equal(altered[0, :, 1], images[0, :, 1])
     assert images[0, 0, 0, 0] == 0  # the original is as it was
 
 
@@ -110,8 +110,8 @@ def test_the_curve_is_that_of_pixel_flipping_in_quantus():
     )
     places = torch.from_numpy(np.stack([ranks(values, [0]) for values in maps]))
     with torch.no_grad():
-        found = removal_curve(network, images, labels, places, [(k + 1) / 36 for k in range(36)], torch.zeros(1))
-    np.testing.assert_allclose(found.numpy(), np.array(expected), atol=1e-6)
+        curve = removal_curve(network, images, labels, places, [(k + 1) / 36 for k in range(36)], torch.zeros(1))
+    np.testing.assert_allclose(curve.numpy(), np.array(expected), atol=1e-6)
 
 
 def test_scores_of_a_map_that_names_the_only_pixel_that_counts():
@@ -125,13 +125,13 @@ def test_scores_of_a_map_that_names_the_only_pixel_that_counts():
     right = np.zeros((1, 2, 2), dtype=np.float32)
     right[0, 1, 0] = 1.0
     labels, colour = torch.tensor([0]), torch.zeros(3)
-    found = removal_scores(predict, image, labels, right, [25, 50, 75], colour, 0)
-    assert [found[f"least_score@{k}"][0] for k in (25, 50, 75)] == [100, 100, 100]
-    assert [found[f"most_score@{k}"][0] for k in (25, 50, 75)] == [0, 0, 0]
-    assert (found["least_kept@75"][0], found["most_kept@25"][0]) == (100, 0)
+    scores = removal_scores(predict, image, labels, right, [25, 50, 75], colour, 0)
+    assert [scores[f"least_score@{k}"][0] for k in (25, 50, 75)] == [100, 100, 100]
+    assert [scores[f"most_score@{k}"][0] for k in (25, 50, 75)] == [0, 0, 0]
+    assert (scores["least_kept@75"][0], scores["most_kept@25"][0]) == (100, 0)
     # 1 until the last quarter, over which it falls; and over the first quarter.
-    assert (found["insertion_area"][0], found["deletion_area"][0]) == (pytest.approx(87.5), pytest.approx(12.5))
-    assert found["least_score@0"][0] == found["most_score@0"][0] == 100  # the whole image
+    assert (scores["insertion_area"][0], scores["deletion_area"][0]) == (pytest.approx(87.5), pytest.approx(12.5))
+    assert scores["least_score@0"][0] == scores["most_score@0"][0] == 100  # the whole image
     wrong = removal_scores(predict, image, labels, 1 - right, [25, 50, 75], colour, 0)
     assert (wrong["insertion_area"][0], wrong["deletion_area"][0]) == (pytest.approx(12.5), pytest.approx(87.5))
 
@@ -139,15 +139,15 @@ def test_scores_of_a_map_that_names_the_only_pixel_that_counts():
 def test_an_order_is_contrasted_with_others_by_its_areas():
     own = {"insertion_area": np.array([80.0, 50.0]), "deletion_area": np.array([5.0, 20.0])}
     chance = {"insertion_area": np.array([30.0, 60.0]), "deletion_area": np.array([25.0, 10.0])}
-    found = contrasts(own, {"random": chance})
-    assert found["insertion_over@random"].tolist() == [50, -10]
-    assert found["deletion_under@random"].tolist() == [20, -10]
+    differences = contrasts(own, {"random": chance})
+    assert differences["insertion_over@random"].tolist() == [50, -10]
+    assert differences["deletion_under@random"].tolist() == [20, -10]
 
 
 def test_another_images_order_is_from_the_same_part():
     places = {position: np.full((2, 2), position) for position in (4, 5, 6, 9, 7)}
-    found = of_other_images(places, [[4, 6, 9], [7, 5]])
-    assert {position: order[0, 0] for position, order in found.items()} == {4: 6, 6: 9, 9: 4, 7: 5, 5: 7}
+    swapped = of_other_images(places, [[4, 6, 9], [7, 5]])
+    assert {position: order[0, 0] for position, order in swapped.items()} == {4: 6, 6: 9, 9: 4, 7: 5, 5: 7}
 
 
 def test_a_data_set_without_its_most_important_pixels(voc, tmp_path):
@@ -155,10 +155,10 @@ def test_a_data_set_without_its_most_important_pixels(voc, tmp_path):
     store = Store(tmp_path)
     places = {position: np.arange(64, dtype=np.uint16).reshape(8, 8) for position in (0, 2, 3)}
     colour = np.array([10, 20, 30], dtype=np.uint8)
-    found = RemovedPixels(store, places, 0.25, colour, Framing(size=8), 8)
-    assert (found.part("train"), found.part("val")) == ([0], [2, 3])  # those that have an order
-    assert np.array_equal(found.labels([2]), store.labels([2]))
-    image = found.image(2)
+    altered = RemovedPixels(store, places, 0.25, colour, Framing(size=8), 8)
+    assert (altered.part("train"), altered.part("val")) == ([0], [2, 3])  # those that have an order
+    assert np.array_equal(altered.labels([2]), store.labels([2]))
+    image = altered.image(2)
     assert image.shape == (8, 8, 3)
     assert (image[:2] == colour).all()  # a quarter of the pixels: the first two rows
     whole = RemovedPixels(store, places, 0.0, colour, Framing(size=8), 8).image(2)

@@ -33,8 +33,8 @@ def test_it_is_the_mean_over_all_choices_of_four_images():
 
 def test_unrelated_layers_are_at_zero_however_wide():
     generator = np.random.default_rng(1)
-    found = [cka(generator.normal(size=(30, 2000)), generator.normal(size=(30, 2000))) for _ in range(20)]
-    assert np.mean(found) == pytest.approx(0, abs=0.02)  # without the correction it would be 0.98
+    similarities = [cka(generator.normal(size=(30, 2000)), generator.normal(size=(30, 2000))) for _ in range(20)]
+    assert np.mean(similarities) == pytest.approx(0, abs=0.02)  # without the correction it would be 0.98
 
 
 def test_rotation_scale_and_offset_do_not_count():
@@ -56,9 +56,9 @@ def test_a_layer_that_is_the_same_for_every_image_has_none():
 
 def test_an_image_is_as_alike_as_the_company_that_it_keeps():
     x, y = layers(9)
-    found = alike_by_image(gram(torch.from_numpy(x)), gram(torch.from_numpy(y)))
+    similarities = alike_by_image(gram(torch.from_numpy(x)), gram(torch.from_numpy(y)))
     similar = [(z - z.mean(0)) @ (z - z.mean(0)).T for z in (x, y)]
     for image in range(9):
         rows = [np.delete(of[image], image) for of in similar]
-        assert found[image] == pytest.approx(np.corrcoef(*rows)[0, 1], rel=1e-10)
+        assert similarities[image] == pytest.approx(np.corrcoef(*rows)[0, 1], rel=1e-10)
     assert alike_by_image(*[gram(torch.from_numpy(x))] * 2) == pytest.approx(np.ones(9))

@@ -57,16 +57,16 @@ def value(rows, **where):
 
 
 def test_what_other_stages_found_joins_the_scores_of_a_network():
-    found = Teacher(TEACHER, PAIRS).scored(PAIRS)
+    scored = Teacher(TEACHER, PAIRS).scored(PAIRS)
     other = Scored(
         np.empty((0, 0)), {"lost": np.ones(3)}, {"own": np.array([1])}, {"own": {"area": np.array([0.5])}}, {}
     )
-    joined = Scored.of_arrays(found.joined(Scored.of_arrays(other.arrays())).arrays())
+    joined = Scored.of_arrays(scored.joined(Scored.of_arrays(other.arrays())).arrays())
     assert joined.logits.tolist() == TEACHER.logits.tolist()
     assert set(joined.scores) == {"grad_cam", "own"}
     assert joined.scores["own"]["area"].tolist() == [0.5]
     assert joined.members("own")["all"].tolist() == [True]
-    assert set(joined.images) == {*found.images, "lost"}
+    assert set(joined.images) == {*scored.images, "lost"}
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +87,8 @@ def rows():
     ],
 )
 def test_populations(rows, method, population, points, count):
-    found = value(rows, method=method, population=population, metric="point_accuracy")
-    assert found == (pytest.approx(points), count)
+    mean_and_count = value(rows, method=method, population=population, metric="point_accuracy")
+    assert mean_and_count == (pytest.approx(points), count)
 
 
 def test_similarity_is_measured_against_the_teacher(rows):
@@ -135,8 +135,8 @@ def test_a_network_without_a_method_shares_its_pairs_with_the_teacher_alone():
 
 def subset(evidence_of_all, chosen, absorbed=None):
     maps = evidence_of_all.maps["grad_cam"]
-    found = Maps(maps.values[chosen], np.array(chosen), absorbed)
-    return Evidence({"lrp": found}, evidence_of_all.logits, evidence_of_all.sizes, evidence_of_all.sparsity)
+    chosen_maps = Maps(maps.values[chosen], np.array(chosen), absorbed)
+    return Evidence({"lrp": chosen_maps}, evidence_of_all.logits, evidence_of_all.sizes, evidence_of_all.sparsity)
 
 
 def test_maps_of_some_pairs_are_scored_on_those_alone():
@@ -166,13 +166,13 @@ def test_a_file_keeps_the_parameter_of_a_metric_whatever_its_letters_are():
     }
     scores = {"own": {"insertion_over@random": np.ones(1), "least_score@0.5/a": np.zeros(1)}}
     scored = Scored(np.zeros((2, 3)), images, {"own": np.zeros(1, dtype=int)}, scores, {"all": np.ones(2, dtype=bool)})
-    found = Scored.of_arrays(scored.arrays())
-    assert {name: values[0] for name, values in found.images.items()} == {
+    restored = Scored.of_arrays(scored.arrays())
+    assert {name: values[0] for name, values in restored.images.items()} == {
         "ap_lost@object/16": 0,
         "ap_lost@object/64": 1,
     }
-    assert found.scores["own"].keys() == scores["own"].keys()
-    assert found.populations.keys() == {"all"}
+    assert restored.scores["own"].keys() == scores["own"].keys()
+    assert restored.populations.keys() == {"all"}
 
 
 def test_a_population_whose_pairs_have_no_background_is_counted_as_none():
@@ -199,9 +199,9 @@ def test_scores_pair_by_pair_survive_their_file():
     assert student.scores["lrp"]["cosine"].tolist() == [1, 0]
     assert student.members("lrp")["common"].tolist() == [True, False]
     for scored in (student, teacher.scored(PAIRS)):
-        found = Scored.of_arrays(scored.arrays())
-        assert found.arrays().keys() == scored.arrays().keys()
-        assert all(np.array_equal(found.arrays()[name], values) for name, values in scored.arrays().items())
+        restored = Scored.of_arrays(scored.arrays())
+        assert restored.arrays().keys() == scored.arrays().keys()
+        assert all(np.array_equal(restored.arrays()[name], values) for name, values in scored.arrays().items())
 
 
 def test_predictions_are_compared_with_the_teachers(rows):

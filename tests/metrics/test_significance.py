@@ -24,21 +24,21 @@ def outcome(values, image=None, resamples=RESAMPLES, seed=0):
 
 def test_where_images_do_not_differ_it_is_the_t_test_over_seeds():
     seeds = np.array([0.4, 1.1, 0.9, 0.2])
-    found = outcome(np.repeat(seeds[:, None], 50, axis=1), resamples=100_000)
+    paired = outcome(np.repeat(seeds[:, None], 50, axis=1), resamples=100_000)
     expected = stats.ttest_1samp(seeds, 0.0)
-    assert found.difference == pytest.approx(seeds.mean())
-    assert found.p == pytest.approx(expected.pvalue, rel=0.02)
+    assert paired.difference == pytest.approx(seeds.mean())
+    assert paired.p == pytest.approx(expected.pvalue, rel=0.02)
     interval = expected.confidence_interval()
-    assert (found.low, found.high) == (pytest.approx(interval.low, abs=0.01), pytest.approx(interval.high, abs=0.01))
+    assert (paired.low, paired.high) == (pytest.approx(interval.low, abs=0.01), pytest.approx(interval.high, abs=0.01))
 
 
 def test_where_seeds_do_not_differ_it_is_the_t_test_over_images():
     images = np.random.default_rng(0).normal(0.2, 1.0, 60)
-    found = outcome(np.repeat(images[None], 3, axis=0), resamples=100_000)
+    paired = outcome(np.repeat(images[None], 3, axis=0), resamples=100_000)
     expected = stats.ttest_1samp(images, 0.0)
-    assert found.p == pytest.approx(expected.pvalue, rel=0.03)
+    assert paired.p == pytest.approx(expected.pvalue, rel=0.03)
     interval = expected.confidence_interval()
-    assert (found.low, found.high) == (pytest.approx(interval.low, abs=0.01), pytest.approx(interval.high, abs=0.01))
+    assert (paired.low, paired.high) == (pytest.approx(interval.low, abs=0.01), pytest.approx(interval.high, abs=0.01))
 
 
 def test_pairs_of_one_image_count_as_one():
@@ -56,9 +56,9 @@ def test_chance_alone_is_rarely_called_a_difference(of_seeds, of_images):
     trials, wrong, missed = 300, 0, 0
     for trial in range(trials):
         values = generator.normal(0, of_seeds, (3, 1)) + generator.normal(0, of_images, (1, 40))
-        found = outcome(values + generator.normal(0, 0.5, (3, 40)), resamples=300, seed=trial)
-        wrong += found.p < 0.05
-        missed += not found.low < 0 < found.high
+        paired = outcome(values + generator.normal(0, 0.5, (3, 40)), resamples=300, seed=trial)
+        wrong += paired.p < 0.05
+        missed += not paired.low < 0 < paired.high
     assert wrong == missed  # the interval and p say the same
     # At most 5 % in the long run: more than 26 of 300 would come once in a hundred times.
     assert wrong <= stats.binom.ppf(0.99, trials, 0.05)
@@ -66,23 +66,23 @@ def test_chance_alone_is_rarely_called_a_difference(of_seeds, of_images):
 
 def test_a_difference_that_is_there_is_found():
     generator = np.random.default_rng(3)
-    found = outcome(0.5 + generator.normal(0, 0.05, (3, 1)) + generator.normal(0, 0.5, (3, 100)))
-    assert found.p < 0.01
-    assert found.low < 0.5 < found.high
+    paired = outcome(0.5 + generator.normal(0, 0.05, (3, 1)) + generator.normal(0, 0.5, (3, 100)))
+    assert paired.p < 0.01
+    assert paired.low < 0.5 < paired.high
 
 
 def test_under_three_seeds_there_is_no_test():
-    found = outcome(np.random.default_rng(4).normal(1, 0.1, (2, 50)))
-    assert found.difference == pytest.approx(1, abs=0.1)
-    assert np.isnan([found.low, found.high, found.p]).all()
-    assert found.seeds == 2
+    paired = outcome(np.random.default_rng(4).normal(1, 0.1, (2, 50)))
+    assert paired.difference == pytest.approx(1, abs=0.1)
+    assert np.isnan([paired.low, paired.high, paired.p]).all()
+    assert paired.seeds == 2
 
 
 def test_on_few_images_there_is_a_difference_but_no_test():
     values = np.random.default_rng(5).normal(1, 0.1, (3, 9))
-    found = outcome(values)
-    assert found.difference == pytest.approx(values.mean())
-    assert np.isnan(found.p)
+    paired = outcome(values)
+    assert paired.difference == pytest.approx(values.mean())
+    assert np.isnan(paired.p)
 
 
 def test_a_seed_without_pairs_does_not_count():
@@ -93,8 +93,8 @@ def test_a_seed_without_pairs_does_not_count():
 
 
 def test_networks_that_score_alike_do_not_differ():
-    found = outcome(np.zeros((3, 50)))
-    assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1)
+    paired = outcome(np.zeros((3, 50)))
+    assert (paired.difference, paired.low, paired.high, paired.p) == (0, 0, 0, 1)
 
 
 def test_a_pair_without_a_score_does_not_count():
@@ -120,8 +120,8 @@ def scores_of_images(images=97, metrics=6, seed=7):
 def test_a_mean_is_the_exact_sum_rounded_once():
     values, weights = scores_of_images()
     means = resampled_means(values, np.arange(len(values)), weights)
-    for row, found in zip(weights, means, strict=True):
-        for column, mean in zip(values.T, found, strict=True):
+    for row, of_row in zip(weights, means, strict=True):
+        for column, mean in zip(values.T, of_row, strict=True):
             exact = sum(Fraction(w) * Fraction(v) for w, v in zip(row, column, strict=True))
             # One rounding of the sum, one of the division.
             assert abs(Fraction(mean) - exact / int(row.sum())) <= 2 * Fraction(float(np.spacing(abs(mean))))
@@ -133,8 +133,8 @@ def test_the_order_of_images_changes_no_bit_of_a_mean():
     generator = np.random.default_rng(8)
     for _ in range(5):
         order = generator.permutation(len(values))
-        found = resampled_means(values[order], np.arange(len(values)), weights[:, order])
-        assert found.tobytes() == means.tobytes()
+        permuted = resampled_means(values[order], np.arange(len(values)), weights[:, order])
+        assert permuted.tobytes() == means.tobytes()
 
 
 @pytest.mark.parametrize("scale", [0.0, 5e-324, 1e-300, 1e300])

@@ -31,11 +31,11 @@ def test_a_shape_says_what_a_network_of_it_is(architecture, size):
     network = build(architecture, 8, classes=2, input_size=size, dropout=0.0).eval()
     features = network.features(torch.randn(1, 3, size, size), shape.layer_names)
     assert list(features) == shape.layer_names == list(network.layer_index)
-    assert {name: found.shape[1] for name, found in features.items()} == shape.channels
-    assert {name: found.shape[2] for name, found in features.items()} == shape.map_sizes(size)
+    assert {name: feature.shape[1] for name, feature in features.items()} == shape.channels
+    assert {name: feature.shape[2] for name, feature in features.items()} == shape.map_sizes(size)
     assert (network.last_layer, network.explained_layer) == (shape.last_layer, shape.explained_layer)
-    found = {name: group.convolution.out_channels for name, group in network.filter_groups()}
-    assert found == {name: shape.widths[name] for name in shape.prunable}
+    widths = {name: group.convolution.out_channels for name, group in network.filter_groups()}
+    assert widths == {name: shape.widths[name] for name in shape.prunable}
 
 
 @pytest.mark.parametrize("architecture", list(ARCHITECTURES))

@@ -53,7 +53,7 @@ NONSENSE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "change"), [(name, one) for name, found in NONSENSE.items() for one in found])
+@pytest.mark.parametrize(("name", "change"), [(name, one) for name, changes in NONSENSE.items() for one in changes])
 def test_a_structure_that_makes_no_sense_is_refused_in_a_line(name, change, tmp_path):
     network = NETWORKS[name]()
     path = tmp_path / "a.safetensors"

@@ -53,10 +53,10 @@ def test_the_loss_of_compression_can_be_evaluated_without_training(mode, kind, m
     expected = parts()
     with MODES[mode]():
         recording = torch.is_grad_enabled()
-        found = parts()
+        actual = parts()
         assert torch.is_grad_enabled() == recording
-        assert all(torch.equal(found[name], value) for name, value in expected.items())
-        assert found["loss"].requires_grad == recording
+        assert all(torch.equal(actual[name], value) for name, value in expected.items())
+        assert actual["loss"].requires_grad == recording
     assert all(parameter.grad is None and parameter.requires_grad for parameter in student.parameters())
 
 
@@ -129,6 +129,6 @@ def test_metrics_take_a_network_as_it_is_for_predictions(mode):
 
     expected = scores(torch.no_grad()(network), torch.no_grad()(network.last_activation))
     with MODES[mode]():
-        found = scores(network, network.last_activation)
-    for ours, theirs in zip(found, expected, strict=True):
+        actual = scores(network, network.last_activation)
+    for ours, theirs in zip(actual, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -33,10 +33,10 @@ def server(tmp_path, monkeypatch):
 
     def put(network):
         torch.save(network.state_dict(), folder / "weights.pth")
-        found = hashlib.sha256((folder / "weights.pth").read_bytes()).hexdigest()
-        name = f"network-{found[:8]}.pth"
+        digest = hashlib.sha256((folder / "weights.pth").read_bytes()).hexdigest()
+        name = f"network-{digest[:8]}.pth"
         (folder / "weights.pth").rename(folder / name)
-        return f"{address}/{name}", f"sha256:{found}"
+        return f"{address}/{name}", f"sha256:{digest}"
 
     yield put
     serving.shutdown()

@@ -42,8 +42,8 @@ def test_resnet34_is_torchvisions_in_logits_and_gradients(size):
     logits = [network(images) for network in (ours, theirs)]
     torch.testing.assert_close(*logits)
     gradients = [
-        torch.autograd.grad(F.cross_entropy(found, labels), list(network.parameters()))
-        for found, network in zip(logits, (ours, theirs), strict=True)
+        torch.autograd.grad(F.cross_entropy(of_network, labels), list(network.parameters()))
+        for of_network, network in zip(logits, (ours, theirs), strict=True)
     ]
     for mine, other in zip(*gradients, strict=True):  # in one order: trunk, then the linear layer
         torch.testing.assert_close(mine, other, atol=1e-5 * float(other.abs().max()), rtol=1e-4)

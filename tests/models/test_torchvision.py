@@ -84,7 +84,7 @@ def test_matching_is_that_of_the_released_formulation(pair, maps):
     images, labels = photographs(2), torch.tensor([3, 998])
     objective = CompressionObjective(student, copy.deepcopy(teacher), settings_of(maps, strength=50.0)).eval()
     parts = objective(images, labels)
-    found = torch.autograd.grad(parts["loss"], list(student.parameters()))
+    gradients = torch.autograd.grad(parts["loss"], list(student.parameters()))
     top = teacher(images).argmax(1)
     logits, fs, gs = released(student, images, top, None)
     _, ft, gt = released(teacher, images, top, None)
@@ -98,7 +98,7 @@ def test_matching_is_that_of_the_released_formulation(pair, maps):
     total = F.cross_entropy(logits, labels) + 50.0 * distance
     torch.testing.assert_close(parts["loss"], total, rtol=1e-4, atol=1e-5)
     expected = torch.autograd.grad(total, list(student.parameters()))
-    for ours, theirs in zip(found, expected, strict=True):
+    for ours, theirs in zip(gradients, expected, strict=True):
         assert (ours - theirs).norm() <= 1e-3 * theirs.norm()
 
 
@@ -130,9 +130,9 @@ def test_relevance_is_zennits_and_conserved(pair):
     composite = LayerMapComposite([(AvgPool, norm), (Activation, Pass()), (nn.Linear, positive)])
     with Gradient(plain(network)[above:], composite) as attributor:
         theirs = attributor(network.last_activation(image).detach(), start)[1].sum(1)
-    found = excitation_bp_relevance(network, image, label)
-    torch.testing.assert_close(found.maps, theirs, rtol=1e-9, atol=1e-14)
-    for relevance in (ours, found, rap_relevance(network, image, label)):
+    excitation = excitation_bp_relevance(network, image, label)
+    torch.testing.assert_close(excitation.maps, theirs, rtol=1e-9, atol=1e-14)
+    for relevance in (ours, excitation, rap_relevance(network, image, label)):
         assert relevance.maps.abs().max() > 0
         torch.testing.assert_close(
             relevance.maps.sum((1, 2)) + relevance.absorbed, relevance.start, rtol=1e-8, atol=1e-9

@@ -70,8 +70,8 @@ def test_with_two_hidden_layers_it_is_torchvisions_vgg16_in_logits_and_gradients
     torch.testing.assert_close(*logits)
     assert logits[0].std() > 0
     gradients = [
-        torch.autograd.grad(F.cross_entropy(found, labels), list(network.parameters()))
-        for found, network in zip(logits, (ours, theirs), strict=True)
+        torch.autograd.grad(F.cross_entropy(of_network, labels), list(network.parameters()))
+        for of_network, network in zip(logits, (ours, theirs), strict=True)
     ]
     for mine, other in zip(*gradients, strict=True):  # in one order: trunk, then linear layers
         torch.testing.assert_close(mine, other, atol=1e-5 * float(other.abs().max()), rtol=1e-4)
@@ -134,8 +134,8 @@ def test_a_file_gives_back_the_network_and_the_same_network_the_same_bytes(netwo
     save_network(network, tmp_path / "a.safetensors", identity)
     save_network(network, tmp_path / "b.safetensors", identity)
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
-    loaded, found = load_network(tmp_path / "a.safetensors")
-    assert found == identity
+    loaded, stored = load_network(tmp_path / "a.safetensors")
+    assert stored == identity
     loaded = loaded.double()
     images = torch.randn(2, 3, 8, 8, dtype=torch.float64)
     torch.testing.assert_close(loaded(images), network(images), atol=1e-6, rtol=1e-5)  # files hold what the net holds

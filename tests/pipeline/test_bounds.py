@@ -52,8 +52,8 @@ def numbers(annotation, path=""):
 
 
 NUMBERS = list(numbers(Profile))
-WHOLE = [(path, found) for path, kind, found in NUMBERS if kind is int]
-REAL = [(path, found) for path, kind, found in NUMBERS if kind is float]
+WHOLE = [(path, annotation) for path, kind, annotation in NUMBERS if kind is int]
+REAL = [(path, annotation) for path, kind, annotation in NUMBERS if kind is float]
 
 
 def accepts(annotation, value):
@@ -74,19 +74,19 @@ def test_the_walk_sees_lists_mappings_choices_and_nested_sections():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("path", "found"), WHOLE, ids=[path for path, _ in WHOLE])
-def test_no_whole_number_is_beyond_what_64_bits_and_a_machine_hold(path, found):
-    assert not any(accepts(found, value) for value in HUGE)
-    assert "seed" in path or not accepts(found, 10**10)
-    assert not accepts(found, -1)
+@pytest.mark.parametrize(("path", "annotation"), WHOLE, ids=[path for path, _ in WHOLE])
+def test_no_whole_number_is_beyond_what_64_bits_and_a_machine_hold(path, annotation):
+    assert not any(accepts(annotation, value) for value in HUGE)
+    assert "seed" in path or not accepts(annotation, 10**10)
+    assert not accepts(annotation, -1)
 
 
-@pytest.mark.parametrize(("path", "found"), REAL, ids=[path for path, _ in REAL])
-def test_no_real_number_is_beyond_what_float32_arithmetic_holds(path, found):
+@pytest.mark.parametrize(("path", "annotation"), REAL, ids=[path for path, _ in REAL])
+def test_no_real_number_is_beyond_what_float32_arithmetic_holds(path, annotation):
     """Where a limit is excluded because a division or a logarithm has no value there, so are its next neighbours."""
-    assert not any(accepts(found, value) for value in (1e300, 1e30, float("inf"), float("nan"), -1e-300))
-    assert accepts(found, 0.0) or not accepts(found, 1e-300)
-    assert accepts(found, 1.0) or not accepts(found, math.nextafter(1, 0))
+    assert not any(accepts(annotation, value) for value in (1e300, 1e30, float("inf"), float("nan"), -1e-300))
+    assert accepts(annotation, 0.0) or not accepts(annotation, 1e-300)
+    assert accepts(annotation, 1.0) or not accepts(annotation, math.nextafter(1, 0))
 
 
 def leaves(value, path=()):
@@ -116,13 +116,13 @@ def test_every_number_of_a_profile_is_refused_in_one_line_where_it_is_huge(profi
             assert "\n" not in str(refused.value)
 
 
-SEEDS = [found for path, found in WHOLE if path.rsplit(".", 1)[-1] in ("seed", "random_seed", "seed_groups")]
+SEEDS = [annotation for path, annotation in WHOLE if path.rsplit(".", 1)[-1] in ("seed", "random_seed", "seed_groups")]
 
 
 @pytest.mark.parametrize("seed", [0, 7, 2**32, 2**63 - 1])
 def test_every_seed_is_one_that_torch_numpy_and_a_column_of_results_take(seed):
     assert len(SEEDS) == 11  # groups, two generated data sets, three methods, the baseline, three probes, the bootstrap
-    assert all(accepts(found, seed) for found in SEEDS)
+    assert all(accepts(annotation, seed) for annotation in SEEDS)
     # What is added to one: up to 1000 draws, 1000 apart, of the layers of a network.
     assert torch.Generator().manual_seed(seed + 10**6 + 100).initial_seed() == seed + 10**6 + 100
     np.random.default_rng([seed, 2, 10**6])
@@ -131,14 +131,14 @@ def test_every_seed_is_one_that_torch_numpy_and_a_column_of_results_take(seed):
 
 def broken(changes, profile="digits"):
     """A profile with some values changed, by dotted key."""
-    found = read_yaml(PROJECT / "params" / f"{profile}.yaml")
+    sections = read_yaml(PROJECT / "params" / f"{profile}.yaml")
     for key, value in changes.items():
         *above, last = key.split(".")
-        section = found
+        section = sections
         for part in above:
             section = section[part]
         section[last] = value
-    return found
+    return sections
 
 
 REFUSED = {
@@ -209,8 +209,8 @@ def test_within_its_bounds_a_temperature_leaves_the_loss_and_its_gradient_their_
 
     def loss(dtype):
         ours = logits.to(dtype).requires_grad_()
-        found = temperature**2 * divergence(ours, teacher.to(dtype), temperature)
-        return found.item(), torch.autograd.grad(found, ours)[0].double()
+        scaled = temperature**2 * divergence(ours, teacher.to(dtype), temperature)
+        return scaled.item(), torch.autograd.grad(scaled, ours)[0].double()
 
     (value, gradient), (exact, of_exact) = loss(torch.float32), loss(torch.float64)
     assert value == pytest.approx(exact, rel=0.05)

@@ -63,7 +63,7 @@ def graphs(draw):
 
 @given(graphs(), st.data())
 def test_every_stage_runs_after_what_it_needs_and_a_failure_stops_what_hangs_on_it_alone(graph, data):
-    needs = {stage: [str(needed) for needed in found] for stage, found in graph.items()}
+    needs = {stage: [str(needed) for needed in of_stage] for stage, of_stage in graph.items()}
     schedule, failing = Schedule(needs), data.draw(st.sets(st.sampled_from(sorted(needs))))
     while not schedule.over:
         for stage in schedule.ready:
@@ -104,7 +104,7 @@ def make_toy(root: Path) -> Path:
     stages = {
         name: {
             "cmd": " ".join(["python toy.py", name, *needed]),
-            "deps": [f"{found}.txt" for found in needed],
+            "deps": [f"{other}.txt" for other in needed],
             "outs": [f"{name}.txt"],
             **({"params": ["runtime", "rate"]} if name == "apart" else {}),
         }

@@ -18,8 +18,8 @@ def stage(tmp_path, monkeypatch):
 
     def one(entry, changes=None):
         write_parameters(tmp_path, changes or {})
-        (found,) = instances("prune_channels", {"matching": entry})
-        return found
+        (instance,) = instances("prune_channels", {"matching": entry})
+        return instance
 
     return one
 

@@ -32,8 +32,8 @@ THERE = HERE | {"device": "A card", "cuda": "12.8"}
 
 def stages(*declared: tuple[str, list[str]]) -> dict[str, Stage]:
     """Instances by name, each with the outs that dvc.yaml declares."""
-    found = [Stage(name.partition("@")[0], {}, {"cmd": "unused", "outs": outs}, {}) for name, outs in declared]
-    return {name: stage for (name, _), stage in zip(declared, found, strict=True)}
+    instances = [Stage(name.partition("@")[0], {}, {"cmd": "unused", "outs": outs}, {}) for name, outs in declared]
+    return {name: stage for (name, _), stage in zip(declared, instances, strict=True)}
 
 
 GRAPH = stages(("make", ["data"]), ("train@a", ["models/a"]), ("train@b", ["models/b"]), ("report", ["tables"]))
@@ -56,9 +56,9 @@ def test_hashes_are_those_that_dvc_recorded(finished_by_dvc, tmp_path):
     ignored = ignored_names(finished_by_dvc)
     lock = read_yaml(finished_by_dvc / "dvc.lock")
     recorded = {
-        found["path"]: found["md5"]
+        file["path"]: file["md5"]
         for entry in lock["stages"].values()
-        for found in [*entry.get("deps", []), *entry.get("outs", [])]
+        for file in [*entry.get("deps", []), *entry.get("outs", [])]
     }
     assert {"data/dataset", "models/all", "reports/results.csv", "data/code/report.txt"} <= set(recorded)
     assert {path: dvc_md5(finished_by_dvc / path, ignored) for path in recorded} == recorded
@@ -128,13 +128,13 @@ def test_a_path_that_is_listed_twice_keeps_both_hashes():
 def test_a_trace_goes_through_folders_and_keeps_to_the_graph():
     # An instance that the graph has no more, and whose output once lay in the folder that is read.
     gone = {"train@c": Entry("train@c", "train c", {}, {}, {"models/c": "7"})}
-    found = trace(RECORD | gone, GRAPH, "tables/first.md")
-    assert found.makers == ["report"]
-    assert found.upstream == {
+    traced = trace(RECORD | gone, GRAPH, "tables/first.md")
+    assert traced.makers == ["report"]
+    assert traced.upstream == {
         "report": ["train@b", "train@a"], "train@a": ["make"], "train@b": ["make"], "make": [],
     }  # fmt: skip
-    assert list(found.entries) == ["report", "train@b", "train@a", "make"]  # each before what it was made from
-    assert found.missing == []
+    assert list(traced.entries) == ["report", "train@b", "train@a", "make"]  # each before what it was made from
+    assert traced.missing == []
     assert set(trace(RECORD, GRAPH, "models/a/network").entries) == {"train@a", "make"}
     assert trace(RECORD, GRAPH, "models").makers == ["train@a", "train@b"]
     with pytest.raises(UserError, match=r"no stage of dvc\.yaml makes it"):
@@ -188,8 +188,8 @@ def test_differences_between_records_are_told_once_each():
     then = RECORD | {"make": Entry("make", "make", {"data.seed": 1}, *made, modules={"stages/make.py": "0"})}
     then["train@a"] = Entry("train@a", "train a", {}, {"data": "9.dir"}, {"models/a": "3"})
     then["train@c"] = then.pop("train@b")
-    found = {(c.where, c.kind, c.what, c.before, c.after) for c in changes(then, RECORD)}
-    assert found == {
+    changed = {(c.where, c.kind, c.what, c.before, c.after) for c in changes(then, RECORD)}
+    assert changed == {
         ("make", "parameter", "data.seed", 1, 0),
         ("make", "code", "stages/make.py", "0", "1"),
         ("make", "data", "data", "9.dir", "2.dir"),  # and not again where train@a read it
@@ -205,8 +205,8 @@ def test_differences_between_records_are_told_once_each():
 def test_versions_that_differ_are_told_by_name_where_both_are_known():
     entries = [Entry("a", "a", outs={"environments/a.json": md5}) for md5 in "12"]
     then, now = ({"a": entry} for entry in entries)
-    found = [(c.kind, c.what, c.before, c.after) for c in changes(then, now, {"a": HERE}, {"a": THERE})]
-    assert found == [
+    changed = [(c.kind, c.what, c.before, c.after) for c in changes(then, now, {"a": HERE}, {"a": THERE})]
+    assert changed == [
         ("environment", "device", "x86_64 CPU, AVX2", "A card"), ("environment", "cuda", None, "12.8"),
     ]  # fmt: skip
     (unknown,) = changes(then, now, {"a": None}, {"a": THERE})
@@ -243,8 +243,8 @@ CSV = "method,seed,epoch,n,mean\nnaive,0,1,30,0.5\nnaive,0,2,30,0.5\nswa,0,2,30,
     ],
 )  # fmt: skip
 def test_numbers_that_moved_in_a_table(after, expected):
-    found = {c.what: (c.before, c.after) for c in moved("a.csv", CSV, after)}
-    assert found == expected
+    numbers = {c.what: (c.before, c.after) for c in moved("a.csv", CSV, after)}
+    assert numbers == expected
 
 
 def test_of_a_row_its_own_numbers_alone_are_told():
@@ -267,18 +267,18 @@ def test_numbers_that_moved_in_json():
 
 
 def test_an_environment_is_versions_and_a_device_and_nothing_of_the_day_or_the_machine():
-    found = environment()
-    assert set(found) == {"python", "libraries", "device", "cuda"}
-    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert found["libraries"]["torch"] == importlib.metadata.version("torch")
-    assert all(version == importlib.metadata.version(name) for name, version in found["libraries"].items())
+    description = environment()
+    assert set(description) == {"python", "libraries", "device", "cuda"}
+    assert description["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert description["libraries"]["torch"] == importlib.metadata.version("torch")
+    assert all(version == importlib.metadata.version(name) for name, version in description["libraries"].items())
     if not torch.cuda.is_initialized():
-        assert found["device"] == f"{platform.machine()} CPU, {torch.backends.cpu.get_cpu_capability()}"
-        assert found["cuda"] is None
-    told = json.dumps(found)
-    assert not platform.node() or platform.node() not in told
-    assert not re.search(r"/|\\|20\d\d-\d\d|\d\d:\d\d", told)
-    assert environment() == found
+        assert description["device"] == f"{platform.machine()} CPU, {torch.backends.cpu.get_cpu_capability()}"
+        assert description["cuda"] is None
+    text = json.dumps(description)
+    assert not platform.node() or platform.node() not in text
+    assert not re.search(r"/|\\|20\d\d-\d\d|\d\d:\d\d", text)
+    assert environment() == description
 
 
 def test_an_environment_names_libraries_that_the_project_pins():
@@ -287,7 +287,7 @@ def test_an_environment_names_libraries_that_the_project_pins():
 
 
 @pytest.fixture
-def told(tmp_path):
+def computed(tmp_path):
     """Instances of which two computed on one machine, one on another, and one computed nothing; with the summary."""
     machines = {"a": HERE, "b": HERE, "c": THERE}
     for name, machine in machines.items():
@@ -308,8 +308,8 @@ def test_every_environment_stands_once_in_the_summary():
     ]
 
 
-def test_environments_come_from_files_or_else_from_the_summary(told):
-    root, entries = told
+def test_environments_come_from_files_or_else_from_the_summary(computed):
+    root, entries = computed
     expected = {"a": HERE, "b": HERE, "c": THERE, "report": HERE, "check": None}
     summary = (root / SUMMARY).read_text()
     assert environments_of(entries, summary, root) == expected
@@ -318,16 +318,16 @@ def test_environments_come_from_files_or_else_from_the_summary(told):
     assert environments_of(entries, None, root / "elsewhere") == dict.fromkeys(entries)
 
 
-def test_what_tells_another_environment_than_the_record_is_not_believed(told):
-    root, entries = told
+def test_what_tells_another_environment_than_the_record_is_not_believed(computed):
+    root, entries = computed
     summary = (root / SUMMARY).read_text()
     edited = summary.replace("A card", "Another")
     (root / "environments" / "c.json").write_text(json.dumps(THERE))  # of another run
     assert environments_of(entries, summary, root)["c"] == THERE  # the summary is still right
-    found = environments_of(entries, edited, root)
-    assert (found["a"], found["c"], found["report"]) == (HERE, None, None)
+    environments = environments_of(entries, edited, root)
+    assert (environments["a"], environments["c"], environments["report"]) == (HERE, None, None)
 
 
 @pytest.mark.parametrize("summary", ["", "{", "[1]", "3", '{"a": 1}', '[{"instances": ["a"]}]'])
-def test_a_damaged_summary_tells_nothing(told, summary):
-    assert environments_of(told[1], summary, Path("nowhere")) == dict.fromkeys(told[1])
+def test_a_damaged_summary_tells_nothing(computed, summary):
+    assert environments_of(computed[1], summary, Path("nowhere")) == dict.fromkeys(computed[1])

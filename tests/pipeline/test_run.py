@@ -49,8 +49,8 @@ def root(tmp_path, monkeypatch):
 
 
 def stage(method="swa"):
-    (found,) = instances("train", {"method": method})
-    return found
+    (instance,) = instances("train", {"method": method})
+    return instance
 
 
 def test_a_matrix_has_an_instance_per_combination(root):
@@ -225,16 +225,16 @@ def test_a_stage_ends_with_the_dvc_that_started_it():
         with watched(str(dvc.pid), DVC_STAGE="teacher@all") as stage_process:
             assert stage_process.stdout.readline() == "at work\n"
             dvc.kill()
-            _, told = stage_process.communicate()
+            _, errors = stage_process.communicate()
         assert stage_process.returncode == 2
-        assert told == "teacher: error: dvc has ended, so this stage stops; run dvc repro to go on\n"
+        assert errors == "teacher: error: dvc has ended, so this stage stops; run dvc repro to go on\n"
 
 
 def test_a_stage_whose_dvc_ended_before_it_began_does_not_begin():
     with watched(DVC_STAGE="teacher@all") as stage_process:
-        made, told = stage_process.communicate()
+        made, errors = stage_process.communicate()
     assert (stage_process.returncode, made) == (2, "")
-    assert told.startswith("teacher: error: dvc has ended")
+    assert errors.startswith("teacher: error: dvc has ended")
 
 
 def test_a_stage_that_nobody_started_waits_for_nobody():
@@ -317,11 +317,11 @@ def test_network_files_are_found_in_one_order_without_partial_ones(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "told", [None, [], {"seed": 0}, {"compression": "a", "seed": 0, "x": 1}, {"compression": [], "seed": 0},
+    "identity", [None, [], {"seed": 0}, {"compression": "a", "seed": 0, "x": 1}, {"compression": [], "seed": 0},
              {"compression": "a", "seed": True}, {"compression": "a", "seed": "0"}],
 )  # fmt: skip
-def test_an_identity_that_no_network_has_is_refused(tmp_path, told):
-    write_tensors(tmp_path / "a.safetensors", {}, {"identity": told})
+def test_an_identity_that_no_network_has_is_refused(tmp_path, identity):
+    write_tensors(tmp_path / "a.safetensors", {}, {"identity": identity})
     with pytest.raises(UserError, match=r"a\.safetensors does not say which network it is of; mend it"):
         networks_below(tmp_path, "mend it")
 
@@ -338,9 +338,9 @@ def test_what_a_file_lacks_is_named(tmp_path):
     arrays, description = read_arrays(tmp_path / "a.safetensors", "mend it")
     assert arrays["map"].tolist() == [1, 1]
     assert (description["size"], description.get("other")) == (1, None)
-    for asked in (lambda: arrays["logits"], lambda: description["logits"]):
+    for lookup in (lambda: arrays["logits"], lambda: description["logits"]):
         with pytest.raises(UserError, match=r"a\.safetensors holds no logits; mend it"):
-            asked()
+            lookup()
 
 
 def test_tensors_that_numpy_lacks_are_refused(tmp_path):
@@ -386,9 +386,9 @@ def test_a_cache_of_compiled_code_that_cannot_be_written_is_told_by_its_variable
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "above" / "cache"))
     error = kind(errno.ENOENT, "No such file or directory", str(tmp_path / "above") + failed)
     line, code = run_failing(monkeypatch, capsys, error)
-    told = "it was removed while" if failed else "set TORCHINDUCTOR_CACHE_DIR to a folder that can be written"
+    remedy = "it was removed while" if failed else "set TORCHINDUCTOR_CACHE_DIR to a folder that can be written"
     assert line.startswith("train: error: No such file or directory")
-    assert told in line
+    assert remedy in line
     assert code == 2
 
 

@@ -297,15 +297,15 @@ def test_a_method_that_tables_compare_is_explained_by_every_attribution_method()
         validate(Profile, wrong)
 
 
-@pytest.mark.parametrize("asked", [{"compared": "eighth"}, {"every": "information_bottleneck"}])
-def test_a_layer_whose_maps_differ_in_size_is_named(asked):
+@pytest.mark.parametrize("changes", [{"compared": "eighth"}, {"every": "information_bottleneck"}])
+def test_a_layer_whose_maps_differ_in_size_is_named(changes):
     # vgg11 ends with a map of vgg16's size, but its third convolution lies behind two max-pools, vgg16's behind one.
     wrong = values("voc2012")
     wrong["distill"]["students"]["eighth"] = {"architecture": "vgg11_bn", "width_divisor": 8}
     attribute = wrong["attribute"]
     attribute["methods"]["information_bottleneck"]["layer"] = "conv3"
-    attribute["compared"]["students"] = ["iterative", asked.get("compared", "rate_70")]
-    attribute["every"] += [asked["every"]] if "every" in asked else []
+    attribute["compared"]["students"] = ["iterative", changes.get("compared", "rate_70")]
+    attribute["every"] += [changes["every"]] if "every" in changes else []
     with pytest.raises(UserError, match="at conv3 some networks have a side of 56, others of 113"):
         validate(Profile, wrong)
 

@@ -133,14 +133,14 @@ class _Functions(TorchFunctionMode):
         return self._run(function, args, kwargs)
 
     def _run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        asked = kwargs.get("device")
+        device = kwargs.get("device")
         where = {place(tensor) for tensor in _tensors((args, kwargs))}
         inside = "cuda" if "cuda" in where else "cpu"
-        if _of_gpu(asked):
+        if _of_gpu(device):
             kwargs, inside = kwargs | {"device": "cpu"}, "cuda"
             if function in (torch.tensor, torch.as_tensor, torch.asarray):
                 self._simulation.wait(function.__name__)
-        elif asked is not None:
+        elif device is not None:
             inside = "cpu"
         self._simulation.inside.append(inside)
         try:
@@ -150,7 +150,7 @@ class _Functions(TorchFunctionMode):
 
     def _copy(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
         source, before = args[0], place(args[0])
-        goal, kind, held_back, order = _asked(function, args[1:], kwargs)
+        goal, kind, held_back, order = _conversion(function, args[1:], kwargs)
         goal = goal or before
         if goal == "meta":
             return function(*args, **kwargs)
@@ -168,7 +168,7 @@ class _Functions(TorchFunctionMode):
             self._simulation.inside.pop()
 
 
-def _asked(
+def _conversion(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[str | None, torch.dtype | None, bool, torch.memory_format | None]:
     """Of `Tensor.to` and its like: the tag of the device, the type, whether nothing waits, the memory order."""

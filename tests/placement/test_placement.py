@@ -133,10 +133,10 @@ def pair(name):
 
 
 def trained(objective, processes, augmentation, *, start=None, pruned=None, save=lambda checkpoint: None, epochs=1):
-    asked = schedule(augmentation=augmentation, epochs=epochs, milestones=[], learning_rate=0.001)
+    optimization = schedule(augmentation=augmentation, epochs=epochs, milestones=[], learning_rate=0.001)
     trainer = loop.Trainer(
         objective,
-        Batches(Photographs(24, 12, 14), Framing(size=8), asked, workers=0),
+        Batches(Photographs(24, 12, 14), Framing(size=8), optimization, workers=0),
         Normalize([0.5] * 3, [0.2] * 3),
         key=(0, "placement"),
         mean_ap=mean_ap,
@@ -149,14 +149,16 @@ def trained(objective, processes, augmentation, *, start=None, pruned=None, save
         masks.load_state(start.tensors["masks"])
     elif pruned is not None:
         masks.grow(pruned)
-    trainer.fit(asked, start=start, after_step=masks.apply, masks=masks.state)
+    trainer.fit(optimization, start=start, after_step=masks.apply, masks=masks.state)
     return {key: tensor.cpu() for key, tensor in objective.student.state_dict().items()}
 
 
-def assert_close(found, expected):
+def assert_close(actual, expected):
     # The GPU's optimiser is the fused one.
     for key, tensor in expected.items():
-        torch.testing.assert_close(found[key], tensor, atol=1e-5, rtol=1e-4, msg=lambda text, key=key: f"{key}: {text}")
+        torch.testing.assert_close(
+            actual[key], tensor, atol=1e-5, rtol=1e-4, msg=lambda text, key=key: f"{key}: {text}"
+        )
 
 
 @pytest.mark.parametrize("augmentation", [AUGMENTED, PLAIN], ids=["augmented", "kept in memory"])
@@ -175,8 +177,8 @@ def test_training_stays_on_its_device_and_no_step_waits(gpu, monkeypatch, name, 
             return forward(*arguments)
 
         objective.forward = counted
-        found = trained(objective, OnGpu(), augmentation, pruned=0.0)
-    assert_close(found, expected)
+        actual = trained(objective, OnGpu(), augmentation, pruned=0.0)
+    assert_close(actual, expected)
     # From the first step's forward pass to the last one's: batches, losses, gradients, optimiser steps and masks.
     waits = seen.waits[inside[1] : inside[-1]]
     assert len(inside) == 6
@@ -207,7 +209,7 @@ def test_a_run_goes_on_from_its_state_on_either_device(gpu, tmp_path, name):
     assert all(bool((tensor == 0).any()) for key, tensor in expected.items() if key.endswith("0.weight"))
 
 
-@pytest.mark.parametrize(("family", "name"), attribution.ASKED)
+@pytest.mark.parametrize(("family", "name"), attribution.CASES)
 def test_a_map_is_made_on_its_networks_device(gpu, family, name):
     torch.manual_seed(0)
     network = attribution.network(family, torch.float32)
@@ -216,14 +218,14 @@ def test_a_map_is_made_on_its_networks_device(gpu, family, name):
     if settings.get("layer") not in (None, *network.layer_index):
         settings = settings | {"layer": network.explained_layer}
     settings = validate(TypeAdapter(Method), settings)
-    asked = images, attribution.CLASSES, attribution.ROWS
-    expected = Attribution(settings, network, references)(network, *asked)
+    arguments = images, attribution.CLASSES, attribution.ROWS
+    expected = Attribution(settings, network, references)(network, *arguments)
     with gpu():
         network.to(CUDA)
-        maps = Attribution(settings, network, references.to(CUDA))(network, *(tensor.to(CUDA) for tensor in asked))
+        maps = Attribution(settings, network, references.to(CUDA))(network, *(tensor.to(CUDA) for tensor in arguments))
         assert place(maps) == "cuda"
-        found = maps.cpu()
-    assert torch.equal(found, expected)
+        actual = maps.cpu()
+    assert torch.equal(actual, expected)
 
 
 def test_a_cascade_of_untrained_layers_stays_on_its_device(gpu):
@@ -232,9 +234,9 @@ def test_a_cascade_of_untrained_layers_stays_on_its_device(gpu):
     expected = [(layer, step(images)) for layer, step in cascade(network, 5)]
     with gpu(), torch.no_grad():
         network.to(CUDA)
-        found = [(layer, step(images.to(CUDA)).cpu()) for layer, step in cascade(network, 5)]
-    assert [layer for layer, _ in found] == [layer for layer, _ in expected]
-    assert all(torch.equal(ours, theirs) for (_, ours), (_, theirs) in zip(found, expected, strict=True))
+        actual = [(layer, step(images.to(CUDA)).cpu()) for layer, step in cascade(network, 5)]
+    assert [layer for layer, _ in actual] == [layer for layer, _ in expected]
+    assert all(torch.equal(ours, theirs) for (_, ours), (_, theirs) in zip(actual, expected, strict=True))
 
 
 @pytest.mark.parametrize("name", ["attribute", "probe"])

@@ -75,8 +75,8 @@ def test_a_process_that_is_killed_is_told():
     assert not multiprocessing.active_children()
 
 
-@pytest.mark.parametrize(("ending", "told", "code"), [("SIGKILL", b"", -9), ("SIGINT", b"interrupted", 130)])
-def test_processes_end_with_the_one_that_started_them(ending, told, code):
+@pytest.mark.parametrize(("ending", "output", "code"), [("SIGKILL", b"", -9), ("SIGINT", b"interrupted", 130)])
+def test_processes_end_with_the_one_that_started_them(ending, output, code):
     here, there = os.pipe()
     process = subprocess.Popen(
         [sys.executable, "-c", ENDLESS, str(there)], cwd=PROJECT, pass_fds=[there], stdout=subprocess.PIPE
@@ -84,7 +84,7 @@ def test_processes_end_with_the_one_that_started_them(ending, told, code):
     os.close(there)
     assert os.read(here, 1) + os.read(here, 1) == b"!!"
     process.send_signal(signal.Signals[ending])
-    assert process.communicate(timeout=60)[0] == told
+    assert process.communicate(timeout=60)[0] == output
     assert process.returncode == code
     assert os.read(here, 1) == b""  # nobody holds the pipe any more
     os.close(here)

@@ -56,11 +56,11 @@ def run_command(root, wrong=False, variables=(), **options):
 def test_a_stage_prints_in_any_encoding(tmp_path, name):
     variables, encoding = ENCODINGS[name]
     done = run_command(tmp_path, variables=variables, capture_output=True)
-    shown = TEXT.encode(encoding, "backslashreplace")
+    encoded = TEXT.encode(encoding, "backslashreplace")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(shown + b"\n")
-    assert done.stdout.endswith(b"make: " + shown + b"\n")
-    assert done.stderr.startswith(shown + b": 1/1 img")
+    assert done.stdout.startswith(encoded + b"\n")
+    assert done.stdout.endswith(b"make: " + encoded + b"\n")
+    assert done.stderr.startswith(encoded + b": 1/1 img")
 
 
 @pytest.mark.parametrize("name", ENCODINGS)

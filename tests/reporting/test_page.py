@@ -33,14 +33,14 @@ GENERATOR = np.random.default_rng(0)
 LEVEL = Level("prune_weights", "iterative", 2)
 
 
-def shown(side=3, cosine=0.5):
+def random_map(side=3, cosine=0.5):
     return MapOfPair(GENERATOR.random((side, side)), 71.26, True, False, cosine)
 
 
 def explored(steps=30):
-    teacher = shown(cosine=None)
-    course = PairCourse("one", teacher, [[shown(), None] for _ in range(steps)])
-    again = PairCourse("two", teacher, [[shown(), shown()]])
+    teacher = random_map(cosine=None)
+    course = PairCourse("one", teacher, [[random_map(), None] for _ in range(steps)])
+    again = PairCourse("two", teacher, [[random_map(), random_map()]])
     mask = np.zeros((6, 6), dtype=bool)
     mask[1:5, 2:5] = True
     picture = GENERATOR.integers(0, 256, (6, 6, 3), dtype=np.uint8)
@@ -59,8 +59,8 @@ def test_every_map_lies_in_the_sheet_where_the_data_says():
     courses, images = explored()
     data, sheets = explorer_files(courses, images)
     sheet = np.asarray(Image.open(io.BytesIO(sheets["000.png"])))
-    (told,) = data["images"][0]["classes"]
-    for course, of_course in zip(images[0].classes[0].courses, told["courses"], strict=True):
+    (of_class,) = data["images"][0]["classes"]
+    for course, of_course in zip(images[0].classes[0].courses, of_class["courses"], strict=True):
         pairs = [(course.teacher, of_course["teacher"])]
         pairs += [
             (network, entry)
@@ -75,11 +75,11 @@ def test_every_map_lies_in_the_sheet_where_the_data_says():
             assert np.abs(tile_of(sheet, data, entry[0]) - expected).max() <= 1
             assert entry[1:] == [71.3, 1, 0, network.cosine]
     # More tiles than one row holds, and the teacher's once for both students.
-    tiles = {entry[0] for course in told["courses"] for level in course["levels"] for entry in level if entry}
+    tiles = {entry[0] for course in of_class["courses"] for level in course["levels"] for entry in level if entry}
     assert max(tiles) >= COLUMNS
-    assert told["courses"][0]["teacher"] == told["courses"][1]["teacher"]
+    assert of_class["courses"][0]["teacher"] == of_class["courses"][1]["teacher"]
     # Two full networks may have two top classes.
-    assert [course["class"] for course in told["courses"]] == ["one", "two"]
+    assert [course["class"] for course in of_class["courses"]] == ["one", "two"]
     np.testing.assert_array_equal(sheet[:6, :6], images[0].picture)
 
 
@@ -98,9 +98,9 @@ def test_maps_of_two_sizes_share_a_sheet_and_a_map_that_is_zero_has_no_tile():
     courses, images = explored(1)
     small = MapOfPair(np.zeros((2, 2)), float("nan"), False, False, 0.0)
     flat = MapOfPair(np.ones((2, 2)), float("nan"), False, False, 0.25)
-    wide = PairCourse("one", shown(4, None), [[small, flat]])
-    found = ImageMaps(images[0].picture, [PairMaps(images[0].classes[0].mask, [wide])])
-    data, sheets = explorer_files(courses[:1], [found])
+    wide = PairCourse("one", random_map(4, None), [[small, flat]])
+    image = ImageMaps(images[0].picture, [PairMaps(images[0].classes[0].mask, [wide])])
+    data, sheets = explorer_files(courses[:1], [image])
     sheet = np.asarray(Image.open(io.BytesIO(sheets["000.png"])))
     nothing, one = data["images"][0]["classes"][0]["courses"][0]["levels"][0]
     assert data["tile"] == 4
@@ -113,8 +113,8 @@ def test_a_table_on_the_page_has_its_cells_with_what_is_bold():
     rows = [[text_cell("Naive"), text_cell("0.9 ± 0.1")], [text_cell("SWA"), (Span("0.95", bold=True), Span("†*"))]]
     table = Table("prune_weights_all", "Caption with <b> & `code`.", [Grid(["network", "cosine"], rows)], None)
     text = html(table)
-    found = ElementTree.fromstring(f"<page>{text}</page>").iter("tr")
-    cells = [["".join(cell.itertext()) for cell in row] for row in found]
+    table_rows = ElementTree.fromstring(f"<page>{text}</page>").iter("tr")
+    cells = [["".join(cell.itertext()) for cell in row] for row in table_rows]
     assert cells == [["network", "cosine"], ["Naive", "0.9 ± 0.1"], ["SWA", "0.95†*"]]
     assert "<strong>0.95</strong>†*" in text
     assert "&lt;b&gt; &amp; <code>code</code>" in text
@@ -129,19 +129,19 @@ def test_rows_that_describe_columns_are_the_foot_of_each_table():
         grid = Grid(["x", "y"], [rows[name] for name in body], [rows[name] for name in foot])
         page = ElementTree.fromstring(f"<page>{html(Table('t', 'Words.', [grid, grid], None))}</page>")
         for part, names in (("tbody", body), ("tfoot", foot)):
-            found = [["".join(row[0].itertext()) for row in rows] for rows in page.iter(part)]
-            assert found == ([names] * 2 if names else [])
+            first_cells = [["".join(row[0].itertext()) for row in rows] for rows in page.iter(part)]
+            assert first_cells == ([names] * 2 if names else [])
         scopes = [cell.get("scope") for rows in page.iter("tfoot") for row in rows for cell in row]
         assert scopes == ["row", None] * 2 * len(foot)
 
 
 def test_the_foot_of_a_transfer_matrix_is_what_it_counts():
-    shown = pd.DataFrame({"grad_cam": [0.5, 0.9], "lrp": [0.6, float("nan")]}, index=["Naive", "SWA"])
-    none = pd.DataFrame(False, index=shown.index, columns=shown.columns)
-    pairs = pd.DataFrame({"grad_cam": [40.0, 40.0], "lrp": [12.0, 12.0]}, index=shown.index)
+    means = pd.DataFrame({"grad_cam": [0.5, 0.9], "lrp": [0.6, float("nan")]}, index=["Naive", "SWA"])
+    none = pd.DataFrame(False, index=means.index, columns=means.columns)
+    pairs = pd.DataFrame({"grad_cam": [40.0, 40.0], "lrp": [12.0, 12.0]}, index=means.index)
     seeds = pd.Series([3, 2], index=["grad_cam", "lrp"])
     table = transfer_table(
-        {"cosine": Transfer(shown, shown * 0, none, none, pairs, seeds)}, "t", "Title", TITLES, "Note."
+        {"cosine": Transfer(means, means * 0, none, none, pairs, seeds)}, "t", "Title", TITLES, "Note."
     )
     page = ElementTree.fromstring(f"<page>{html(table)}</page>")
     cells = {
@@ -194,7 +194,7 @@ def outcomes(p, difference):
 
 
 @pytest.mark.parametrize(
-    ("p", "difference", "told"),
+    ("p", "difference", "ending"),
     [
         (0.01, 0.079, "closer to the full network's than Naive's by 0.079 in cosine (95 % interval 0.037 to 0.121 over "
          "images and 3 seeds, of this comparison alone); corrected for the 2 comparisons that were made, the test "
@@ -206,10 +206,10 @@ def outcomes(p, difference):
          "an interval."),
     ],
 )  # fmt: skip
-def test_the_headline_is_swas_difference_whatever_it_is(scores, p, difference, told):
+def test_the_headline_is_swas_difference_whatever_it_is(scores, p, difference, ending):
     sentence = headline_sentence(scores(), ["naive", "ewa", "swa"], outcomes(p, difference), TITLES)
     start = "After compression (weight pruning, iterative, 20 % of the convolution weights pruned), "
-    assert sentence == f"{start}SWA's Grad-CAM maps are {told}"
+    assert sentence == f"{start}SWA's Grad-CAM maps are {ending}"
 
 
 def test_without_a_comparison_there_is_no_headline(scores):

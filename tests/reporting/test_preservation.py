@@ -63,12 +63,12 @@ def tables():
 
 
 def line(table, name, student="one_shot_60"):
-    (found,) = [
+    (index,) = [
         place
         for place, row in enumerate(table.rows)
         if row.name == name and (row.level is None or row.level.student == student)
     ]
-    return table.rows[found].cells, table.published[found]
+    return table.rows[index].cells, table.published[index]
 
 
 def test_each_table_holds_its_own_full_network_and_compression(tables):
@@ -94,20 +94,20 @@ def test_bold_is_the_best_of_ours_and_the_best_of_the_published(tables):
     assert [name for name in ("Naive", "EWA", "SWA", "SSWA") if line(table, name)[0]["l2_per_cell"].best] == ["SWA"]
     published = {name: line(table, name)[1] for name in ("Naive", "EWA", "SWA", "SSWA")}
     # As printed in the supplement for 60 %: SWA 73.36 is bold, 1.206 and 80.88 of SSWA are.
-    assert [name for name, found in published.items() if found["top1"].best] == ["SWA"]
-    assert [name for name, found in published.items() if found["l2_per_cell"].best] == ["SSWA"]
-    assert [name for name, found in published.items() if found["roc_auc"].best] == ["SSWA"]
+    assert [name for name, cells in published.items() if cells["top1"].best] == ["SWA"]
+    assert [name for name, cells in published.items() if cells["l2_per_cell"].best] == ["SSWA"]
+    assert [name for name, cells in published.items() if cells["roc_auc"].best] == ["SSWA"]
     text = markdown(preservation_table(table, ""))
-    (row,) = [found for found in text.splitlines() if "SSWA" in found and "one shot 60" in found]
+    (row,) = [text_row for text_row in text.splitlines() if "SSWA" in text_row and "one shot 60" in text_row]
     assert "68.50 ± 0.71 (73.32)" in row
     assert "82.00 ± 0.00† (**80.88**)" in row
 
 
 def test_what_was_not_published_has_an_empty_partner(tables):
-    assert not any(found.printed for found in line(tables["table_4"], "EWA", "rate_10")[1].values())
-    assert not any(found.printed for found in line(tables["table_4"], "Teacher", "rate_10")[1].values())
-    assert not any(found.printed for found in line(tables["table_3"], "Naive", "one_shot_90")[1].values())
-    assert not any(found.printed for found in line(tables["table_3"], "Centre (baseline)")[1].values())
+    assert not any(cell.printed for cell in line(tables["table_4"], "EWA", "rate_10")[1].values())
+    assert not any(cell.printed for cell in line(tables["table_4"], "Teacher", "rate_10")[1].values())
+    assert not any(cell.printed for cell in line(tables["table_3"], "Naive", "one_shot_90")[1].values())
+    assert not any(cell.printed for cell in line(tables["table_3"], "Centre (baseline)")[1].values())
     # The published l2 is not the formula's value, and has no partner in its column.
     assert line(tables["table_3"], "Naive")[1]["l2"].printed == ""
     assert line(tables["table_3"], "Teacher")[1]["point_accuracy"].printed == "91.90"
@@ -137,17 +137,17 @@ def test_only_what_goes_at_once_and_evenly_was_published():
 
 
 def test_a_table_takes_the_seeds_that_all_of_its_networks_have():
-    found = results()
-    found = found[~((found["student"] == "one_shot_60") & (found["method"] == "swa") & (found["seed"] == 1))]
-    third, fourth = preservations(found, METHODS, no_tests(), RATES, "ImageNet", TITLES)
+    frame = results()
+    frame = frame[~((frame["student"] == "one_shot_60") & (frame["method"] == "swa") & (frame["seed"] == 1))]
+    third, fourth = preservations(frame, METHODS, no_tests(), RATES, "ImageNet", TITLES)
     assert (third.seeds, fourth.seeds) == (1, 2)
     assert line(third, "Naive")[0]["top1"].mean == 70.0
     assert line(fourth, "Naive", "rate_10")[0]["top1"].mean == 70.5
 
 
 def test_the_caption_says_what_the_figures_are_of():
-    found = preservations(results(), METHODS, no_tests(), RATES, "ten classes of ImageNet", TITLES)
-    assert markdown(preservation_table(next(found), "")).startswith(
+    made_tables = preservations(results(), METHODS, no_tests(), RATES, "ten classes of ImageNet", TITLES)
+    assert markdown(preservation_table(next(made_tables), "")).startswith(
         "Unstructured pruning on ten classes of ImageNet, Grad-CAM"
     )
 
@@ -163,5 +163,5 @@ def test_every_form_holds_every_row(tables):
 
 
 def test_where_nothing_has_a_top_1_accuracy_there_are_no_such_tables():
-    found = results()
-    assert list(preservations(found[found["metric"] != "top1"], METHODS, no_tests(), RATES, "", TITLES)) == []
+    frame = results()
+    assert list(preservations(frame[frame["metric"] != "top1"], METHODS, no_tests(), RATES, "", TITLES)) == []

@@ -84,8 +84,8 @@ def results():
 def outcome(p, **changes):
     test = {"compression": "distill", "student": "half", "epoch": 5, "iteration": None, "method": "swa"}
     test |= {"reference": "naive", "attribution": "own_grad_cam", "population": "all", "metric": "insertion_area"}
-    found = {"difference": 9.0, "low": 1.0, "high": 17.0, "p": p, "seeds": 3}
-    return PairedTests(pd.DataFrame([test | found | changes]))
+    figures = {"difference": 9.0, "low": 1.0, "high": 17.0, "p": p, "seeds": 3}
+    return PairedTests(pd.DataFrame([test | figures | changes]))
 
 
 def test_a_cell_is_mean_and_deviation_and_marked_by_its_test(results):
@@ -128,10 +128,10 @@ def test_over_common_pairs_the_teacher_is_asked_about_the_same_ones(results):
 def test_full_networks_are_named_where_there_are_several(results):
     other = results[results["compression"] == "teacher"].assign(teacher="other")
     both = pd.concat([results, other], ignore_index=True)
-    for found, names in ((results, ["Teacher", "Naive", "SWA"]), (both, ["Teacher (full)", "Teacher (other)"])):
-        text = markdown(probe_table(probed(found, METHODS, AREAS, "all"), AREAS, "areas", "Title", TITLES, "", 2))
-        shown = [row.split("|")[3].strip() for row in text.splitlines()[4:]]
-        assert shown[: len(names)] == names
+    for frame, names in ((results, ["Teacher", "Naive", "SWA"]), (both, ["Teacher (full)", "Teacher (other)"])):
+        text = markdown(probe_table(probed(frame, METHODS, AREAS, "all"), AREAS, "areas", "Title", TITLES, "", 2))
+        printed = [row.split("|")[3].strip() for row in text.splitlines()[4:]]
+        assert printed[: len(names)] == names
 
 
 def test_noise_has_a_column_for_each_region_and_deviation(results):
@@ -188,11 +188,11 @@ def test_hidden_layers_have_a_panel_each_beside_that_of_maps(results):
 def test_every_order_of_removal_starts_at_the_classifier_that_saw_everything(results, tmp_path):
     assert roars(results) == [LEVEL]
     panel = roar_panel(results, LEVEL, METHODS, TITLES)
-    found = {line.name: dict(zip(line.x, line.mean, strict=True)) for line in panel.lines}
-    assert list(found) == ["Full network", "Naive", "SWA", "Random"]  # no classifier saw another image's map here
-    assert {scores[0] for scores in found.values()} == {90.0}
-    assert found["Full network"][50] == pytest.approx(50)  # of 48 and 52
-    assert found["Random"][50] == pytest.approx(70.5)
+    curves = {line.name: dict(zip(line.x, line.mean, strict=True)) for line in panel.lines}
+    assert list(curves) == ["Full network", "Naive", "SWA", "Random"]  # no classifier saw another image's map here
+    assert {scores[0] for scores in curves.values()} == {90.0}
+    assert curves["Full network"][50] == pytest.approx(50)  # of 48 and 52
+    assert curves["Random"][50] == pytest.approx(70.5)
     # The deviation is over networks, not over the classifiers of one.
     assert panel.lines[0].deviation[1] == 0
     of_swa = outcome(0.01, attribution=None, population=None, metric="roar_f1", at="50", difference=-3.0)

@@ -50,8 +50,8 @@ def table_of(results, population="own", chosen=(FIRST,), methods=METHODS):
 
 
 def line(table, name):
-    (found,) = [row for row in table.rows if row.name == name]
-    return found
+    (chosen_row,) = [row for row in table.rows if row.name == name]
+    return chosen_row
 
 
 def test_results_have_the_agreed_columns(scores):
@@ -78,8 +78,8 @@ def test_what_is_known_of_a_network_bears_its_sparsity(tmp_path):
     pd.DataFrame([{**network, "sparsity": 0.36, "metric": "mean_ap"}]).to_csv(tmp_path / "scores.csv", index=False)
     others = [{**network, "metric": "cka", "at": "conv1"}, {**network, "iteration": 3, "metric": "cka", "at": "conv1"}]
     pd.DataFrame(others).to_csv(tmp_path / "probes.csv", index=False)
-    found = read_results([tmp_path / "scores.csv", tmp_path / "probes.csv"], "tiny")
-    assert found["sparsity"].fillna(-1).tolist() == [0.36, 0.36, -1]
+    results = read_results([tmp_path / "scores.csv", tmp_path / "probes.csv"], "tiny")
+    assert results["sparsity"].fillna(-1).tolist() == [0.36, 0.36, -1]
 
 
 def test_levels_are_what_differs_in_nothing_but_seed_and_method(scores):
@@ -126,7 +126,7 @@ def test_too_few_own_pairs_are_replaced_and_marked(scores):
 
 def test_one_table_holds_every_compression(scores):
     results = scores()
-    chosen = [level for found in compressions(results) for level in last_levels(results, found)]
+    chosen = [level for compression in compressions(results) for level in last_levels(results, compression)]
     table = table_of(results, chosen=chosen)
     names = [(row.level.compression, row.name) for row in table.rows if row.level]
     assert names == [
@@ -143,13 +143,13 @@ def test_one_table_holds_every_compression(scores):
 
 
 def test_a_table_takes_the_seeds_that_all_of_its_networks_have(scores):
-    found = {plan.name: plan for plan in plans(scores(), METHODS, [1], TITLES)}
-    assert list(found) == ["compressions", "prune_weights", "prune_channels", "prune_channels_variants", "scratch"]
-    assert found["prune_channels"].seeds == [0, 1]
-    assert found["prune_channels_variants"].seeds == [0]
-    assert found["prune_channels_variants"].methods == [*METHODS, "sweep_0", "sweep_1"]
-    assert [level.iteration for level in found["prune_weights"].chosen] == [1, 2]
-    assert [level.iteration for level in found["compressions"].chosen] == [2, None, None]
+    by_name = {plan.name: plan for plan in plans(scores(), METHODS, [1], TITLES)}
+    assert list(by_name) == ["compressions", "prune_weights", "prune_channels", "prune_channels_variants", "scratch"]
+    assert by_name["prune_channels"].seeds == [0, 1]
+    assert by_name["prune_channels_variants"].seeds == [0]
+    assert by_name["prune_channels_variants"].methods == [*METHODS, "sweep_0", "sweep_1"]
+    assert [level.iteration for level in by_name["prune_weights"].chosen] == [1, 2]
+    assert [level.iteration for level in by_name["compressions"].chosen] == [2, None, None]
 
 
 def test_nothing_is_ahead_where_a_deviation_is_unknown(scores):
@@ -172,10 +172,10 @@ def test_variants_stand_beside_the_methods_with_their_seeds(scores):
 
 def test_the_three_forms_agree(scores):
     table = summary_table(table_of(scores()), "own", "T", TITLES, "A note.")
-    shown, printed = markdown(table), latex(table)
-    assert "**0.910** ± 0.014†" in shown
+    as_markdown, printed = markdown(table), latex(table)
+    assert "**0.910** ± 0.014†" in as_markdown
     assert "\\textbf{0.910} $\\pm$ 0.014$^\\dagger$" in printed
-    assert "A note." in shown
+    assert "A note." in as_markdown
     assert "A note." in printed
     parsed = pd.read_csv(pd.io.common.StringIO(csv(table))).set_index("name")
     assert parsed.loc["SWA", "cosine_mean"] == pytest.approx(0.91)
@@ -219,12 +219,12 @@ def test_a_caption_tells_pairs_of_several_classes_from_top_classes(scores):
     # Where classes exclude each other, maps of a network's own top class are compared with no other network's.
     results["metric"] = results["metric"].replace({"mean_ap": "top1"})
     results = results[~(results["metric"].isin(["cosine", "l2"]) & results["population"].eq("own"))]
-    found = markdown(summary_table(table_of(results), "summary", "A title", TITLES, ""))
+    exclusive = markdown(summary_table(table_of(results), "summary", "A title", TITLES, ""))
     # No network has fewer pairs than another, so that nothing stands in for few.
     assert "‡" in several
-    assert "‡" not in found
-    assert "Localisation over every image, asked about the top class of the network of the row itself" in found
-    assert "cosine" not in found.splitlines()[2]
+    assert "‡" not in exclusive
+    assert "Localisation over every image, asked about the top class of the network of the row itself" in exclusive
+    assert "cosine" not in exclusive.splitlines()[2]
     over_all = markdown(summary_table(table_of(results, "all"), "summary", "A title", TITLES, ""))
     assert "Localisation and similarity over every image, asked about its teacher's top class" in over_all
 
@@ -242,13 +242,13 @@ def test_figures_of_a_population_without_similarity_have_no_panel_of_it(scores, 
 
 
 def test_the_headline_is_the_last_iteration_of_every_student(scores):
-    found = headline(scores(), METHODS)
-    assert found["prune_weights"]["iterative"]["iteration"] == 2
-    assert found["prune_weights"]["iterative"]["swa"]["roc_auc_own"]["mean"] == pytest.approx(91.0)
-    assert set(found["prune_channels"]["rate_70"]) == set(METHODS)
-    assert found["scratch"]["half"]["mean_ap"]["mean"] == pytest.approx(90.5)
-    assert found["teacher"]["full"]["mean_ap"] == {"mean": 99.5, "deviation": pytest.approx(0.707107)}
-    assert json.loads(json.dumps(found)) == found
+    headlines = headline(scores(), METHODS)
+    assert headlines["prune_weights"]["iterative"]["iteration"] == 2
+    assert headlines["prune_weights"]["iterative"]["swa"]["roc_auc_own"]["mean"] == pytest.approx(91.0)
+    assert set(headlines["prune_channels"]["rate_70"]) == set(METHODS)
+    assert headlines["scratch"]["half"]["mean_ap"]["mean"] == pytest.approx(90.5)
+    assert headlines["teacher"]["full"]["mean_ap"] == {"mean": 99.5, "deviation": pytest.approx(0.707107)}
+    assert json.loads(json.dumps(headlines)) == headlines
 
 
 def test_curves_have_a_column_per_method(scores):
@@ -266,9 +266,9 @@ def test_a_sweep_holds_the_compared_method_that_is_one_of_its_points():
         "ewa": settings_of("ewa", strength=10.0),
         "sweep": MatchingSweep(sweep="strength", values=[500.0, 5.0], of=settings_of("swa"), first_seeds=1),
     }
-    ((_, _, found),) = sweeps_of(entries, ["naive", "ewa", "swa"])
-    assert list(found.items()) == [(5.0, "sweep_5"), (50.0, "swa"), (500.0, "sweep_500")]
-    assert Sweep("sweep", "strength", found).logarithmic
+    ((_, _, points),) = sweeps_of(entries, ["naive", "ewa", "swa"])
+    assert list(points.items()) == [(5.0, "sweep_5"), (50.0, "swa"), (500.0, "sweep_500")]
+    assert Sweep("sweep", "strength", points).logarithmic
     ((_, _, alone),) = sweeps_of({"sweep": entries["sweep"]}, ["swa"])  # where swa itself is not trained
     assert list(alone) == [5.0, 500.0]
 
@@ -285,7 +285,7 @@ def test_points_of_the_sweep_are_means_over_its_own_seeds(scores):
 
 def test_the_comparison_has_a_point_for_every_student_and_method(scores):
     panels = comparison_panels(scores(), METHODS, "own", TITLES)
-    lines = {found.name: found for found in panels[3].lines}  # of cosines
+    lines = {curve.name: curve for curve in panels[3].lines}  # of cosines
     assert list(lines) == ["Naive", "EWA", "SWA", "from scratch"]
     assert lines["SWA"].mean == [pytest.approx(0.91)] * 2
     assert lines["from scratch"].mean == [pytest.approx(0.3)]
@@ -370,8 +370,8 @@ def test_layers_are_swept_in_the_order_of_the_parameters(scores):
             sweep="layers", values=["pool1", "conv2"], of=settings_of("swa", strength=50.0), first_seeds=None
         ),
     }
-    ((_, _, found),) = sweeps_of(entries, ["naive", "swa"])
-    assert found == {"pool1": "layer_pool1", "conv2": "layer_conv2", "last": "swa"}
+    ((_, _, points),) = sweeps_of(entries, ["naive", "swa"])
+    assert points == {"pool1": "layer_pool1", "conv2": "layer_conv2", "last": "swa"}
     sweep = Sweep("sweep", "layers", {"pool1": "sweep_0", "last": "swa"})
     panels, _ = sweep_panels(scores(), CHANNELS, [sweep], "own")
     assert panels[0][3].ticks == ([0, 1], ["pool1", "last"])

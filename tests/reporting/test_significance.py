@@ -49,9 +49,9 @@ def marked(table, metric="cosine"):
 def test_holms_correction_as_worked_by_hand():
     # The smallest times 4, the next times 3, ..., never below the one before (Holm 1979).
     p = {"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005, "none": float("nan")}
-    found = corrected(p)
-    assert [found[key] for key in "abcd"] == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert np.isnan(found["none"])
+    adjusted = corrected(p)
+    assert [adjusted[key] for key in "abcd"] == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert np.isnan(adjusted["none"])
     assert significant(p) == {"a", "d"}
     assert significant({}) == set()
 
@@ -64,13 +64,13 @@ def test_the_correction_is_statsmodels():
 
 def test_a_table_marks_what_survives_the_correction_for_its_own_comparisons(scores):
     results = scores()
-    found = outcomes({WEIGHTS: (0.03, 0.01), CHANNELS: (0.02, 0.2)})
+    tests = outcomes({WEIGHTS: (0.03, 0.01), CHANNELS: (0.02, 0.2)})
     # Alone 0.01 x 2 survives and then 0.03 does; among four 0.01 x 4 does, and 0.02 x 3 does not.
-    assert marked(summarize(results, "common", [WEIGHTS], METHODS, 100, TITLES, found)) == [
+    assert marked(summarize(results, "common", [WEIGHTS], METHODS, 100, TITLES, tests)) == [
         ("prune_weights", "EWA"),
         ("prune_weights", "SWA"),
     ]
-    both = summarize(results, "common", [WEIGHTS, CHANNELS], METHODS, 100, TITLES, found)
+    both = summarize(results, "common", [WEIGHTS, CHANNELS], METHODS, 100, TITLES, tests)
     assert marked(both) == [("prune_weights", "SWA")]
     assert not marked(both, "mean_ap")  # no p: too few seeds
 
@@ -80,9 +80,9 @@ def test_tests_of_another_population_mark_nothing(scores):
 
 
 def test_metrics_of_predictions_have_no_population(scores):
-    found = outcomes({WEIGHTS: (0.5, 0.5)}, mean_ap=0.001)
+    tests = outcomes({WEIGHTS: (0.5, 0.5)}, mean_ap=0.001)
     for population in ("own", "common", "all"):
-        table = summarize(scores(), population, [WEIGHTS], METHODS, 100, TITLES, found)
+        table = summarize(scores(), population, [WEIGHTS], METHODS, 100, TITLES, tests)
         assert marked(table, "mean_ap") == [("prune_weights", "EWA"), ("prune_weights", "SWA")]
 
 
@@ -97,16 +97,16 @@ def test_the_mark_is_explained_where_it_stands(scores):
 
 
 def test_the_matrix_marks_what_survives(scores):
-    found = transfer(
+    matrix = transfer(
         scores(), WEIGHTS, METHODS, ["grad_cam"], "cosine", "common", TITLES, outcomes({WEIGHTS: (0.5, 0.001)})
     )
-    assert found.significant["grad_cam"].to_dict() == {"Naive": False, "EWA": False, "SWA": True}
-    assert "†*" in markdown(transfer_table({"cosine": found}, "transfer", "A title", TITLES, ""))
+    assert matrix.significant["grad_cam"].to_dict() == {"Naive": False, "EWA": False, "SWA": True}
+    assert "†*" in markdown(transfer_table({"cosine": matrix}, "transfer", "A title", TITLES, ""))
 
 
 def test_every_comparison_has_its_difference_interval_and_p(scores):
     results = scores()
-    chosen = [level for found in compressions(results) for level in last_levels(results, found)]
+    chosen = [level for compression in compressions(results) for level in last_levels(results, compression)]
     table = comparisons(outcomes({WEIGHTS: (0.03, 0.01)}), results, chosen, METHODS, "common")
     cosine = table[table["metric"] == "cosine"].set_index(["method", "reference"])["corrected"]
     # Naive with the teacher is a family of its own.

@@ -70,11 +70,11 @@ def test_the_last_level_of_a_student_that_was_explained_by_several_methods_has_a
 
 
 def test_a_cell_is_mean_and_deviation_over_seeds():
-    found = transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "cosine", "all", TITLES)
-    assert list(found.mean.index) == ["Naive", "SWA"]
-    assert found.mean.at["Naive", "grad_cam"] == pytest.approx(0.6)
-    assert found.deviation.at["Naive", "grad_cam"] == pytest.approx(0.02**0.5)
-    assert found.seeds.to_dict() == {"grad_cam": 2, "lrp": 2}
+    matrix = transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "cosine", "all", TITLES)
+    assert list(matrix.mean.index) == ["Naive", "SWA"]
+    assert matrix.mean.at["Naive", "grad_cam"] == pytest.approx(0.6)
+    assert matrix.deviation.at["Naive", "grad_cam"] == pytest.approx(0.02**0.5)
+    assert matrix.seeds.to_dict() == {"grad_cam": 2, "lrp": 2}
 
 
 def test_pairs_are_counted_for_each_row():
@@ -86,11 +86,11 @@ def test_a_column_rests_on_the_seeds_that_every_row_has():
     some = results()
     gone = (some["method"] == "swa") & (some["attribution"] == "lrp") & (some["seed"] == 0)
     for missing in (some[~gone], some.assign(value=some["value"].mask(gone))):
-        found = transfer(missing, LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "cosine", "all", TITLES)
-        assert found.seeds.to_dict() == {"grad_cam": 2, "lrp": 1}
-        assert found.mean["lrp"].to_dict() == {"Naive": 0.6, "SWA": 0.7}
-        assert found.mean.at["Naive", "grad_cam"] == pytest.approx(0.6)
-        assert not found.ahead["lrp"].any()
+        matrix = transfer(missing, LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "cosine", "all", TITLES)
+        assert matrix.seeds.to_dict() == {"grad_cam": 2, "lrp": 1}
+        assert matrix.mean["lrp"].to_dict() == {"Naive": 0.6, "SWA": 0.7}
+        assert matrix.mean.at["Naive", "grad_cam"] == pytest.approx(0.6)
+        assert not matrix.ahead["lrp"].any()
 
 
 def test_ahead_means_by_more_than_the_larger_deviation():
@@ -111,30 +111,30 @@ def test_the_teacher_is_judged_on_the_same_pairs():
 
 def test_one_seed_has_no_deviation_and_nothing_is_ahead():
     one = results()
-    found = transfer(one[one["seed"] == 0], LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "cosine", "all", TITLES)
-    assert found.deviation.isna().all(axis=None)
-    assert not found.ahead.any(axis=None)
+    matrix = transfer(one[one["seed"] == 0], LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], "cosine", "all", TITLES)
+    assert matrix.deviation.isna().all(axis=None)
+    assert not matrix.ahead.any(axis=None)
 
 
 def test_the_matrix_as_text_and_picture(tmp_path):
-    found = {
+    matrices = {
         metric: transfer(results(), LEVEL, ["naive", "swa"], ["grad_cam", "lrp"], metric, "all", TITLES)
         for metric in ("cosine", "roc_auc", "point_accuracy")
     }
-    text = markdown(transfer_table(found, "transfer", "Title", TITLES, "Note."))
+    text = markdown(transfer_table(matrices, "transfer", "Title", TITLES, "Note."))
     assert "| SWA" in text
     assert "0.90 ± 0.00†" in text
     assert text.count("| n") == 3
     assert "The relevance of LRP begins with the logit" in text
     tidy = pd.read_csv(
-        pd.io.common.StringIO(csv_text(transfer_numbers({("all", metric): of for metric, of in found.items()})))
+        pd.io.common.StringIO(csv_text(transfer_numbers({("all", metric): of for metric, of in matrices.items()})))
     )
     (row,) = tidy[
         (tidy["metric"] == "cosine") & (tidy["matched"] == "Naive") & (tidy["attribution"] == "grad_cam")
     ].to_dict("records")
     assert row["mean"] == pytest.approx(0.6)
-    draw_transfer(found, "Title", TITLES, tmp_path / "one.png")
-    draw_transfer(found, "Title", TITLES, tmp_path / "two.png")
+    draw_transfer(matrices, "Title", TITLES, tmp_path / "one.png")
+    draw_transfer(matrices, "Title", TITLES, tmp_path / "two.png")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
@@ -163,17 +163,17 @@ def test_a_method_that_explains_few_pairs_is_judged_on_the_population_of_its_row
 def test_tables_1_and_2_name_their_full_networks_where_there_are_several():
     one = results(attributions=ATTRIBUTIONS)
     both = pd.concat([one, one[one["compression"] == "teacher"].assign(teacher="other")], ignore_index=True)
-    for found, names in ((one, ["full network"]), (both, ["full network (full)", "full network (other)"])):
-        table = next(deformations(found, 10, TITLES))
+    for frame, names in ((one, ["full network"]), (both, ["full network (full)", "full network (other)"])):
+        table = next(deformations(frame, 10, TITLES))
         assert [name for name in table.frame["network"] if "network" in name] == names
     assert table.frame["network"].tolist()[-2:] == ["Centre (baseline) (full)", "Random (baseline) (full)"]
 
 
 def test_tables_1_and_2_are_of_images_with_several_classes():
-    found = results(attributions=ATTRIBUTIONS)
+    frame = results(attributions=ATTRIBUTIONS)
     top1 = pd.DataFrame([{"compression": "teacher", "teacher": "full", "seed": 0, "metric": "top1", "value": 90.0}])
-    assert list(deformations(found, 10, TITLES))
-    assert not list(deformations(pd.concat([found, top1], ignore_index=True), 10, TITLES))
+    assert list(deformations(frame, 10, TITLES))
+    assert not list(deformations(pd.concat([frame, top1], ignore_index=True), 10, TITLES))
 
 
 def test_without_the_four_methods_there_is_no_table_1():

@@ -33,7 +33,7 @@ def audit(root: Path, *arguments: str) -> subprocess.CompletedProcess:
     return run_stage(root, "audit", *arguments)
 
 
-def told(root: Path, *arguments: str) -> dict:
+def audit_json(root: Path, *arguments: str) -> dict:
     done = audit(root, *arguments, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
@@ -54,7 +54,7 @@ def lock(root):
 
 @pytest.fixture(scope="module")
 def whole(root):
-    return told(root, TABLE)
+    return audit_json(root, TABLE)
 
 
 @contextmanager
@@ -84,23 +84,23 @@ def test_the_tree_of_a_table_is_the_graph_that_dvc_draws(root, whole):
 
 
 def test_every_instance_is_told_as_dvc_lock_has_it(root, whole, lock):
-    for name, shown in whole["instances"].items():
+    for name, instance in whole["instances"].items():
         entry = lock[name]
-        assert shown["command"] == entry["cmd"]
-        assert shown["parameters"] == {
+        assert instance["command"] == entry["cmd"]
+        assert instance["parameters"] == {
             key: value for of in entry.get("params", {}).values() for key, value in of.items()
         }
         manifest = f"data/code/{name}.txt"
         deps = recorded(entry["deps"])
-        assert shown["data"] == {path: md5 for path, md5 in deps.items() if path != manifest}
+        assert instance["data"] == {path: md5 for path, md5 in deps.items() if path != manifest}
         text = (root / manifest).read_text()
         assert hashlib.md5(text.encode()).hexdigest() == deps[manifest]
-        assert [f"{md5}  {path}" for path, md5 in shown["code"].items()] == text.splitlines()
-        assert shown["code"].keys() > {
+        assert [f"{md5}  {path}" for path, md5 in instance["code"].items()] == text.splitlines()
+        assert instance["code"].keys() > {
             f"{command_of(name.split('@')[0])[0].replace('.', '/')}.py",
             "attribution_preservation/errors.py",
         }
-        assert shown["outs"] == recorded(entry["outs"])
+        assert instance["outs"] == recorded(entry["outs"])
     assert "data/dataset" in whole["instances"]["teacher@vgg6_bn-all"]["data"]
 
 
@@ -124,26 +124,26 @@ def at(params: dict, key: str):
 def test_the_text_tells_what_json_tells(root, whole):
     text = audit(root, TABLE).stdout
     assert text.startswith(f"{TABLE}\ncommit: none, git does not have this project\n")
-    for name, shown in whole["instances"].items():
+    for name, instance in whole["instances"].items():
         assert re.search(rf"^(│ )*{re.escape(name)}$", text, re.MULTILINE)
-        assert f"command: {shown['command']}" in text
-        assert f"fingerprint: {shown['fingerprint']}" in text
-        for path, md5 in (shown["code"] | shown["data"] | shown["outs"]).items():
+        assert f"command: {instance['command']}" in text
+        assert f"fingerprint: {instance['fingerprint']}" in text
+        for path, md5 in (instance["code"] | instance["data"] | instance["outs"]).items():
             assert f"{path}  {md5}" in text
-        assert name == "check" or all(f"{key}: " in text for key in shown["parameters"])
+        assert name == "check" or all(f"{key}: " in text for key in instance["parameters"])
     machine = whole["instances"]["teacher@vgg6_bn-all"]["environment"]
     assert f"Python {machine['python']}, torch {machine['libraries']['torch']}" in text
     assert f"{machine['device']}, CUDA none" in text
 
 
 def test_what_each_instance_computed_with_is_told_and_names_no_machine(root, whole):
-    for name, shown in whole["instances"].items():
-        path = next((root / out for out in shown["outs"] if out.startswith("environments/")), None)
+    for name, instance in whole["instances"].items():
+        path = next((root / out for out in instance["outs"] if out.startswith("environments/")), None)
         if name == "check":
-            assert shown["environment"] is path is None
+            assert instance["environment"] is path is None
         elif name != "report":
-            assert shown["environment"] == json.loads(path.read_text())
-            assert set(shown["environment"]) == {"python", "libraries", "device", "cuda"}
+            assert instance["environment"] == json.loads(path.read_text())
+            assert set(instance["environment"]) == {"python", "libraries", "device", "cuda"}
     assert whole["instances"]["report"]["environment"]["libraries"].keys() >= {"pandas"}
 
 
@@ -156,9 +156,9 @@ def test_what_each_instance_computed_with_is_told_and_names_no_machine(root, who
     ],
 )
 def test_a_network_knows_nothing_of_what_comes_after_it(root, artifact, expected):
-    shown = told(root, artifact, "--check")
-    assert set(shown["instances"]) == expected
-    assert shown["differences"] == []
+    report = audit_json(root, artifact, "--check")
+    assert set(report["instances"]) == expected
+    assert report["differences"] == []
 
 
 @pytest.mark.parametrize(
@@ -170,15 +170,15 @@ def test_a_network_knows_nothing_of_what_comes_after_it(root, artifact, expected
     ],
 )  # fmt: skip
 def test_whatever_a_stage_makes_can_be_asked_about(root, artifact, maker):
-    shown = told(root, artifact, "--check")
-    assert (shown["made_by"], shown["differences"]) == ([maker], [])
-    assert {"dataset", "teacher@vgg6_bn-all"} <= set(shown["instances"])
+    report = audit_json(root, artifact, "--check")
+    assert (report["made_by"], report["differences"]) == ([maker], [])
+    assert {"dataset", "teacher@vgg6_bn-all"} <= set(report["instances"])
 
 
 def test_a_path_may_be_written_in_several_ways(root, whole):
     for name in (str(root / TABLE), f"./{TABLE}", f"reports/../{TABLE}"):
-        assert told(root, name)["instances"] == whole["instances"]
-    everything = told(root, ".", "--check")
+        assert audit_json(root, name)["instances"] == whole["instances"]
+    everything = audit_json(root, ".", "--check")
     assert everything["differences"] == []
     assert set(everything["made_by"]) == set(everything["instances"]) >= set(whole["instances"])
 
@@ -213,10 +213,10 @@ HALF = {"compression": "distill", "student": "half"}
 )  # fmt: skip
 def test_a_row_names_what_it_comes_from_and_no_more(root, cells, trained, scored):
     number = number_of(root, **cells)
-    shown = told(root, f"reports/results.csv:{number}", "--check")
-    assert shown["differences"] == []
-    assert {key: shown["row"][key] for key in cells} == cells
-    names = set(shown["instances"])
+    report = audit_json(root, f"reports/results.csv:{number}", "--check")
+    assert report["differences"] == []
+    assert {key: report["row"][key] for key in cells} == cells
+    names = set(report["instances"])
     assert {name for name in names if name.startswith(TRAINING)} == trained | {"teacher@vgg6_bn-all"}
     scoring = {name.partition("@")[0] for name in names} & {"evaluate", "probe", "roar"}
     assert scoring == {scored}
@@ -257,10 +257,10 @@ def test_what_nobody_touched_passes_whatever_of_it_is_here(root, whole, tmp_path
         done = audit(copy, TABLE, "--check")
         assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "check: all as dvc.lock says")
     # The summary tells what the files beside the outputs would.
-    assert told(clone, TABLE) == whole
+    assert audit_json(clone, TABLE) == whole
     with changed(clone / "reports/environments.json", '"python": "3', '"python": "2'):
-        found = told(clone, "reports/figures/untrained.csv")["instances"]
-        assert None in [shown["environment"] for shown in found.values()]
+        instances = audit_json(clone, "reports/figures/untrained.csv")["instances"]
+        assert None in [instance["environment"] for instance in instances.values()]
         assert "not told here; dvc pull brings the file that tells" in audit(clone, "reports/figures").stdout
 
 
@@ -299,11 +299,11 @@ def contradictions(root, monkeypatch):
     monkeypatch.setattr(check, "dvc_md5", functools.cache(check.dvc_md5))
     read = functools.cache(read_record)
 
-    def found() -> list[str]:
+    def listed() -> list[str]:
         stages = every_instance()
         return list(differences(trace(read(Path("dvc.lock").read_text()), stages, TABLE), stages))
 
-    return found
+    return listed
 
 
 # In the record the number stands as `5e-05`, which is a word by the rules of YAML 1.1.
@@ -312,15 +312,15 @@ def test_a_small_number_is_the_one_that_trained_however_it_is_written(root, lock
     assert lock[name]["params"]["params.yaml"][key]["weight_decay"] == 0.00005
     for text in ("0.00005", "5e-5", "5E-05", "+5.0e-5", ".5e-4"):
         with changed(root / "params.yaml", "weight_decay: 5e-05", f"weight_decay: {text}"):
-            found = contradictions()
-        assert found == [], text
+            lines = contradictions()
+        assert lines == [], text
     with changed(root / "params.yaml", "weight_decay: 5e-05", "weight_decay: 0.00005"):
         done = audit(root, NETWORK, "--check")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "check: all as dvc.lock says")
     assert "weight_decay: 5e-05" in done.stdout
     with changed(root / "params.yaml", "weight_decay: 5e-05", "weight_decay: 6e-5"):
-        found = contradictions()
-    assert found == [
+        lines = contradictions()
+    assert lines == [
         f"{who}: {key}.weight_decay is 6e-05 in params.yaml, 5e-05 by its record" for who in (name, "check")
     ]
 
@@ -341,8 +341,8 @@ def test_every_instance_that_ran_had_the_fingerprint_of_its_record(root, monkeyp
 def test_line_ends_of_windows_and_a_byte_order_mark_change_nothing(root, contradictions, name, start):
     text = (root / name).read_text()
     with changed(root / name, text, start + text.replace("\n", "\r\n")):
-        found = contradictions()
-    assert found == []
+        lines = contradictions()
+    assert lines == []
 
 
 def test_outputs_that_are_links_into_the_cache_are_what_they_link_to(finished_by_dvc, tmp_path):
@@ -354,9 +354,9 @@ def test_outputs_that_are_links_into_the_cache_are_what_they_link_to(finished_by
     network = copy / NETWORK
     assert network.is_symlink()
     assert (copy / "analysis/significance.csv").is_symlink()  # an output that is one file
-    shown = told(copy, ".", "--check")
-    assert (shown["differences"], shown["not_here"]) == ([], [])
-    assert told(copy, str(network))["instances"].keys() == {"teacher@vgg6_bn-all", "dataset", "check"}
+    report = audit_json(copy, ".", "--check")
+    assert (report["differences"], report["not_here"]) == ([], [])
+    assert audit_json(copy, str(network))["instances"].keys() == {"teacher@vgg6_bn-all", "dataset", "check"}
     # A link to other bytes is another output.
     network.unlink()
     network.symlink_to(copy / "params.yaml")
@@ -375,14 +375,14 @@ def test_a_hash_of_the_record_cannot_be_changed_unseen(root, lock, monkeypatch):
     monkeypatch.setattr(check, "dvc_md5", functools.cache(check.dvc_md5))
     stages, text = every_instance(), (root / "dvc.lock").read_text()
     assert not list(differences(trace(read_record(text), stages, TABLE), stages))
-    places = [found.start(1) for found in re.finditer(r" md5: ([0-9a-f])", text)]
+    places = [match.start(1) for match in re.finditer(r" md5: ([0-9a-f])", text)]
     assert len(places) == sum(len(entry.get(kind, [])) for entry in lock.values() for kind in ("deps", "outs"))
     for place in places[::23]:
         path = re.findall(r"path: (\S+)\n", text[:place])[-1]
         edited = text[:place] + ("1" if text[place] == "0" else "0") + text[place + 1 :]
         audited = "." if path in OF_CODE else TABLE
-        found = list(differences(trace(read_record(edited), stages, audited), stages))
-        assert any(line.startswith(f"{path} is ") for line in found), path
+        lines = list(differences(trace(read_record(edited), stages, audited), stages))
+        assert any(line.startswith(f"{path} is ") for line in lines), path
 
 
 def test_a_stage_that_the_record_lacks_is_named(root, lock):
@@ -441,7 +441,7 @@ def test_a_record_that_is_missing_or_damaged_is_one_line(root):
 
 def test_without_git_nothing_can_be_compared(root):
     assert refused(root, TABLE, "--diff", "HEAD").startswith("git does not have this project, or is missing; --diff")
-    assert told(root, TABLE)["commit"] == dict.fromkeys(("head", "artifact", "record", "changed"))
+    assert audit_json(root, TABLE)["commit"] == dict.fromkeys(("head", "artifact", "record", "changed"))
 
 
 def stopped(root: Path, path: str, content: str | None) -> str:
@@ -491,11 +491,11 @@ def history(finished_by_dvc, tmp_path_factory):
 
 def test_two_commits_differ_by_a_parameter_and_the_numbers_that_it_moved(history):
     path = "reports/tables/compressions_own.csv"
-    found = told(history, path.replace(".csv", ".md"), "--diff", "HEAD~1")["diff"]
-    causes = {(c["where"], c["kind"], c["what"], c["before"], c["after"]) for c in found if c["kind"] == "parameter"}
+    diff = audit_json(history, path.replace(".csv", ".md"), "--diff", "HEAD~1")["diff"]
+    causes = {(c["where"], c["kind"], c["what"], c["before"], c["after"]) for c in diff if c["kind"] == "parameter"}
     assert causes == {(name, "parameter", "report.minimum_pairs", 100, 0) for name in ("check", "report")}
-    assert {c["what"] for c in found if c["kind"] == "data"} <= {"reports/tables", "reports/index.html", "reports/page"}
-    assert {c["kind"] for c in found} == {"parameter", "data", "number"}
+    assert {c["what"] for c in diff if c["kind"] == "data"} <= {"reports/tables", "reports/index.html", "reports/page"}
+    assert {c["kind"] for c in diff} == {"parameter", "data", "number"}
     texts = git(history, "show", f"HEAD~1:{path}"), (history / path).read_text()
     then, now = (pd.read_csv(io.StringIO(text), dtype=str).fillna("(none)") for text in texts)
     assert then["name"].tolist() == now["name"].tolist()
@@ -508,7 +508,7 @@ def test_two_commits_differ_by_a_parameter_and_the_numbers_that_it_moved(history
         if old != new
     ]
     assert unlike
-    assert sorted((c["before"], c["after"]) for c in found if c["kind"] == "number") == sorted(unlike)
+    assert sorted((c["before"], c["after"]) for c in diff if c["kind"] == "number") == sorted(unlike)
     # Another table shows other pairs: the same cause, and nothing that moved.
     text = audit(history, TABLE, "--diff", "HEAD~1").stdout.splitlines()
     assert text[0] == "what differs from HEAD~1 (then -> now)"
@@ -519,23 +519,23 @@ def test_two_commits_differ_by_a_parameter_and_the_numbers_that_it_moved(history
 def test_nothing_differs_from_the_commit_that_is_checked_out(history):
     assert audit(history, TABLE, "--diff", "HEAD").stdout.startswith("nothing that made it differs from HEAD, and no")
     # A network does not come from what the commits differ in, but for the check of all parameters.
-    found = told(history, NETWORK, "--diff", "HEAD~1")["diff"]
-    assert {(c["where"], c["what"]) for c in found} == {("check", "report.minimum_pairs")}
+    diff = audit_json(history, NETWORK, "--diff", "HEAD~1")["diff"]
+    assert {(c["where"], c["what"]) for c in diff} == {("check", "report.minimum_pairs")}
 
 
 def test_an_instance_that_the_graph_has_lost_is_told(history):
     with changed(history / "params.yaml", "  - variants\n  - share\n", "  - variants\n"):
-        found = told(history, TABLE, "--diff", "HEAD")["diff"]
-    (gone,) = [c for c in found if c["kind"] == "instance"]
+        diff = audit_json(history, TABLE, "--diff", "HEAD")["diff"]
+    (gone,) = [c for c in diff if c["kind"] == "instance"]
     assert (gone["where"], gone["before"], gone["after"]) == ("prune_channels@rate_70-share-all", "there", "(none)")
 
 
 def test_the_commits_of_a_table_are_told(history):
     last, run, _ = git(history, "log", "--format=%H").splitlines()
-    commit = told(history, "reports/tables/compressions_own.csv")["commit"]
+    commit = audit_json(history, "reports/tables/compressions_own.csv")["commit"]
     assert commit == {"head": last, "artifact": last, "record": last, "changed": False}
-    assert told(history, "reports/metrics.json")["commit"]["artifact"] == run
-    assert told(history, NETWORK)["commit"]["artifact"] is None
+    assert audit_json(history, "reports/metrics.json")["commit"]["artifact"] == run
+    assert audit_json(history, NETWORK)["commit"]["artifact"] is None
     with changed(history / "reports/metrics.json", "{", "{ "):
         assert "changed since (uncommitted)" in audit(history, "reports/metrics.json").stdout
 
@@ -569,7 +569,7 @@ def test_a_project_inside_another_repository_has_no_commit_of_it(root):
     outer = root.parent
     git(outer, "init", "-q")
     git(outer, "commit", "-q", "--allow-empty", "-m", "another project")
-    assert told(root, TABLE)["commit"]["head"] is None
+    assert audit_json(root, TABLE)["commit"]["head"] is None
     shutil.rmtree(outer / ".git")
 
 
@@ -582,9 +582,9 @@ def test_the_committed_tables_are_what_the_committed_record_says(monkeypatch):
     assert len(tables) > 40
     traces = {str(path): trace(record, stages, str(path)) for path in tables}
     # What tables share, the instances behind them, is compared once; each one's own fingerprint for each.
-    shared = {(tuple(found.entries), tuple(found.missing)): found for found in traces.values()}
-    assert [list(differences(found, stages)) for found in shared.values()] == [[]] * len(shared)
-    footers = {path: list(check._of_footer(found, Path())) for path, found in traces.items()}
+    shared = {(tuple(traced.entries), tuple(traced.missing)): traced for traced in traces.values()}
+    assert [list(differences(traced, stages)) for traced in shared.values()] == [[]] * len(shared)
+    footers = {path: list(check._of_footer(traced, Path())) for path, traced in traces.items()}
     assert {path: lines for path, lines in footers.items() if lines} == {}
 
 

@@ -35,8 +35,8 @@ def appended(path, text="# one line more\n"):
     path.write_text(path.read_text() + text)
 
 
-def names(found):
-    return {name.split("@")[0] for name in found}
+def names(instances):
+    return {name.split("@")[0] for name in instances}
 
 
 def test_a_new_entry_makes_no_finished_instance_stale(made):

@@ -92,15 +92,15 @@ def test_the_parameter_that_changed_is_shown(root):
 
 
 def test_the_headlines_that_moved_are_shown(root):
-    found = json.loads(ran(root, "metrics", "diff", "--json"))["reports/metrics.json"]
-    assert set(found) >= {METRIC}
-    assert all(name.startswith("scratch.half.") for name in found)  # no other network was trained again
+    diff = json.loads(ran(root, "metrics", "diff", "--json"))["reports/metrics.json"]
+    assert set(diff) >= {METRIC}
+    assert all(name.startswith("scratch.half.") for name in diff)  # no other network was trained again
     now = json.loads((root / "reports/metrics.json").read_text())
     then = json.loads(git(root, "show", "HEAD:reports/metrics.json"))
-    assert (found[METRIC]["old"], found[METRIC]["new"]) == tuple(
+    assert (diff[METRIC]["old"], diff[METRIC]["new"]) == tuple(
         m["scratch"]["half"]["mean_ap"]["mean"] for m in (then, now)
     )
-    assert found[METRIC]["diff"] == pytest.approx(found[METRIC]["new"] - found[METRIC]["old"])
+    assert diff[METRIC]["diff"] == pytest.approx(diff[METRIC]["new"] - diff[METRIC]["old"])
 
 
 def test_curves_are_drawn_beside_those_of_a_commit(root):
@@ -121,20 +121,20 @@ def test_experiments_stand_in_a_table(root):
     (_, at_head) = json.loads(ran(root, "exp", "show", "--json"))
     (experiment,) = at_head["experiments"]
     assert experiment["name"] == "lower-rate"
-    shown = experiment["revs"][0]["data"]
-    assert shown["params"]["params.yaml"]["data"]["scratch"]["optimization"]["learning_rate"] == AFTER
-    told = json.loads((root / "reports/metrics.json").read_text())
-    assert shown["metrics"]["reports/metrics.json"]["data"] == told
-    assert at_head["data"]["metrics"]["reports/metrics.json"]["data"]["scratch"] != told["scratch"]
+    revision = experiment["revs"][0]["data"]
+    assert revision["params"]["params.yaml"]["data"]["scratch"]["optimization"]["learning_rate"] == AFTER
+    metrics = json.loads((root / "reports/metrics.json").read_text())
+    assert revision["metrics"]["reports/metrics.json"]["data"] == metrics
+    assert at_head["data"]["metrics"]["reports/metrics.json"]["data"]["scratch"] != metrics["scratch"]
 
 
 def test_the_audit_tells_what_an_experiment_changed(root):
     table = "reports/tables/scratch_all.md"
     assert run_stage(root, "audit", table, "--check").returncode == 0
-    found = json.loads(run_stage(root, "audit", table, "--diff", "HEAD", "--json").stdout)["diff"]
-    parameters = {(c["where"], c["what"], c["before"], c["after"]) for c in found if c["kind"] == "parameter"}
+    diff = json.loads(run_stage(root, "audit", table, "--diff", "HEAD", "--json").stdout)["diff"]
+    parameters = {(c["where"], c["what"], c["before"], c["after"]) for c in diff if c["kind"] == "parameter"}
     assert parameters == {(name, RATE, BEFORE, AFTER) for name in ("check", "scratch@half-all")}
-    moved = [c for c in found if c["kind"] == "number"]
+    moved = [c for c in diff if c["kind"] == "number"]
     assert any(c["what"].endswith(": mean_ap_mean") for c in moved)
 
 
@@ -147,8 +147,8 @@ def test_an_experiment_in_a_folder_of_its_own_leaves_this_one_as_it_is(base):
     assert hashes(base, "models", "reports", "environments") == before
     assert git(base, "status", "--porcelain") == ""
     ran(base, "exp", "branch", "rows", "rows")
-    found = json.loads(ran(base, "params", "diff", "main", "rows", "--json"))
-    assert found == {"params.yaml": {"report.iterations": {"old": "[1, 3]", "new": "[2]"}}}
+    diff = json.loads(ran(base, "params", "diff", "main", "rows", "--json"))
+    assert diff == {"params.yaml": {"report.iterations": {"old": "[1, 3]", "new": "[2]"}}}
     for revision, iterations in (("main", {1, 3}), ("rows", {2, 3})):  # the last one is always there
         table = pd.read_csv(io.StringIO(git(base, "show", f"{revision}:reports/tables/prune_weights_all.csv")))
         assert set(table[table["student"] == "iterative"]["iteration"]) == iterations
@@ -161,10 +161,10 @@ def test_an_experiment_becomes_a_branch(root):
     ran(root, "exp", "branch", "lower-rate", "tried")
     restored(root)
     assert json.loads(ran(root, "params", "diff", "--json")) == {}
-    found = json.loads(ran(root, "metrics", "diff", "main", "tried", "--json"))["reports/metrics.json"]
-    assert METRIC in found
-    found = json.loads(ran(root, "params", "diff", "main", "tried", "--json"))
-    assert found == {"params.yaml": CHANGE}
+    diff = json.loads(ran(root, "metrics", "diff", "main", "tried", "--json"))["reports/metrics.json"]
+    assert METRIC in diff
+    diff = json.loads(ran(root, "params", "diff", "main", "tried", "--json"))
+    assert diff == {"params.yaml": CHANGE}
     git(root, "checkout", "-q", "tried")
     ran(root, "checkout", "-q")
     assert "Running stage" not in ran(root, "repro")
@@ -181,10 +181,10 @@ def test_results_of_another_profile_live_on_a_branch(root):
     git(root, "commit", "-qam", "another profile")
     git(root, "checkout", "-q", "main")
     ran(root, "checkout", "-q")
-    found = json.loads(ran(root, "params", "diff", "main", "other", "--json"))
-    assert found == {"params.yaml": CHANGE | {"profile": {"old": "tiny", "new": "other"}}}
-    found = json.loads(ran(root, "metrics", "diff", "main", "other", "--json"))["reports/metrics.json"]
-    assert METRIC in found
+    diff = json.loads(ran(root, "params", "diff", "main", "other", "--json"))
+    assert diff == {"params.yaml": CHANGE | {"profile": {"old": "tiny", "new": "other"}}}
+    diff = json.loads(ran(root, "metrics", "diff", "main", "other", "--json"))["reports/metrics.json"]
+    assert METRIC in diff
     # The working tree is still that of the first.
     assert git(root, "status", "--porcelain") == ""
     assert "Running stage" not in ran(root, "repro", "--dry")

@@ -34,13 +34,13 @@ def figures(matchings):
     return Stage("figures", {}, declaration, values)
 
 
-def swept(results, compression, name, found):
+def swept(results, compression, name, sweeps):
     """The results with networks of a sweep, of the first seed."""
     level = {"profile": "tiny", "compression": compression, "student": name, "seed": 0, "teacher": "full"}
     level |= {"iteration": 2, "sparsity": 0.2} if compression == "prune_weights" else {}
     made = [
         row
-        for sweep, values in found.items()
+        for sweep, values in sweeps.items()
         for value, cosine in values.items()
         for row in student({**level, "method": f"{sweep}_{value:g}"}, cosine, 150)
     ]
@@ -57,9 +57,9 @@ NAMES = {
 
 @pytest.fixture
 def results(scores):  # noqa: F811
-    found = scores()
-    distilled = found[found["compression"] == "prune_channels"].assign(compression="distill")
-    return pd.concat([found, distilled], ignore_index=True)
+    frame = scores()
+    distilled = frame[frame["compression"] == "prune_channels"].assign(compression="distill")
+    return pd.concat([frame, distilled], ignore_index=True)
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def results(scores):  # noqa: F811
         {compression: ["strength", "share"] for compression in MATCHED},
         {"prune_weights": ["share"], "distill": ["strength"]},
     ],
-    ids=lambda found: "-".join(found) or "none",
+    ids=lambda by_compression: "-".join(by_compression) or "none",
 )
 def test_every_sweep_that_is_trained_is_drawn(results, matchings, tmp_path):
     for compression, names in matchings.items():
         values = {"strength": STRENGTHS, "share": SHARES}
-        found = {name: values[name] for name in names}
-        results = swept(results, compression, STUDENTS.get(compression, "rate_70"), found)
+        sweeps = {name: values[name] for name in names}
+        results = swept(results, compression, STUDENTS.get(compression, "rate_70"), sweeps)
     draws = list(_of_sweeps(figures(matchings), results, ["naive", "ewa", "swa"], tmp_path))
     assert [draw.args[-1] for draw in draws] == [
         tmp_path / f"{NAMES[compression]}_{population}.png"
@@ -93,8 +93,8 @@ def test_every_sweep_that_is_trained_is_drawn(results, matchings, tmp_path):
         cosines = numbers[numbers["y"].str.startswith("cosine") & (numbers["line"] == "strength")]
         if "strength" in matchings[compression]:
             # The compared method, which is the sweep's at 50, lies between the swept values.
-            found = dict(zip(cosines["position"], cosines["mean"], strict=True))
-            assert found == pytest.approx({5.0: 0.6, 50.0: 0.9, 500.0: 0.7})
+            means = dict(zip(cosines["position"], cosines["mean"], strict=True))
+            assert means == pytest.approx({5.0: 0.6, 50.0: 0.9, 500.0: 0.7})
 
 
 def test_a_sweep_without_naive_has_no_line_for_it(results, tmp_path):

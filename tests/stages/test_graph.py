@@ -35,15 +35,15 @@ def module_file(module: str) -> Path | None:
 
 def imported(path: Path) -> set[Path]:
     """Files of the project that a file imports, wherever in it the import stands."""
-    found = set()
+    files = set()
     for node in ast.walk(ast.parse(path.read_text())):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        found |= {module_file(name) for name in names if name.split(".")[0] in OURS}
-    return found - {None}
+        files |= {module_file(name) for name in names if name.split(".")[0] in OURS}
+    return files - {None}
 
 
 def closure(path: Path) -> set[Path]:
@@ -51,7 +51,7 @@ def closure(path: Path) -> set[Path]:
     while waiting:
         done.add(current := waiting.pop())
         waiting |= imported(current) - done
-    return {found.relative_to(PROJECT) for found in done}
+    return {file.relative_to(PROJECT) for file in done}
 
 
 def module(name):
@@ -77,7 +77,7 @@ OTHERS = [name for name in STAGES if name != "code"]
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_manifest_lists_every_import(manifests, name):
-    needed = {str(found) for found in closure(module(name)) if (PROJECT / found).stat().st_size}
+    needed = {str(file) for file in closure(module(name)) if (PROJECT / file).stat().st_size}
     for listed in of_stage(manifests, name):
         assert needed - listed == set()
 
@@ -88,7 +88,7 @@ def test_a_manifest_lists_nothing_else_but_entries_and_files_beside_modules(mani
     for listed in of_stage(manifests, name):
         more = {Path(path) for path in listed} - needed
         entries = {path for path in more if path.suffix == ".py" and path.parent.name in ENTRIES}
-        of_entries = {found for path in entries for found in closure(PROJECT / path)}
+        of_entries = {file for path in entries for file in closure(PROJECT / path)}
         assert {path for path in more - of_entries if path.suffix == ".py"} == set()
 
 
@@ -104,8 +104,8 @@ def test_of_the_entries_an_instance_has_those_that_its_parameters_name(manifests
     assert losses("prune_channels@rate_70-layer_maps-all") == {"neuron", "random_weights", "swa"}
     assert losses("teacher@vgg6_bn-all") == losses("attribute@distill-all") == set()
     methods = of("attribution", "attribute@distill-all") & set(METHODS)
-    asked = read_yaml(PROJECT / "params.yaml")["attribute"]["methods"].values()
-    assert methods == {entry["maps"] for entry in asked}
+    declared = read_yaml(PROJECT / "params.yaml")["attribute"]["methods"].values()
+    assert methods == {entry["maps"] for entry in declared}
     assert of("attribution", "roar@all") & set(METHODS) == {"grad_cam"}
 
 
@@ -152,7 +152,7 @@ def test_a_stage_has_one_name_everywhere():
 
 def test_stages_are_used_by_nobody():
     for path in (PROJECT / "attribution_preservation").rglob("*.py"):
-        assert not any(PROJECT / "stages" in found.parents for found in imported(path)), path
+        assert not any(PROJECT / "stages" in file.parents for file in imported(path)), path
 
 
 # What each folder of the library, or module beside them, imports of the others; its own floor is above all of them.
@@ -202,7 +202,9 @@ def test_the_folders_have_an_order():
 @pytest.mark.parametrize(("profile", "least", "most"), [("digits", 30, 45), ("smoke", 1, 12)])
 def test_a_profile_has_no_more_instances_than_its_overhead_allows(tmp_path, monkeypatch, profile, least, most):
     count = sum(
-        len(list(found)) for name, found in instances_of(tmp_path, monkeypatch, profile).items() if name != "code"
+        len(list(stage_instances))
+        for name, stage_instances in instances_of(tmp_path, monkeypatch, profile).items()
+        if name != "code"
     )
     assert least <= count <= most
     assert not {path for path in closure(module("code")) if path.parts[1:2] in (("models",), ("training",))}
@@ -210,14 +212,14 @@ def test_a_profile_has_no_more_instances_than_its_overhead_allows(tmp_path, monk
 
 @pytest.mark.parametrize("profile", ["digits", "smoke", "voc2012", "voc_subset"])
 def test_every_profile_takes_the_whole_path(tmp_path, monkeypatch, profile):
-    found = instances_of(tmp_path, monkeypatch, profile)
+    by_stage = instances_of(tmp_path, monkeypatch, profile)
     # Starting two more stages takes longer than what smoke would do in them.
     left_out = {"prune_channels", "scratch"} if profile == "smoke" else set()
-    assert {name for name, instances in found.items() if not instances} == left_out
+    assert {name for name, instances in by_stage.items() if not instances} == left_out
     # Whatever a training stage leaves lies in a batch of attribute and evaluate.
-    batches = [stage.only_out.relative_to("maps") for stage in found["attribute"]]
+    batches = [stage.only_out.relative_to("maps") for stage in by_stage["attribute"]]
     for name in ("teacher", "prune_weights", "prune_channels", "distill", "scratch"):
-        for stage in found[name]:
+        for stage in by_stage[name]:
             out = stage.only_out.relative_to("models")
             assert any(batch in (out, *out.parents) for batch in batches), out
 

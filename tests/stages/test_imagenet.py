@@ -58,8 +58,8 @@ def results_of(root):
 def value(results, **where):
     for column, wanted in where.items():
         results = results[results[column] == wanted]
-    (found,) = results["value"]
-    return float(found)
+    (number,) = results["value"]
+    return float(number)
 
 
 def test_both_tables_are_filled(finished_imagenet):
@@ -102,20 +102,20 @@ def test_every_score_of_a_student_is_that_of_its_network_on_those_images(
     pairs = scored_pairs(store, positions, FRAMING)
     rows = pairs.image[: len(pairs) // 2]
     parameters = read_yaml(root / "params.yaml")["input"]
-    shown = Normalize(parameters["mean"], parameters["std"])(evaluation_images(store, positions, FRAMING))
+    images = Normalize(parameters["mean"], parameters["std"])(evaluation_images(store, positions, FRAMING))
     models = root / "models" / "all" / "all"
     teacher = load_network(models / "teacher" / full / "seed-0" / "network.safetensors")[0]
     (path,) = network_files(models / compression / student / "paper" / "swa" / "seed-0")
     network = load_network(path)[0]
     with torch.no_grad():
-        logits = {"teacher": teacher(shown), "student": network(shown)}
-    top = {name: found.argmax(1) for name, found in logits.items()}
+        logits = {"teacher": teacher(images), "student": network(images)}
+    top = {name: of_network.argmax(1) for name, of_network in logits.items()}
     # Else nothing below could tell a network's own question from its teacher's.
     assert (top["student"] != top["teacher"])[rows].any()
 
     def maps(explained, classes):
         """Grad-CAM at the last activation by plain autograd."""
-        activation = explained.last_activation(shown[rows]).detach().requires_grad_()
+        activation = explained.last_activation(images[rows]).detach().requires_grad_()
         chosen = explained.logits_from_activation(activation).gather(1, classes[rows][:, None]).sum()
         (gradient,) = torch.autograd.grad(chosen, activation)
         return F.relu((gradient.sum((2, 3))[:, :, None, None] * activation).sum(1)).detach()
@@ -129,10 +129,10 @@ def test_every_score_of_a_student_is_that_of_its_network_on_those_images(
     assert value(results, **where, metric="agreement") == pytest.approx(float(agreement))
     truth = [pairs.masks[row] > 0 for row in pairs.mask_row[: len(rows)]]
     for population, classes in (("own", top["student"]), ("all", top["teacher"])):
-        found = F.interpolate(maps(network, classes)[None], size=(56, 56), mode="bilinear")[0].numpy()
+        upsampled = F.interpolate(maps(network, classes)[None], size=(56, 56), mode="bilinear")[0].numpy()
         areas = [
-            100 * roc_auc_score(mask.ravel(), shown.ravel()) if shown.any() else 50.0
-            for mask, shown in zip(truth, found, strict=True)
+            100 * roc_auc_score(mask.ravel(), one_map.ravel()) if one_map.any() else 50.0
+            for mask, one_map in zip(truth, upsampled, strict=True)
         ]
         expected = pytest.approx(np.mean(areas), abs=1e-3)
         assert value(results, **where, population=population, metric="roc_auc") == expected
@@ -170,8 +170,8 @@ def test_a_student_without_its_teacher_is_one_line(finished_imagenet, tmp_path):
         (tmp_path / "vgg").rename(teacher)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    told = "models/all/all/teacher holds no teacher vgg of seed 0; run the stages that train networks first"
-    assert line == f"attribute: error: {told}"
+    message = "models/all/all/teacher holds no teacher vgg of seed 0; run the stages that train networks first"
+    assert line == f"attribute: error: {message}"
 
 
 def test_a_networks_maps_of_one_class_stand_there_for_both_questions(finished_imagenet):

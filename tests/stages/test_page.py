@@ -53,7 +53,7 @@ def test_scores_are_those_of_the_maps(finished, page, pairs):
     assert len(entries) == len(pairs)
     for pair, kind in enumerate(entries):
         (_, sswa) = kind["courses"][place]["levels"][2]
-        ours, theirs = (found["grad_cam"][pair].ravel().astype(float) for found in (student, teacher))
+        ours, theirs = (arrays["grad_cam"][pair].ravel().astype(float) for arrays in (student, teacher))
         norms = np.linalg.norm(ours) * np.linalg.norm(theirs)
         cosine = 1.0 if not ours.any() and not theirs.any() else ours @ theirs / norms if norms else 0.0
         assert sswa[4] == pytest.approx(cosine, abs=6e-4)

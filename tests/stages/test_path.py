@@ -53,7 +53,7 @@ def test_the_table_of_the_report_is_printed_in_any_encoding(finished, encoding, 
 def test_results_cover_every_network_metric_and_population(finished):
     results = pd.read_csv(finished[0] / "reports" / "results.csv", keep_default_na=False)
     localization = results[(results["metric"] == "roc_auc") & (results["attribution"] == "grad_cam")]
-    found = {
+    covered = {
         tuple(row)
         for row in localization[["compression", "student", *STEPS, "method", "population"]].itertuples(index=False)
         if row.method not in REFERENCES
@@ -66,7 +66,7 @@ def test_results_cover_every_network_metric_and_population(finished):
         networks |= {("distill", "half", "", epoch, method) for epoch in "12"}
     networks |= {("prune_channels", "rate_70", "", "", method) for method in ("swa_abs", "share_0.1", "share_0.5")}
     expected = {(*network, population) for network in networks for population in ("own", "common", "all")}
-    assert found == expected - {("teacher", "", "", "", "", "common")}
+    assert covered == expected - {("teacher", "", "", "", "", "common")}
     measures = results[["metric", "at"]].drop_duplicates().itertuples(index=False)
     alone = {metric for metric, at in measures if not at}
     assert alone == {
@@ -83,8 +83,8 @@ def test_results_cover_every_network_metric_and_population(finished):
         ("cka", "company", "association_company"): {"conv4", "pool3"},
         ("roar_f1", "roar_mean_ap"): {"0", "50"},
     }
-    found = {metric: set(rows["at"]) for metric, rows in results[results["at"] != ""].groupby("metric")}
-    assert found == {metric: values for metrics, values in expected.items() for metric in metrics}
+    parameters = {metric: set(rows["at"]) for metric, rows in results[results["at"] != ""].groupby("metric")}
+    assert parameters == {metric: values for metrics, values in expected.items() for metric in metrics}
     assert {"centre", "random", "grad_cam"} <= set(results["attribution"])
     sparsity = results[(results["student"] == "iterative") & (results["method"] == "sswa")].groupby("iteration")
     assert sparsity["sparsity"].first().astype(float).tolist() == pytest.approx([0.2, 0.36, 0.488], abs=1e-4)
@@ -98,24 +98,24 @@ def test_probes_start_from_the_network_that_was_evaluated(finished):
     logits = load_file(root / "maps/all/teacher/vgg6_bn/seed-0/network.safetensors")["logits"].double()
     expected = 100 * torch.sigmoid(logits[pairs.image[chosen], pairs.label[chosen]]).mean()
     results = pd.read_csv(root / "reports" / "results.csv")
-    found = results[(results["compression"] == "teacher") & (results["population"] == "all")]
+    of_teacher = results[(results["compression"] == "teacher") & (results["population"] == "all")]
     for word in ("least", "most"):
-        of_whole = found[(found["metric"] == f"{word}_score") & (found["at"] == "0")]
+        of_whole = of_teacher[(of_teacher["metric"] == f"{word}_score") & (of_teacher["at"] == "0")]
         assert set(of_whole["attribution"]) == {"own_grad_cam", "other_images_grad_cam", "random"}
         assert of_whole["value"].tolist() == pytest.approx([float(expected)] * 3, rel=1e-5)
 
 
 def test_classifiers_are_retrained_on_what_is_left(finished):
     below = finished[0] / "roar" / "all"
-    found = {
+    logits = {
         (*path.relative_to(below).parts[:-4], path.parts[-3]): load_file(path)["logits"].numpy().tobytes()
         for path in below.rglob("logits.safetensors")
     }
     sources = [("teacher",), ("other_images",), ("random",), ("half", "naive"), ("half", "sswa")]
-    assert set(found) == {("random", "removed-0"), *((*source, "removed-50") for source in sources)}
+    assert set(logits) == {("random", "removed-0"), *((*source, "removed-50") for source in sources)}
     # Maps of networks that have learnt so little are zero, and pixels go by the chance of the seed, as for `random`.
-    assert found["random", "removed-50"] != found["random", "removed-0"]
-    assert found["other_images", "removed-50"] not in (found["teacher", "removed-50"], found["random", "removed-50"])
+    assert logits["random", "removed-50"] != logits["random", "removed-0"]
+    assert logits["other_images", "removed-50"] not in (logits["teacher", "removed-50"], logits["random", "removed-50"])
 
 
 def test_retrained_classifiers_are_compared_with_naives(finished):
@@ -127,8 +127,8 @@ def test_retrained_classifiers_are_compared_with_naives(finished):
     results = results[(results["metric"] == "roar_mean_ap") & (results["at"] == "50")]
     (naive,) = results.loc[results["method"] == "naive", "value"]
     for order, source in (("grad_cam", "teacher"), ("other_images_grad_cam",) * 2, ("random",) * 2):
-        (found,) = results.loc[(results["compression"] == "teacher") & (results["attribution"] == order), "value"]
-        assert tests.at[source, "difference"] == pytest.approx(found - naive, abs=1e-6)
+        (of_order,) = results.loc[(results["compression"] == "teacher") & (results["attribution"] == order), "value"]
+        assert tests.at[source, "difference"] == pytest.approx(of_order - naive, abs=1e-6)
     assert tests["p"].isna().all()  # one seed
 
 
@@ -145,8 +145,8 @@ def test_compared_networks_alone_are_explained_by_every_method(finished):
         *(("prune_weights", "iterative", "3", "2", method) for method in ("naive", "sswa")),
         *(("prune_channels", "rate_70", "", "", method) for method in ("naive", "sswa")),
     }  # fmt: skip
-    for network, found in networks.items():
-        assert found - {"centre", "random"} == (maps if network in compared else {"grad_cam"})
+    for network, methods in networks.items():
+        assert methods - {"centre", "random"} == (maps if network in compared else {"grad_cam"})
     counts = rows[rows["compression"] == "teacher"].set_index("attribution")["n"].astype(int)
     assert counts["rise"] <= 3 < counts["rap"] <= 7 < counts["lrp"] == counts["grad_cam"]
 
@@ -154,13 +154,13 @@ def test_compared_networks_alone_are_explained_by_every_method(finished):
 def test_what_compression_buys_is_in_the_results(finished):
     results = pd.read_csv(finished[0] / "reports" / "results.csv")
     sizes = results[results["metric"].isin(["parameters", "macs", "bytes"])]
-    found = sizes.pivot_table(index="compression", columns="metric", values="value", aggfunc="min")
+    smallest = sizes.pivot_table(index="compression", columns="metric", values="value", aggfunc="min")
     for metric in ("parameters", "macs", "bytes"):
-        assert found.loc["prune_channels", metric] < found.loc["teacher", metric]
-        assert found.loc["distill", metric] < found.loc["teacher", metric]
+        assert smallest.loc["prune_channels", metric] < smallest.loc["teacher", metric]
+        assert smallest.loc["distill", metric] < smallest.loc["teacher", metric]
     # Zeros are stored and multiplied.
-    assert found.loc["prune_weights", "macs"] == found.loc["teacher", "macs"]
-    assert found.loc["prune_weights", "parameters"] == found.loc["teacher", "parameters"]
+    assert smallest.loc["prune_weights", "macs"] == smallest.loc["teacher", "macs"]
+    assert smallest.loc["prune_weights", "parameters"] == smallest.loc["teacher", "parameters"]
 
 
 def test_reports_are_complete(finished):
@@ -289,8 +289,8 @@ def test_metrics_and_plots_can_be_compared_with_a_commit(finished, tmp_path):
     metrics["teacher"]["vgg6_bn"]["mean_ap"]["mean"] += 1
     (root / "reports" / "metrics.json").write_text(json.dumps(metrics))
     (root / "reports" / "plots" / "prune_weights_iterative_cosine.csv").write_text("iteration,naive,sswa\n1,0.5,0.25\n")
-    found = json.loads(dvc(root, "metrics", "diff", "--json").stdout)
-    assert found["reports/metrics.json"]["teacher.vgg6_bn.mean_ap.mean"]["diff"] == pytest.approx(1)
+    diff = json.loads(dvc(root, "metrics", "diff", "--json").stdout)
+    assert diff["reports/metrics.json"]["teacher.vgg6_bn.mean_ap.mean"]["diff"] == pytest.approx(1)
     done = dvc(root, "plots", "diff", "HEAD")
     assert done.returncode == 0, done.stderr
     page = (root / "dvc_plots" / "index.html").read_text()
@@ -337,15 +337,15 @@ def test_a_voc_folder_and_its_archive_give_the_same_data_set(project, voc):
     with tarfile.open(project / "voc.tgz", "w:gz") as tar:
         tar.add(voc.root.parent, "VOCdevkit")
     checksum = "sha256:" + hashlib.sha256((project / "voc.tgz").read_bytes()).hexdigest()
-    found = []
+    runs = []
     for root, expected in ((str(voc.root.parents[1]), None), (str(voc.root), None), ("voc.tgz", checksum)):
         source = {"data.source": "voc2012", "data.root": root, "data.checksum": expected}
         write_parameters(project, TINY | source)
         done = run_stage(project, "dataset")
         assert done.returncode == 0, done.stderr
         assert "4 images of 20 classes" in done.stdout
-        found.append(hashes(project, "data/dataset"))
-    assert found[0] == found[1] == found[2]
+        runs.append(hashes(project, "data/dataset"))
+    assert runs[0] == runs[1] == runs[2]
     assert list((project / "data" / "raw").iterdir()) == []
 
 
@@ -378,11 +378,11 @@ def test_everything_in_one_batch_gives_the_same_scores(finished, tmp_path):
         done = run_stage(copy, name)
         assert done.returncode == 0, done.stderr
     columns = ["compression", "student", *STEPS, "method", "seed", "attribution", "population", "metric"]
-    found, expected = (
+    actual, expected = (
         pd.read_csv(root / "reports" / "results.csv").sort_values(columns).reset_index(drop=True)
         for root in (copy, finished[0])
     )
-    pd.testing.assert_frame_equal(found, expected)
+    pd.testing.assert_frame_equal(actual, expected)
 
 
 @pytest.mark.parametrize(

@@ -284,14 +284,14 @@ def test_a_stage_and_the_record_have_the_same_fingerprint_of_every_value(tmp_pat
 
 def yaml_imports(folder: Path) -> set[str]:
     """Files that import a library for YAML, from the project's root."""
-    found = set()
+    files = set()
     for path in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             if any(name.split(".")[0] in ("yaml", "ruamel") for name in names):
-                found.add(path.relative_to(PROJECT).as_posix())
-    return found
+                files.add(path.relative_to(PROJECT).as_posix())
+    return files
 
 
 def test_there_is_one_reader():

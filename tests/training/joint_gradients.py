@@ -36,7 +36,7 @@ def main() -> None:
         checkpoint_seconds=0.0, deterministic=True,
     )  # fmt: skip
     processes = Processes(runtime, torch.device("cpu"))
-    found = {}
+    errors = {}
     for name, matching in METHODS.items():
         torch.manual_seed(0)
         images, labels = torch.randn(BATCH, 3, 16, 16), torch.rand(BATCH, 3).round()
@@ -52,9 +52,9 @@ def main() -> None:
         alone.eval().start_epoch(7)
         alone(images, labels)["loss"].backward()
         weights = zip(objective.student.parameters(), alone.student.parameters(), strict=True)
-        found[name] = max(float((a.grad - b.grad).abs().max() / b.grad.abs().max()) for a, b in weights)
+        errors[name] = max(float((a.grad - b.grad).abs().max() / b.grad.abs().max()) for a, b in weights)
     if processes.leads:
-        Path(sys.argv[1]).write_text(json.dumps(found))
+        Path(sys.argv[1]).write_text(json.dumps(errors))
 
 
 def network(hidden: tuple[int, ...]) -> VGG:

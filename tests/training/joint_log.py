@@ -25,11 +25,11 @@ from tests.training.test_training import RUNTIME, schedule
 def main(out: Path, folder: Path, count: int) -> None:
     """Train a network whose answers to an image do not hang on the other images of its batch, nor on chance."""
     processes = Processes(RUNTIME.model_copy(update={"devices": count}), torch.device("cpu"))
-    store, asked = Store(folder), schedule(learning_rate=0.5)
+    store, optimization = Store(folder), schedule(learning_rate=0.5)
     torch.manual_seed(1)
     trainer = Trainer(
         TaskObjective(nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, len(store.classes)))),
-        Batches(store, Framing(size=8), asked, 0, processes.share),
+        Batches(store, Framing(size=8), optimization, 0, processes.share),
         Normalize([0.5] * 3, [0.2] * 3),
         key=(0, "test"),
         mean_ap=mean_ap,
@@ -37,7 +37,7 @@ def main(out: Path, folder: Path, count: int) -> None:
         progress=Progress(0, "test"),
         save=lambda checkpoint: None,
     )
-    trainer.fit(asked)
+    trainer.fit(optimization)
     if processes.leads:
         out.write_text(json.dumps(trainer.log))
 

@@ -50,21 +50,21 @@ def test_a_share_is_refused_where_torchs_batch_normalisation_refuses_it(architec
 
 def residual(size=8, **changes):
     """The default with networks whose last maps have one cell, in every stage that trains."""
-    found = read_yaml(PROJECT / "params" / "digits.yaml")
+    sections = read_yaml(PROJECT / "params" / "digits.yaml")
     small = {"architecture": "resnet8", "width_divisor": 1}
-    found["input"]["size"] = 32
-    found["teacher"]["networks"]["vgg6_bn"] |= {"architecture": "resnet34"}
-    found["prune_channels"]["students"] = {"rate_70": {"all": 0.5}}
+    sections["input"]["size"] = 32
+    sections["teacher"]["networks"]["vgg6_bn"] |= {"architecture": "resnet34"}
+    sections["prune_channels"]["students"] = {"rate_70": {"all": 0.5}}
     for compression in ("distill", "scratch"):
-        found[compression]["students"]["half"] = {"architecture": "resnet34", "width_divisor": 2}
-    found["roar"]["classifier"] |= small | {"size": size}
-    found["probe"] = None
-    found["matching"] = {"paper": found["matching"]["paper"]}
-    found["prune_channels"]["matchings"] = ["paper"]
+        sections[compression]["students"]["half"] = {"architecture": "resnet34", "width_divisor": 2}
+    sections["roar"]["classifier"] |= small | {"size": size}
+    sections["probe"] = None
+    sections["matching"] = {"paper": sections["matching"]["paper"]}
+    sections["prune_channels"]["matchings"] = ["paper"]
     for name in ("deep_lift", "information_bottleneck"):
-        del found["attribute"]["methods"][name]
-    found["runtime"] |= changes
-    return found
+        del sections["attribute"]["methods"][name]
+    sections["runtime"] |= changes
+    return sections
 
 
 @pytest.mark.parametrize("stage", TRAINING)
@@ -107,14 +107,14 @@ def test_a_batch_that_processes_cannot_share_is_refused(stage, devices, nodes):
     ("profile", "images"), [("digits", 6000), ("voc2012", 5717), ("imagenet-smoke", 200 * len(MINIATURE_WNIDS))]
 )
 def test_a_batch_of_more_images_than_the_data_set_has_is_refused(profile, images):
-    found = read_yaml(PROJECT / "params" / f"{profile}.yaml")
-    schedule = found["prune_weights"]["optimization"]
+    sections = read_yaml(PROJECT / "params" / f"{profile}.yaml")
+    schedule = sections["prune_weights"]["optimization"]
     schedule |= {"batch_size": images, "images_per_epoch": None}
-    validate(Profile, found)
-    for asked in (None, 10**6):
-        schedule |= {"batch_size": images + 1, "images_per_epoch": asked}
+    validate(Profile, sections)
+    for images_per_epoch in (None, 10**6):
+        schedule |= {"batch_size": images + 1, "images_per_epoch": images_per_epoch}
         with pytest.raises(UserError, match=f"prune_weights.*batch_size: an epoch has only {images} images"):
-            validate(Profile, found)
+            validate(Profile, sections)
     if profile != "digits":
-        found["data"]["root"] = "somewhere"  # nobody knows how many there are
-        validate(Profile, found)
+        sections["data"]["root"] = "somewhere"  # nobody knows how many there are
+        validate(Profile, sections)

@@ -114,10 +114,10 @@ def test_a_failure_in_a_step_is_the_same_line(store):  # noqa: F811
     error = failure()
     assert compiler_failed(error)
     assert not compiler_failed(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-    found = make_trainer(network(), store, schedule(), key=("k",))
-    found._objective = _Hungry(found.student, 0, error)
+    built = make_trainer(network(), store, schedule(), key=("k",))
+    built._objective = _Hungry(built.student, 0, error)
     with pytest.raises(UserError) as refused:
-        found.fit(schedule())
+        built.fit(schedule())
     assert str(refused.value) == str(cannot_compile(error))
     # It reaches the process that started this one, where several train at once.
     assert str(pickle.loads(pickle.dumps(refused.value))) == str(cannot_compile(error))

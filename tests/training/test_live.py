@@ -20,7 +20,7 @@ def prepared(project):
 def test_a_run_shows_its_log_epoch_by_epoch_wherever_it_is_stopped(prepared):
     live = prepared / "live" / "teacher" / "vgg6_bn" / "seed-0.csv"
 
-    def shown():
+    def logged():
         with live.open() as file:
             return [(row["phase"], row["epoch"]) for row in csv.DictReader(file)]
 
@@ -28,11 +28,11 @@ def test_a_run_shows_its_log_epoch_by_epoch_wherever_it_is_stopped(prepared):
     run_stage(prepared, "teacher", FAULT="saved:1", **STOPPED)
     assert not live.exists()
     run_stage(prepared, "teacher", FAULT="saved:1", **STOPPED)
-    assert shown() == [("0", "1")]
+    assert logged() == [("0", "1")]
     run_stage(prepared, "teacher", FAULT="saved:1", **STOPPED)
-    assert shown() == [("0", "1"), ("0", "2")]
+    assert logged() == [("0", "1"), ("0", "2")]
     assert run_stage(prepared, "teacher").returncode == 0
-    assert shown() == [("0", "1"), ("0", "2"), ("0", "3")]
+    assert logged() == [("0", "1"), ("0", "2"), ("0", "3")]
     # What is left of it in the end is the record, which knows no clock.
     assert live.read_text() == (prepared / "models/all/teacher/vgg6_bn/seed-0/log.csv").read_text()
     assert live.read_text().splitlines()[0] == "phase,epoch,learning_rate,loss,task,mean_ap"
@@ -44,9 +44,9 @@ def test_a_run_shows_its_log_epoch_by_epoch_wherever_it_is_stopped(prepared):
 
 def test_every_run_has_a_place_of_its_own(finished):
     root, _ = finished
-    shown = {str(path.relative_to(root / "live")) for path in (root / "live").rglob("*.csv")}
+    paths = {str(path.relative_to(root / "live")) for path in (root / "live").rglob("*.csv")}
     methods = ("naive", "sswa")
-    assert shown == {
+    assert paths == {
         "teacher/vgg6_bn/seed-0.csv",
         "scratch/half/seed-0.csv",
         *(f"prune_weights/{how}/{method}/seed-0.csv" for how in ("iterative", "one_shot") for method in methods),

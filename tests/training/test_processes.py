@@ -47,9 +47,9 @@ def test_two_processes_log_what_one_does(tmp_path, store):  # noqa: F811
 
 @pytest.mark.parametrize("augmentation", [PLAIN, AUGMENTED])
 def test_shares_are_the_batches_of_one_process(store, augmentation):  # noqa: F811
-    asked: Optimization = schedule(augmentation=augmentation)
-    whole = list(Batches(store, Framing(size=8), asked, 0).epoch(0, "t"))
-    first, second = (list(Batches(store, Framing(size=8), asked, 0, (rank, 2)).epoch(0, "t")) for rank in (0, 1))
+    optimization: Optimization = schedule(augmentation=augmentation)
+    whole = list(Batches(store, Framing(size=8), optimization, 0).epoch(0, "t"))
+    first, second = (list(Batches(store, Framing(size=8), optimization, 0, (rank, 2)).epoch(0, "t")) for rank in (0, 1))
     for (images, labels), (a, of_a), (b, of_b) in zip(whole, first, second, strict=True):
         # Another number of images may sum in another order.
         assert (torch.stack([a, b], 1).flatten(0, 1).int() - images.int()).abs().max() <= (augmentation is AUGMENTED)

@@ -44,12 +44,12 @@ def test_a_gpu_rounds_float32_only_in_training_steps_that_ask_for_it(precision, 
 def test_fabrics_version_is_that_of_the_distribution_that_it_came_with(monkeypatch, name):
     version = metadata.version
 
-    def only(asked):
-        if asked == name:
+    def only(distribution):
+        if distribution == name:
             return "2.6.1"
-        if "lightning" in asked:
-            raise metadata.PackageNotFoundError(asked)
-        return version(asked)
+        if "lightning" in distribution:
+            raise metadata.PackageNotFoundError(distribution)
+        return version(distribution)
 
     monkeypatch.setattr(metadata, "version", only)
     importlib.import_module("lightning_fabric")

@@ -153,7 +153,7 @@ def test_the_number_of_workers_changes_nothing(store):
 
 
 def test_workers_live_as_long_as_the_run(store):
-    class Told:
+    class ProcessImages:
         """Its images tell which process has read them."""
 
         def __getattr__(self, name):
@@ -162,7 +162,7 @@ def test_workers_live_as_long_as_the_run(store):
         def image(self, position):
             return np.full((4, 4, 3), os.getpid() % 251, dtype=np.uint8)
 
-    batches = Batches(Told(), Framing(size=8), schedule(), workers=2)
+    batches = Batches(ProcessImages(), Framing(size=8), schedule(), workers=2)
     first, second = (
         {image.unique().item() for images, _ in batches.epoch(0, epoch) for image in images} for epoch in (1, 2)
     )
@@ -171,7 +171,7 @@ def test_workers_live_as_long_as_the_run(store):
     assert os.getpid() % 251 not in first
     # One that was left in the middle does not disturb the next.
     next(batches.epoch(0, 3))
-    alone = Batches(Told(), Framing(size=8), schedule(), workers=0)
+    alone = Batches(ProcessImages(), Framing(size=8), schedule(), workers=0)
     expected = [labels for _, labels in alone.epoch(0, 4)]
     assert all(torch.equal(ours, labels) for (_, ours), labels in zip(batches.epoch(0, 4), expected, strict=True))
 
@@ -252,11 +252,11 @@ def test_a_batch_that_cannot_be_filled_is_refused(store):
 
 
 def test_without_augmentation_the_image_is_the_evaluation_image(store):
-    shown = torch.cat(
+    images = torch.cat(
         [i for i, _ in Batches(store, Framing(size=8), schedule(augmentation=PLAIN, batch_size=10), 0).epoch("k")]
     )
     expected = evaluation_images(store, store.part("train"), Framing(size=8))
-    assert {i.numpy().tobytes() for i in shown} == {i.numpy().tobytes() for i in expected}
+    assert {i.numpy().tobytes() for i in images} == {i.numpy().tobytes() for i in expected}
 
 
 @pytest.mark.parametrize("kept", [2**30, 0])
@@ -264,12 +264,12 @@ def test_without_random_crops_the_centre_is_shown_as_in_evaluation(store, monkey
     monkeypatch.setattr("attribution_preservation.training.batches._KEPT", kept)
     framing = Framing(size=8, resize=11)
     plain = schedule(augmentation=PLAIN, batch_size=10)
-    ((shown, _),) = Batches(store, framing, plain, 0).epoch("k")
+    ((images, _),) = Batches(store, framing, plain, 0).epoch("k")
     expected = evaluation_images(store, store.part("train"), framing)
-    assert {i.numpy().tobytes() for i in shown} == {i.numpy().tobytes() for i in expected}
+    assert {i.numpy().tobytes() for i in images} == {i.numpy().tobytes() for i in expected}
     flipped = schedule(augmentation=Augmentation(crop_scale=None, flip=1.0), batch_size=10)
-    ((shown, _),) = Batches(store, framing, flipped, 0).epoch("k")
-    assert {i.numpy().tobytes() for i in shown} == {i.flip(2).numpy().tobytes() for i in expected}
+    ((images, _),) = Batches(store, framing, flipped, 0).epoch("k")
+    assert {i.numpy().tobytes() for i in images} == {i.flip(2).numpy().tobytes() for i in expected}
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -322,12 +322,12 @@ def test_the_log_scores_what_the_student_answered_while_it_learnt(store):
 
 def scored(logits, labels, looks):
     """The score of three steps of four images each, after every one of which the device may be looked at."""
-    found = Answers(Processes(RUNTIME, torch.device("cpu")), mean_ap)
+    answers = Answers(Processes(RUNTIME, torch.device("cpu")), mean_ap)
     for look, *step in zip(looks, logits.split(4), labels.split(4), strict=True):
-        found.add(*step)
+        answers.add(*step)
         if look:
-            found.fetch()
-    return found.score()
+            answers.fetch()
+    return answers.score()
 
 
 @pytest.mark.parametrize("looks", [(0, 0, 1), (1, 0, 1), (1, 1, 1)])
@@ -382,7 +382,7 @@ def test_the_log_is_a_table():
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    for torchs, told in (
+    for torchs, reason in (
         (
             "The NVIDIA driver on your system is too old (found version 11040). Please update",
             "too old (found version 11040)",
@@ -393,7 +393,7 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
         with pytest.raises(UserError) as caught:
             set_up(RUNTIME.model_copy(update={"device": "cuda"}))
         assert str(caught.value).startswith("runtime.device: cuda was asked for, but torch sees none here (")
-        assert str(caught.value).endswith(f"{told}); use auto or cpu")
+        assert str(caught.value).endswith(f"{reason}); use auto or cpu")
 
 
 def test_weights_that_the_last_step_breaks_are_not_kept(store):
@@ -435,11 +435,11 @@ class _Hungry(TaskObjective):
         MemoryError(),
     ],
 )
-@pytest.mark.parametrize(("fits", "told"), [(3, 2), (1, 1), (0, 0)])
-def test_full_memory_names_the_batch_that_would_fit(store, error, fits, told):
+@pytest.mark.parametrize(("fits", "named"), [(3, 2), (1, 1), (0, 0)])
+def test_full_memory_names_the_batch_that_would_fit(store, error, fits, named):
     trainer = make_trainer(network(), store, schedule(batch_size=8), key=("k",))
     trainer._objective = _Hungry(trainer.student, fits, error)
-    with pytest.raises(UserError, match=rf"memory is full with batches of 8 images; .*, {told} fit: lower"):
+    with pytest.raises(UserError, match=rf"memory is full with batches of 8 images; .*, {named} fit: lower"):
         trainer.fit(schedule(batch_size=8))
 
 
@@ -452,11 +452,11 @@ class _Normalizing(_Hungry):
         return super().forward(images, labels)
 
 
-@pytest.mark.parametrize(("fits", "told"), [(2, 2), (1, 0)])
-def test_full_memory_is_told_also_where_one_image_cannot_be_normalised(store, fits, told):
+@pytest.mark.parametrize(("fits", "named"), [(2, 2), (1, 0)])
+def test_full_memory_is_told_also_where_one_image_cannot_be_normalised(store, fits, named):
     trainer = make_trainer(network(), store, schedule(batch_size=8), key=("k",))
     trainer._objective = _Normalizing(trainer.student, fits, MemoryError())
-    with pytest.raises(UserError, match=rf"memory is full with batches of 8 images; .*, {told} fit: lower"):
+    with pytest.raises(UserError, match=rf"memory is full with batches of 8 images; .*, {named} fit: lower"):
         trainer.fit(schedule(batch_size=8))
 
 
@@ -468,11 +468,13 @@ def test_another_failure_of_torchs_is_no_question_of_memory(store):
 
 
 def test_an_image_is_resized_once_in_a_run(store, monkeypatch):
-    asked = []
-    monkeypatch.setattr(store, "image", lambda position, image=store.image: asked.append(position) or image(position))
+    positions = []
+    monkeypatch.setattr(
+        store, "image", lambda position, image=store.image: positions.append(position) or image(position)
+    )
     batches = Batches(store, Framing(size=8), schedule(augmentation=PLAIN, batch_size=5), 0)
     epochs = [torch.cat([images for images, _ in batches.epoch("k", epoch)]) for epoch in range(3)]
-    assert sorted(asked) == store.part("train")
+    assert sorted(positions) == store.part("train")
     whole = {image.numpy().tobytes() for image in evaluation_images(store, store.part("train"), Framing(size=8))}
     assert all({image.numpy().tobytes() for image in epoch} == whole for epoch in epochs)
 

@@ -72,15 +72,15 @@ class _Fault:
     def _seen(self, path: object, access: str) -> None:
         if not isinstance(path, str | bytes | os.PathLike):  # a file descriptor, opened before
             return
-        found = Path(os.path.normpath(_ROOT / os.fsdecode(path)))
-        if not found.is_relative_to(_ROOT) or (access == "change" and "__pycache__" in found.parts):
+        absolute = Path(os.path.normpath(_ROOT / os.fsdecode(path)))
+        if not absolute.is_relative_to(_ROOT) or (access == "change" and "__pycache__" in absolute.parts):
             return
-        name = str(found.relative_to(_ROOT))
+        name = str(absolute.relative_to(_ROOT))
         if self._log is not None:
             os.write(self._log, f"{access} {name}\n".encode())
         if access == "read" and self._kind == "remove" and name == self._value:
-            shutil.rmtree(found) if found.is_dir() else found.unlink(missing_ok=True)
-        if access == "moved" and found.name == "state.safetensors":
+            shutil.rmtree(absolute) if absolute.is_dir() else absolute.unlink(missing_ok=True)
+        if access == "moved" and absolute.name == "state.safetensors":
             self._saves += 1
         if access == "change":
             self._changes += 1
