@@ -30,8 +30,9 @@ from attribution_preservation.storage.yaml_text import read_yaml
 from attribution_preservation.training.batches import Originals, collate
 from attribution_preservation.training.runtime import set_up
 from attribution_preservation.training.runtime_settings import Runtime
-from benchmarks.cost import STUDENT, TABLES, TEACHER, Step, steps
+from benchmarks.cost import TABLES
 from benchmarks.report import Figure
+from benchmarks.workload import STUDENT, TEACHER, Step, steps
 
 BATCHES = {"cpu": (8, 24), "cuda": (32, 64)}
 _REPEATS = 2

@@ -16,7 +16,7 @@ from attribution_preservation.settings import validate
 from attribution_preservation.storage.identity import Identity
 from attribution_preservation.storage.yaml_text import read_yaml
 from attribution_preservation.training.batches import Batches
-from benchmarks import cost, readme, replicates
+from benchmarks import cost, readme, replicates, workload
 from benchmarks.deploy import one_of_every_kind
 from benchmarks.matching import METHODS, Released, matchings_of_paper
 from benchmarks.photographs import HEIGHT, WIDTH, Photographs
@@ -163,7 +163,7 @@ def test_the_finished_networks_of_a_student_are_compared():
 def test_hours_are_operations_by_the_rate_of_their_stage(tmp_path, monkeypatch):
     monkeypatch.setattr(cost, "RESULTS", tmp_path)
     Report("training", [Figure("toy_teacher_rate", 2.0, "GFLOP/s", "higher")]).write(tmp_path / "training-gpu.json")
-    works = [cost.Work("teacher", 1, 10, 3600 * 4e9, 1, 1)]
+    works = [workload.Work("teacher", 1, 10, 3600 * 4e9, 1, 1)]
     assert cost.hours(works, "toy", "gpu") == {"teacher": 2.0, "all": 2.0}
     assert cost.hours(works, "toy", "cpu") == {}
 
@@ -175,7 +175,7 @@ def test_the_floor_is_the_operations_by_the_rate_of_matrix_products(tmp_path, mo
         Figure("tf32_matrix_rate", 1.0, "TFLOP/s", "higher"),
     ]
     Report("training", rates).write(tmp_path / "training-gpu.json")
-    works = [cost.Work("teacher", 1, 10, 3600 * 4e12, 1, 1), cost.Work("roar", 1, 10, 3600 * 1e12, 1, 1)]
+    works = [workload.Work("teacher", 1, 10, 3600 * 4e12, 1, 1), workload.Work("roar", 1, 10, 3600 * 1e12, 1, 1)]
     assert cost.floors(works, "bf16-mixed", "gpu") == {"teacher": 2.0, "roar": 0.5, "all": 2.5}
     assert cost.floors(works, "32-true", "gpu") == cost.floors(works, "bf16-mixed", "cpu") == {}
 
@@ -184,7 +184,7 @@ def test_the_floor_is_the_operations_by_the_rate_of_matrix_products(tmp_path, mo
 def test_every_stage_that_trains_has_a_step_whose_rate_can_be_measured(name, monkeypatch):
     monkeypatch.chdir(PROJECT)
     profile = validate(Profile, read_yaml(PROJECT / "params" / f"{name}.yaml"))
-    assert set(cost.steps(profile, name)) == {work.stage for work in cost.works(profile, name)}
+    assert set(workload.steps(profile, name)) == {work.stage for work in workload.works(profile, name)}
 
 
 def test_as_many_networks_are_counted_as_a_run_has_made(monkeypatch):
@@ -194,7 +194,7 @@ def test_as_many_networks_are_counted_as_a_run_has_made(monkeypatch):
     scored = results[results["metric"] == "bytes"]
     sizes = scored.groupby("compression")["value"].agg(["count", "sum"])
     retrained = results[results["metric"].str.startswith("roar_f1")]
-    for work in cost.works(profile, "digits"):
+    for work in workload.works(profile, "digits"):
         if work.stage == "roar":
             assert work.runs == len(retrained)
         else:

@@ -215,6 +215,7 @@ SYMBOLS = {
     "attribution_preservation/compression/compressions.py": "COMPRESSIONS",
     "attribution_preservation/data/sources.py": "SOURCES",
     "benchmarks/cost.py": "PROFILES",
+    "benchmarks/workload.py": "SETS",
 }
 
 
