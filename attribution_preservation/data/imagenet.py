@@ -10,7 +10,7 @@ from attribution_preservation.data.imagenet_folder import find_images, imagenet_
 from attribution_preservation.data.miniature import MINIATURE_WNIDS, SEGMENTATION_FILE, write_miniature
 from attribution_preservation.data.segmentation import SEGMENTATION_URL, read_segmentation
 from attribution_preservation.data.source import Checksum, Data, DataSource, Files
-from attribution_preservation.data.store import pack_beside
+from attribution_preservation.data.store_writer import pack_beside
 from attribution_preservation.errors import UserError
 from attribution_preservation.process.progress import Progress
 from attribution_preservation.settings import Section, Seed

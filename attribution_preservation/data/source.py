@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, create_model, model_validator
 
-from attribution_preservation.data.store import pack
+from attribution_preservation.data.store_writer import pack
 from attribution_preservation.data.voc import VOCDirectory
 from attribution_preservation.entries import load
 from attribution_preservation.process.progress import Progress

@@ -12,7 +12,8 @@ import torch
 
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.data.archive import unpack
-from attribution_preservation.data.store import Store, pack
+from attribution_preservation.data.store import Store
+from attribution_preservation.data.store_writer import pack
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory, find_voc_root
 from attribution_preservation.errors import UserError
 from attribution_preservation.models.build import build

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attribution_preservation.data.store import Store, pack
+from attribution_preservation.data.store import Store
+from attribution_preservation.data.store_writer import pack
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory, voc_colour
 from attribution_preservation.errors import UserError
 from tests.conftest import run_stage, write_parameters, write_splits, write_voc_image

@@ -17,7 +17,8 @@ from attribution_preservation.data import imagenet_folder as imagenet
 from attribution_preservation.data.imagenet_folder import find_images, imagenet_classes
 from attribution_preservation.data.miniature import write_miniature
 from attribution_preservation.data.segmentation import read_segmentation
-from attribution_preservation.data.store import Store, pack_beside
+from attribution_preservation.data.store import Store
+from attribution_preservation.data.store_writer import pack_beside
 from attribution_preservation.errors import UserError
 from tests.conftest import (
     WNIDS,

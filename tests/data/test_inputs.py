@@ -13,7 +13,8 @@ from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.imagenet_folder import find_images, imagenet_classes
 from attribution_preservation.data.inputs import Normalize, evaluation_images, frame_image, frame_mask, scored_pairs
 from attribution_preservation.data.segmentation import read_segmentation
-from attribution_preservation.data.store import Store, pack, pack_beside
+from attribution_preservation.data.store import Store
+from attribution_preservation.data.store_writer import pack, pack_beside
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory
 from attribution_preservation.errors import UserError
 from attribution_preservation.optimization import Augmentation

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from attribution_preservation.data.store import Store, pack
+from attribution_preservation.data.store import Store
+from attribution_preservation.data.store_writer import pack
 from attribution_preservation.errors import UserError
 from tests.conftest import WNIDS, make_imagenet, pack_validation, segmented
 from tests.data.test_imagenet import ARCHIVE, FIRST, STRANGE, packed, size

@@ -3,7 +3,8 @@
 import pytest
 
 from attribution_preservation.data.splits import read_names
-from attribution_preservation.data.store import Store, pack
+from attribution_preservation.data.store import Store
+from attribution_preservation.data.store_writer import pack
 from attribution_preservation.errors import UserError
 from tests.conftest import write_splits
 

@@ -6,7 +6,8 @@ import pytest
 from attribution_preservation.data.archive import unpack, verify
 from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import scored_pairs
-from attribution_preservation.data.store import Store, pack
+from attribution_preservation.data.store import Store
+from attribution_preservation.data.store_writer import pack
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory, find_voc_root
 from attribution_preservation.storage.yaml_text import read_yaml
 from tests.conftest import PROJECT

@@ -7,7 +7,8 @@ from quantus import PixelFlipping
 
 from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import evaluation_images, frame_image
-from attribution_preservation.data.store import Store, pack
+from attribution_preservation.data.store import Store
+from attribution_preservation.data.store_writer import pack
 from attribution_preservation.metrics.removal import (
     RemovedPixels,
     contrasts,

@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 from attribution_preservation.compression.weight_pruning import WeightMasks
 from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import Normalize, evaluation_images
-from attribution_preservation.data.store import Store, pack
+from attribution_preservation.data.store import Store
+from attribution_preservation.data.store_writer import pack
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory
 from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.prediction import mean_ap
