@@ -41,8 +41,11 @@ class Descent(Section):
     Attributes:
         images_per_epoch: a random subset of this size makes an epoch; null takes all.
         batch_size: images per step; the last, smaller batch of an epoch is left out.
-        learning_rate: multiplied by `gamma` at each epoch in `milestones`.
-        momentum, weight_decay: as torch.optim.SGD defines them.
+        learning_rate: learning rate of the first epoch.
+        milestones: numbers of finished epochs after which the learning rate is multiplied by `gamma`.
+        gamma: factor of the learning rate at each of the `milestones`.
+        momentum: as torch.optim.SGD defines it.
+        weight_decay: as torch.optim.SGD defines it.
         augmentation: random changes of the training images.
     """
 

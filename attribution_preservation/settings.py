@@ -1,6 +1,7 @@
 """What every section of params.yaml has in common, and how a mistake in one is said."""
 
 import reprlib
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, overload
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -8,15 +9,31 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from attribution_preservation.errors import UserError
 
 
-def between(least: float, most: float) -> AfterValidator:
-    """Bounds of a number inside those that its type states, because arithmetic fails before it gets there."""
+@dataclass(frozen=True)
+class Between:
+    """The check of `between`.
 
-    def check(value: float) -> float:
-        if not least <= value <= most:
-            raise ValueError(f"should be from {least:g} to {most:g} (it is {reprlib.repr(value)})")
+    Attributes:
+        least, most: the bounds, both included.
+    """
+
+    least: float
+    most: float
+
+    def __call__(self, value: float) -> float:
+        """The value, if it is within the bounds.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if not self.least <= value <= self.most:
+            raise ValueError(f"should be from {self.least:g} to {self.most:g} (it is {reprlib.repr(value)})")
         return value
 
-    return AfterValidator(check)
+
+def between(least: float, most: float) -> AfterValidator:
+    """Bounds of a number inside those that its type states, because arithmetic fails before it gets there."""
+    return AfterValidator(Between(least, most))
 
 
 # Of whatever a user names: it becomes a part of a path, of a DVC stage's name and of a column.

@@ -10,6 +10,7 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.append(str(Path(__file__).resolve().parent))
 
 project = "attribution-preservation"
 author = "The attribution-preservation maintainers"
@@ -67,7 +68,17 @@ def _beside(app: Sphinx, doctree: nodes.document) -> None:
             link.replace_self(addnodes.download_reference("", "", *link.children, reftarget=path, reftype="myst"))
 
 
+def _entries(app: Sphinx, page: str, source: list[str]) -> None:
+    """Append the entries that params.yaml may choose to the page `choices`, which every build reads anew."""
+    if page == "choices":
+        from choices import markdown  # here: it imports every entry, and with them torch
+
+        source[0] += markdown()
+        app.env.note_reread()
+
+
 def setup(app: Sphinx) -> None:
     """Escape docstrings before napoleon reads their sections, and find files before Sphinx collects downloads."""
+    app.connect("source-read", _entries)
     app.connect("autodoc-process-docstring", _escape, priority=400)
     app.connect("doctree-read", _beside, priority=400)

@@ -68,6 +68,7 @@ def _any_algorithm() -> Iterator[None]:
 
 
 def _refuses(settings: MethodSettings, networks: Sequence[Architecture], size: int) -> str | None:
+    """Refuses residual networks: captum cannot follow their blocks."""
     if all(isinstance(network, VGGShape) for network in networks):
         return None
     return ": DeepLIFT cannot follow residual blocks; leave it out"

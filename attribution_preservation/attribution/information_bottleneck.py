@@ -184,6 +184,7 @@ def _keywords(
 
 
 def _refuses(settings: InformationBottleneckSettings, networks: Sequence[Architecture], size: int) -> str | None:
+    """Refuses a layer whose map is too small: a mask of so few cells cannot be blurred."""
     for network in networks:
         side = network.map_sizes(size).get(settings.layer or network.explained_layer, _LEAST_SIDE)
         if side < _LEAST_SIDE:

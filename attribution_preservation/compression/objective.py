@@ -19,7 +19,7 @@ class Logits(Section):
     """The loss of distillation: weight * T^2 * KL + (1 - weight) * task loss.
 
     Attributes:
-        temperature: T.
+        temperature: T, by which both networks' logits are divided.
         weight: share of the distillation loss; 1 - weight is the share of the task loss.
     """
 

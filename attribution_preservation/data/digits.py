@@ -122,7 +122,8 @@ class Digits(Section):
     Attributes:
         seed: seed of the scenes, independent of the seeds of training.
         size: side of a scene in pixels.
-        train_images, evaluation_images: number of scenes in each part.
+        train_images: number of scenes for training.
+        evaluation_images: number of scenes for evaluation.
     """
 
     seed: Seed

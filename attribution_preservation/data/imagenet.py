@@ -21,10 +21,12 @@ class Miniature(Section):
     """Generated images in the layout of ImageNet, each with one handwritten digit.
 
     Attributes:
-        seed: seed of the images, independent of the seeds of training.
-        train_images, val_images: number of images of each of the ten classes.
+        seed: seed of the images; independent of the seeds of training.
+        train_images: number of training images of each of the ten classes.
+        val_images: number of validation images of each of the ten classes.
         segmented_images: number of images with masks.
-        smallest, largest: bounds of an image's height and width in pixels.
+        smallest: least length of an image's side in pixels.
+        largest: greatest length of an image's side in pixels.
     """
 
     seed: Seed

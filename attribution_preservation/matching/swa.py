@@ -54,7 +54,7 @@ def kept_channels(channels: int, share: float, generator: torch.Generator) -> to
 
 
 def leaves_nothing(settings: SensitivitySettings, channels: int) -> str | None:
-    """The reason if the draw leaves no channel, otherwise None."""
+    """Refuses a `dropped_share` that leaves none of a layer's channels."""
     if round(settings.dropped_share * channels) < channels:
         return None
     return f"a dropped_share of {settings.dropped_share:g} leaves none of {channels} channels"

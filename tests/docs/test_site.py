@@ -8,6 +8,10 @@ import sys
 
 import pytest
 
+from attribution_preservation.attribution.methods import METHODS
+from attribution_preservation.compression.compressions import COMPRESSIONS
+from attribution_preservation.data.sources import SOURCES
+from attribution_preservation.matching.losses import LOSSES
 from tests.conftest import PROJECT
 
 DOCS = PROJECT / "docs"
@@ -54,6 +58,15 @@ def test_a_function_comes_with_what_its_docstring_says(site):
     text = re.sub(r"<[^>]*>", "", (site / "api" / "matching.html").read_text(encoding="utf-8"))
     assert "M = V(sum over k of alpha_k f_k)" in text
     assert "1/2 |J_s - J_t|_2^2 per image" in text
+
+
+def test_the_page_of_choices_has_every_entry_and_its_settings(site):
+    text = (site / "choices.html").read_text(encoding="utf-8")
+    lists = (METHODS, LOSSES, COMPRESSIONS, SOURCES)
+    headings = re.findall(r"<h3><code[^>]*><span class=\"pre\">(\w+)</span></code>", text)
+    assert headings == [name for entries in lists for name in entries]
+    with_settings = [record for entries in lists for record in entries.values() if record.settings]
+    assert text.count("<table") == 1 + len(with_settings)
 
 
 def test_a_link_to_another_file_of_the_project_brings_the_file(site):
