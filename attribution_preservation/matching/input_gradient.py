@@ -35,5 +35,5 @@ def _map(view: View, target: Target, settings: InputGradientSettings) -> torch.T
 
 
 INPUT_GRADIENT = MatchingLoss(
-    "input_gradient", "Input x gradient", _map, InputGradientSettings, of="input", recorded="input"
+    "input_gradient", "Gradient x input", _map, InputGradientSettings, of="input", recorded="input"
 )

@@ -32,7 +32,7 @@ def _map(view: View, target: Target, settings: SensitivitySettings) -> torch.Ten
 
 NEURON = MatchingLoss(
     "neuron",
-    "Gradient x activation",
+    "Activation x gradient",
     _map,
     SensitivitySettings,
     recorded="layers",
