@@ -6,27 +6,33 @@ runs an entry loads its module alone, so that a new one leaves finished stages u
 """
 
 import importlib
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 
-class Named(Protocol):
-    """A record with a name."""
+class Entry:
+    """Base of every kind of record. The entries of a kind are modules of the package that holds the kind's class.
 
-    @property
-    def name(self) -> str:
-        """The word for it in params.yaml."""
+    Attributes:
+        name: the word for it in params.yaml.
+        noun: what messages call a record of this kind.
+        list_module: the module that lists the entries, in a variable of this name in capitals.
+    """
+
+    name: str
+    noun: ClassVar[str]
+    list_module: ClassVar[str]
 
 
-Entry = TypeVar("Entry", bound=Named)
+E = TypeVar("E", bound=Entry)
 
 
-def by_name(*entries: Entry) -> dict[str, Entry]:
+def by_name(*entries: E) -> dict[str, E]:
     """A list of entries by their names.
 
     Raises:
         ValueError: two of them have the same name.
     """
-    listed: dict[str, Entry] = {}
+    listed: dict[str, E] = {}
     for entry in entries:
         if entry.name in listed:
             raise ValueError(f"two entries are called {entry.name}: {listed[entry.name]!r} and {entry!r}")
@@ -34,17 +40,16 @@ def by_name(*entries: Entry) -> dict[str, Entry]:
     return listed
 
 
-def load(package: str, name: Any, kind: type[Entry]) -> Entry | None:
+def load(kind: type[E], name: Any) -> E | None:
     """The entry of a name, from its module; None where there is none.
 
     Args:
-        package: of the modules.
-        name: what stands in params.yaml, whatever it is.
         kind: the class of the record.
+        name: what stands in params.yaml, whatever it is.
     """
     if not isinstance(name, str) or not name.isidentifier():
         return None
-    path = f"{package}.{name}"
+    path = f"{_package(kind)}.{name}"
     try:
         module = importlib.import_module(path)
     except ModuleNotFoundError as error:
@@ -53,3 +58,34 @@ def load(package: str, name: Any, kind: type[Entry]) -> Entry | None:
         return None
     entry = getattr(module, name.upper(), None)
     return entry if isinstance(entry, kind) else None
+
+
+def entry_of(kind: type[E], name: Any) -> E:
+    """The entry of a name, from its module.
+
+    Raises:
+        ValueError: there is none.
+    """
+    entry = load(kind, name)
+    if entry is None:
+        raise ValueError(f"there is no {kind.noun} {name}")
+    return entry
+
+
+def every(kind: type[E]) -> dict[str, E]:
+    """The list of a kind's entries. It is imported by its name, so that the caller does not depend on it."""
+    entries: dict[str, E] = getattr(
+        importlib.import_module(f"{_package(kind)}.{kind.list_module}"), kind.list_module.upper()
+    )
+    return entries
+
+
+def missing_line(kind: type[E], name: Any) -> str | None:
+    """What is wrong with an entry that has a module and no line in the list, in words; None where nothing is."""
+    if load(kind, name) is None or name in every(kind):
+        return None
+    return f"{name} is missing in {_package(kind).rpartition('.')[2]}/{kind.list_module}.py"
+
+
+def _package(kind: type[Entry]) -> str:
+    return kind.__module__.rpartition(".")[0]

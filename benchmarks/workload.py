@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from attribution_preservation.matching.loss import MatchingSettings, loss_of
+from attribution_preservation.entries import entry_of
+from attribution_preservation.matching.loss import MatchingLoss, MatchingSettings
 from attribution_preservation.matching.variants import methods_of, read_entry, seeds_of
 from attribution_preservation.metrics.size import multiply_accumulates, parameters
 from attribution_preservation.models.build import build
@@ -200,7 +201,7 @@ def works(profile: Profile, name: str) -> Iterator[Work]:
 
 
 def _step(method: MatchingSettings, student: int, teacher: int, teaches: bool) -> int:
-    twice = loss_of(method).of == "input"
+    twice = entry_of(MatchingLoss, method.maps).of == "input"
     steps = getattr(method, "steps", 1)
     if twice:
         return steps * (TWICE * student + TEACHER_TWICE * teacher)

@@ -3,8 +3,9 @@
 `scratch`, the baseline of small networks trained alone, is one of them.
 """
 
-from attribution_preservation.compression.compression import Constraint, Plan, compression_of
+from attribution_preservation.compression.compression import Compression, Constraint, Plan
 from attribution_preservation.compression.shape import Frame
+from attribution_preservation.entries import entry_of
 from attribution_preservation.metrics.prediction import mean_ap
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.task import TaskObjective
@@ -18,7 +19,7 @@ from attribution_preservation.training.loop import Trainer
 
 def main(stage: Stage) -> str:
     """Train one student with each seed of a group, under every method of one entry of `matching`."""
-    compression = compression_of(stage.name)
+    compression = entry_of(Compression, stage.name)
     section = section_of(stage, compression)
     settings = section.students[stage.axes["student"]]
     plan = compression.plan(section, settings)

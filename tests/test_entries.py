@@ -12,17 +12,17 @@ import torch
 from pydantic import TypeAdapter
 
 from attribution_preservation import attribution, compression, data, matching
-from attribution_preservation.attribution.method import AttributionMethod, MethodSettings, method_of
+from attribution_preservation.attribution.method import Attribution, AttributionMethod, MethodSettings
 from attribution_preservation.attribution.methods import METHODS
 from attribution_preservation.attribution.relevance import propagate
-from attribution_preservation.compression.compression import Compression, compression_of
+from attribution_preservation.compression.compression import Compression
 from attribution_preservation.compression.compressions import COMPRESSIONS
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.compression.shape import Frame
-from attribution_preservation.data.source import DataSource, data_section, named_sources, source_of
+from attribution_preservation.data.source import DataSource, data_section, named_sources
 from attribution_preservation.data.sources import SOURCES
-from attribution_preservation.entries import by_name, load
-from attribution_preservation.matching.loss import MatchingLoss, MatchingSettings, loss_of, settings_of
+from attribution_preservation.entries import by_name, entry_of, every, load, missing_line
+from attribution_preservation.matching.loss import MapSettings, MatchingLoss, settings_of
 from attribution_preservation.matching.losses import LOSSES
 from attribution_preservation.matching.names import method_names
 from attribution_preservation.matching.variants import methods_of, read_entry
@@ -41,9 +41,9 @@ KINDS = {
     "compression": (compression, Compression, COMPRESSIONS),
     "data": (data, DataSource, SOURCES),
 }
-OF_SETTINGS = {"attribution": method_of, "matching": loss_of}
+WITH_MAPS = ("attribution", "matching")
 LISTS = ("methods", "losses", "compressions", "sources")
-EVERY = [(kind, name) for kind in OF_SETTINGS for name in KINDS[kind][2]]
+EVERY = [(kind, name) for kind in WITH_MAPS for name in KINDS[kind][2]]
 
 
 def entries_of(package, kind):
@@ -62,14 +62,16 @@ def test_every_entry_of_a_folder_is_in_its_list_and_found_by_its_name(kind):
     assert {name for name, *_ in there} == set(listed)
     for module, variable, entry in there:
         assert (entry.name, variable) == (module, module.upper())
-        assert load(package.__name__, entry.name, record) is listed[entry.name]
+        assert load(record, entry.name) is entry_of(record, entry.name) is listed[entry.name]
+    assert every(record) is listed
 
 
 @pytest.mark.parametrize(("kind", "name"), EVERY)
 def test_an_entry_has_a_title_and_an_example_that_is_valid_and_small(kind, name):
-    entry = KINDS[kind][2][name]
+    _, record, listed = KINDS[kind]
+    entry = listed[name]
     settings = entry.settings.model_validate({"maps": name, **entry.example})
-    assert OF_SETTINGS[kind](settings) is entry
+    assert entry_of(record, settings.maps) is entry
     assert len(entry.title) > 2
     assert entry.title[0].isupper()
     # Else an example would say more than it must.
@@ -90,7 +92,7 @@ def test_a_methods_settings_are_its_functions_keywords(name):
     "name", ["nothing", "pairs", "method", "methods", "../attribution/rise", "", None, 3, ["rise"]]
 )
 def test_a_name_without_an_entry_is_none_whatever_module_there_is(name):
-    assert load("attribution_preservation.attribution", name, AttributionMethod) is None
+    assert load(AttributionMethod, name) is None
 
 
 def test_what_an_entrys_module_lacks_is_not_taken_for_a_missing_entry(monkeypatch):
@@ -99,7 +101,7 @@ def test_what_an_entrys_module_lacks_is_not_taken_for_a_missing_entry(monkeypatc
 
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(ModuleNotFoundError, match="zennit"):
-        load("attribution_preservation.attribution", "rise", AttributionMethod)
+        load(AttributionMethod, "rise")
 
 
 def test_two_entries_of_one_name_are_refused():
@@ -108,9 +110,38 @@ def test_two_entries_of_one_name_are_refused():
         by_name(*METHODS.values(), entry)
 
 
-def test_settings_of_no_method_are_refused():
+# Modules of the packages, and a word, that are no entry.
+@pytest.mark.parametrize(
+    ("kind", "name", "refusal"),
+    [
+        ("attribution", "smooth_grad", "there is no attribution method smooth_grad"),
+        ("matching", "best", "there is no matching loss best"),
+        ("compression", "shape", "there is no compression shape"),
+        ("data", "store", "there is no data source store"),
+    ],
+)
+def test_a_name_without_an_entry_is_refused(kind, name, refusal):
+    with pytest.raises(ValueError, match=f"^{refusal}$"):
+        entry_of(KINDS[kind][1], name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_entry_whose_line_is_missing_is_named_with_its_list(kind, monkeypatch):
+    package, record, listed = KINDS[kind]
+    name = next(iter(listed))
+    assert missing_line(record, name) is missing_line(record, "no_entry") is None
+    monkeypatch.setattr(f"{package.__name__}.{record.list_module}.{record.list_module.upper()}", {})
+    assert missing_line(record, name) == f"{name} is missing in {kind}/{record.list_module}.py"
+
+
+def test_settings_of_no_method_explain_nothing():
     with pytest.raises(ValueError, match="there is no attribution method smooth_grad"):
-        method_of(MethodSettings(maps="smooth_grad"))
+        Attribution(MethodSettings(maps="smooth_grad"), make_network(0), torch.zeros(1, 3, 8, 8))
+
+
+def test_settings_of_no_loss_match_nothing():
+    with pytest.raises(ValueError, match="there is no matching loss best"):
+        CompressionObjective(make_network(1), make_network(2), MapSettings(maps="best", strength=1.0))
 
 
 @pytest.mark.parametrize("path", sorted((PROJECT / "params").glob("*.yaml")), ids=lambda path: path.stem)
@@ -131,21 +162,6 @@ def test_the_settings_of_the_chosen_source_may_not_be_missing_and_others_may():
     del values["digits"]
     with pytest.raises(ValueError, match="digits: the settings of the chosen source are missing"):
         section.model_validate(values)
-
-
-def test_a_name_of_no_data_source_is_refused():
-    with pytest.raises(ValueError, match="there is no data source store"):
-        source_of("store")
-
-
-def test_a_name_of_no_compression_is_refused():
-    with pytest.raises(ValueError, match="there is no compression shape"):
-        compression_of("shape")
-
-
-def test_settings_of_no_loss_are_refused():
-    with pytest.raises(ValueError, match="there is no matching loss best"):
-        loss_of(MatchingSettings(maps="best"))
 
 
 @pytest.mark.parametrize("name", LOSSES)

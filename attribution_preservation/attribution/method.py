@@ -4,19 +4,17 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import PlainValidator, SerializeAsAny
 from pydantic_core import PydanticCustomError
 
 from attribution_preservation.attribution.relevance import Relevance, quotient
-from attribution_preservation.entries import load
+from attribution_preservation.entries import Entry, entry_of, every, load
 from attribution_preservation.models.architectures import Architecture
 from attribution_preservation.models.network import Network
 from attribution_preservation.settings import Count, Section
-
-_PACKAGE = "attribution_preservation.attribution"
 
 
 class MethodSettings(Section):
@@ -42,7 +40,7 @@ def options(settings: MethodSettings, network: Network, training_images: torch.T
 
 
 @dataclass(frozen=True)
-class AttributionMethod:
+class AttributionMethod(Entry):
     """One attribution method.
 
     Attributes:
@@ -67,6 +65,8 @@ class AttributionMethod:
         variant_titles: of settings of it that profiles name otherwise, by that name.
     """
 
+    noun: ClassVar = "attribution method"
+    list_module: ClassVar = "methods"
     name: str
     title: str
     explain: Callable[..., torch.Tensor | Relevance]
@@ -87,18 +87,6 @@ class AttributionMethod:
         return "activation" in inspect.signature(self.explain).parameters
 
 
-def method_of(settings: MethodSettings) -> AttributionMethod:
-    """The attribution method that the settings name.
-
-    Raises:
-        ValueError: no method has this name.
-    """
-    method = load(_PACKAGE, settings.maps, AttributionMethod)
-    if method is None:
-        raise ValueError(f"there is no attribution method {settings.maps}")
-    return method
-
-
 def import_libraries(methods: Iterable[MethodSettings]) -> None:
     """Import the libraries that the methods import when they first run.
 
@@ -106,16 +94,16 @@ def import_libraries(methods: Iterable[MethodSettings]) -> None:
     these libraries itself.
     """
     for settings in methods:
-        for library in method_of(settings).libraries:
+        for library in entry_of(AttributionMethod, settings.maps).libraries:
             importlib.import_module(library)
 
 
 def _read(value: Any) -> MethodSettings:
     name = value.get("maps") if isinstance(value, dict) else getattr(value, "maps", None)
-    method = load(_PACKAGE, name, AttributionMethod)
+    method = load(AttributionMethod, name)
     if method is None:
-        listed = importlib.import_module(f"{_PACKAGE}.methods").METHODS  # by name: no module may depend on the list
-        raise PydanticCustomError("unknown_maps", "maps must be one of {names}", {"names": ", ".join(listed)})
+        names = ", ".join(every(AttributionMethod))
+        raise PydanticCustomError("unknown_maps", "maps must be one of {names}", {"names": names})
     return method.settings.model_validate(value)
 
 
@@ -139,7 +127,7 @@ class Attribution:
     """
 
     def __init__(self, settings: MethodSettings, network: Network, training_images: torch.Tensor) -> None:
-        self._method = method_of(settings)
+        self._method = entry_of(AttributionMethod, settings.maps)
         self._keywords = self._method.keywords(settings, network, training_images)
 
     def __call__(

@@ -2,21 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import nn
 
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.compression.shape import Frame
-from attribution_preservation.entries import load
+from attribution_preservation.entries import Entry
 from attribution_preservation.matching.loss import MatchingSettings
 from attribution_preservation.models.architectures import Architecture
 from attribution_preservation.models.network import Network
 from attribution_preservation.optimization import Descent, Optimization
 from attribution_preservation.settings import Name, Section
-
-PACKAGE = "attribution_preservation.compression"
 
 
 class CompressionSettings(Section):
@@ -92,7 +90,7 @@ def matching_objective(section: Any, student: Network, teacher: Network, matchin
 
 
 @dataclass(frozen=True)
-class Compression:
+class Compression(Entry):
     """One compression method.
 
     Attributes:
@@ -111,6 +109,8 @@ class Compression:
         example: the smallest settings of one student; the contract tests run them.
     """
 
+    noun: ClassVar = "compression"
+    list_module: ClassVar = "compressions"
     name: str
     title: str
     settings: type[CompressionSettings]
@@ -125,15 +125,3 @@ class Compression:
     def matched(self) -> bool:
         """Whether its students are trained with matching losses and a teacher's file."""
         return issubclass(self.settings, MatchedSettings)
-
-
-def compression_of(name: str) -> Compression:
-    """The compression with this name.
-
-    Raises:
-        ValueError: no compression has this name.
-    """
-    compression = load(PACKAGE, name, Compression)
-    if compression is None:
-        raise ValueError(f"there is no compression {name}")
-    return compression

@@ -3,18 +3,17 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, create_model, model_validator
 
 from attribution_preservation.data.store_writer import pack
 from attribution_preservation.data.voc import VOCDirectory
-from attribution_preservation.entries import load
+from attribution_preservation.entries import Entry, load, missing_line
 from attribution_preservation.process.progress import Progress
 from attribution_preservation.settings import Section
 from attribution_preservation.storage.files import atomic_directory
 
-_PACKAGE = "attribution_preservation.data"
 Checksum = Annotated[str, Field(pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$")]
 # Number of images, each in its own file; ImageNet has 1.3 million.
 Files = Annotated[int, Field(gt=0, le=10**6)]
@@ -39,8 +38,8 @@ class Data(Section):
         # For a source that has a file but is not in the list, "unknown parameter" would be misleading.
         if isinstance(values, Mapping):
             for name in values:
-                if name not in cls.model_fields and load(_PACKAGE, name, DataSource) is not None:
-                    raise ValueError(f"{name} is missing in data/sources.py")
+                if name not in cls.model_fields and (reason := missing_line(DataSource, name)):
+                    raise ValueError(reason)
         return values
 
     @model_validator(mode="after")
@@ -61,7 +60,7 @@ def uncounted(data: Data) -> int | None:
 
 
 @dataclass(frozen=True)
-class DataSource:
+class DataSource(Entry):
     """One source of images, labels and masks.
 
     Attributes:
@@ -75,24 +74,14 @@ class DataSource:
         exclusive: whether the classes exclude each other, so that an image has one label.
     """
 
+    noun: ClassVar = "data source"
+    list_module: ClassVar = "sources"
     name: str
     title: str
     pack: Callable[[Any, Path, Path], str]
     settings: type[Section] | None = None
     training_images: Callable[[Any], int | None] = uncounted
     exclusive: bool = False
-
-
-def source_of(name: Any) -> DataSource:
-    """The data source with this name.
-
-    Raises:
-        ValueError: no data source has this name.
-    """
-    source = load(_PACKAGE, name, DataSource)
-    if source is None:
-        raise ValueError(f"there is no data source {name}")
-    return source
 
 
 def data_section(sources: Iterable[DataSource]) -> type[Data]:
@@ -103,7 +92,7 @@ def data_section(sources: Iterable[DataSource]) -> type[Data]:
 
 def named_sources(values: Mapping[str, Any]) -> list[DataSource]:
     """The sources whose settings the section has."""
-    named = (load(_PACKAGE, name, DataSource) for name in values)
+    named = (load(DataSource, name) for name in values)
     return [source for source in named if source is not None]
 
 

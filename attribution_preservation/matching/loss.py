@@ -1,31 +1,23 @@
 """Matching losses: a map of each network, a distance between the two maps, and a record of the loss's properties."""
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import AfterValidator, Field, PlainValidator, SerializeAsAny, model_validator
 from pydantic_core import PydanticCustomError
 
-from attribution_preservation.entries import load
+from attribution_preservation.entries import Entry, entry_of, every, load
 from attribution_preservation.matching.distance import map_distance
 from attribution_preservation.matching.view import View
 from attribution_preservation.settings import Section, between, distinct
 
-_PACKAGE = "attribution_preservation.matching"
 # The widest layer has 512 channels, of which this leaves one.
 MOST_DROPPED = 0.999
 DroppedShare = Annotated[float, Field(ge=0, lt=1), between(0, MOST_DROPPED)]
 # A strength of 50 for a map of 7 x 7 equals 10^6 for a map of 1024 x 1024. Far larger strengths overflow float32.
 Strength = Annotated[float, Field(ge=0, le=1e8)]
-
-
-def _losses() -> dict[str, "MatchingLoss"]:
-    # Imported by name, so that no module depends on the list.
-    losses: dict[str, MatchingLoss] = importlib.import_module(f"{_PACKAGE}.losses").LOSSES
-    return losses
 
 
 class MatchingSettings(Section):
@@ -41,7 +33,7 @@ class MatchingSettings(Section):
     @classmethod
     def _means_something(cls, values: Any) -> Any:
         if isinstance(values, Mapping) and (others := sorted(set(values) - set(cls.model_fields))):
-            words = {word for loss in _losses().values() for word in loss.settings.model_fields}
+            words = {word for loss in every(MatchingLoss).values() for word in loss.settings.model_fields}
             if idle := [word for word in others if word in words]:
                 raise ValueError(f"{idle[0]} means nothing for maps: {values.get('maps')}")
         return values
@@ -124,7 +116,7 @@ def nothing_refused(settings: Any, channels: int) -> str | None:
 
 
 @dataclass(frozen=True)
-class MatchingLoss:
+class MatchingLoss(Entry):
     """One matching loss.
 
     Attributes:
@@ -145,6 +137,8 @@ class MatchingLoss:
         variant_titles: of settings of it that profiles name otherwise, by that name.
     """
 
+    noun: ClassVar = "matching loss"
+    list_module: ClassVar = "losses"
     name: str
     title: str
     map: Callable[[View, Target, Any], torch.Tensor] | None
@@ -158,23 +152,12 @@ class MatchingLoss:
     variant_titles: Mapping[str, str] = field(default_factory=dict)
 
 
-def loss_of(settings: MatchingSettings) -> MatchingLoss:
-    """The matching loss that the settings name.
-
-    Raises:
-        ValueError: no loss has this name.
-    """
-    loss = load(_PACKAGE, settings.maps, MatchingLoss)
-    if loss is None:
-        raise ValueError(f"there is no matching loss {settings.maps}")
-    return loss
-
-
 def _read(value: Any) -> MatchingSettings:
     name = value.get("maps") if isinstance(value, Mapping) else getattr(value, "maps", None)
-    loss = load(_PACKAGE, name, MatchingLoss)
+    loss = load(MatchingLoss, name)
     if loss is None:
-        raise PydanticCustomError("unknown_maps", "maps must be one of {names}", {"names": ", ".join(_losses())})
+        names = ", ".join(every(MatchingLoss))
+        raise PydanticCustomError("unknown_maps", "maps must be one of {names}", {"names": names})
     return loss.settings.model_validate(value)
 
 
@@ -187,4 +170,4 @@ def settings_of(maps: str, **options: Any) -> MatchingSettings:
     Raises:
         ValueError: no loss has this name, the loss has no such option, or the option does not allow the value.
     """
-    return loss_of(MatchingSettings(maps=maps)).settings(maps=maps, **options)
+    return entry_of(MatchingLoss, maps).settings(maps=maps, **options)

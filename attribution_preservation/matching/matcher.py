@@ -3,8 +3,9 @@
 import torch
 
 from attribution_preservation.data.device import sent
+from attribution_preservation.entries import entry_of
 from attribution_preservation.errors import UserError
-from attribution_preservation.matching.loss import MapSettings, Target, loss_of
+from attribution_preservation.matching.loss import MapSettings, MatchingLoss, Target
 from attribution_preservation.matching.selection import mean_over, right_images
 from attribution_preservation.matching.sensitivity import in_closed_form
 from attribution_preservation.matching.view import FrozenTeacher, View, student_view
@@ -28,7 +29,7 @@ class Matcher:
     """
 
     def __init__(self, settings: MapSettings, student: Network, teacher: Network) -> None:
-        self._settings, self._loss, self._generator = settings, loss_of(settings), torch.Generator()
+        self._settings, self._loss, self._generator = settings, entry_of(MatchingLoss, settings.maps), torch.Generator()
         of_input = self._loss.of == "input"
         self._layers = [] if of_input else settings.layers or [teacher.last_layer]
         for network, whose in ((student, "student"), (teacher, "teacher")):

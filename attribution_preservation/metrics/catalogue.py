@@ -7,8 +7,6 @@ has a column of its own, `at`.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from attribution_preservation.entries import by_name
-
 _BETWEEN = "@"
 
 
@@ -72,7 +70,7 @@ class Metric:
 
 _PROBABILITY = "probability of the class"
 
-CATALOGUE = by_name(
+_METRICS = (
     Metric("mean_ap", "mAP", "%", 1, "higher"),
     Metric("sample_ap", "sample AP", "%", 1, "higher"),
     Metric("f1", "F1", "%", 1, "higher"),
@@ -112,3 +110,4 @@ CATALOGUE = by_name(
     Metric("macs", "MACs", "M", 2, "lower", divisor=1e6),
     Metric("bytes", "file", "kB", 0, "lower", divisor=1e3),
 )
+CATALOGUE = {metric.name: metric for metric in _METRICS}

@@ -6,12 +6,12 @@ from typing import Annotated, Any, Self
 from pydantic import Field, create_model, model_validator
 
 from attribution_preservation.attribution.extraction import Attribute
-from attribution_preservation.compression.compression import PACKAGE, Compression
+from attribution_preservation.compression.compression import Compression
 from attribution_preservation.compression.compressions import COMPRESSIONS
 from attribution_preservation.data.framing import Input
 from attribution_preservation.data.source import Data, data_section
 from attribution_preservation.data.sources import SOURCES
-from attribution_preservation.entries import load
+from attribution_preservation.entries import missing_line
 from attribution_preservation.errors import UserError
 from attribution_preservation.matching.variants import MatchingEntry
 from attribution_preservation.metrics.analysis_settings import Analysis
@@ -66,8 +66,8 @@ class Common(Section):
         # For a compression that has a file but is not in the list, "unknown parameter" would be misleading.
         if isinstance(values, Mapping):
             for name in values:
-                if name not in cls.model_fields and load(PACKAGE, name, Compression) is not None:
-                    raise ValueError(f"{name}: {name} is missing in compression/compressions.py")
+                if name not in cls.model_fields and (reason := missing_line(Compression, name)):
+                    raise ValueError(f"{name}: {reason}")
         return values
 
     @model_validator(mode="after")

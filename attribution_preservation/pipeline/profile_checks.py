@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
+from attribution_preservation.attribution.method import AttributionMethod
 from attribution_preservation.attribution.methods import METHODS
 from attribution_preservation.compression.compressions import COMPRESSIONS
-from attribution_preservation.data.source import source_of
+from attribution_preservation.data.source import DataSource
 from attribution_preservation.data.sources import SOURCES
-from attribution_preservation.matching.loss import MapSettings, MatchingSettings
-from attribution_preservation.matching.losses import LOSSES
+from attribution_preservation.entries import Entry, load, missing_line
+from attribution_preservation.matching.loss import MapSettings, MatchingLoss, MatchingSettings
 from attribution_preservation.matching.variants import methods_of
 from attribution_preservation.optimization import Descent
 from attribution_preservation.training.batch_sizes import check_epoch
@@ -69,16 +70,21 @@ def _check_folders(profile: Any) -> None:
 
 def _check_listed(profile: Any) -> None:
     """The entries that the profile names must be in the lists, so that they are tested."""
-    name = profile.data.source
-    if name not in SOURCES:
-        try:
-            source_of(name)
-        except ValueError:
-            raise ValueError(f"data.source: {name} is none of {', '.join(SOURCES)}") from None
-        raise ValueError(f"data.source: {name} is missing in data/sources.py")
+    if load(DataSource, profile.data.source) is None:
+        raise ValueError(f"data.source: {profile.data.source} is none of {', '.join(SOURCES)}")
+    for key, kind, name in _entries(profile):
+        if reason := missing_line(kind, name):
+            raise ValueError(f"{key}: {reason}")
+
+
+def _entries(profile: Any) -> Iterator[tuple[str, type[Entry], str]]:
+    """Every entry that the profile names: the key in params.yaml, the kind and the name."""
+    yield "data.source", DataSource, profile.data.source
     for name, method in profile.attribute.methods.items():
-        if method.maps not in METHODS:
-            raise ValueError(f"attribute.methods.{name}.maps: {method.maps} is missing in attribution/methods.py")
+        yield f"attribute.methods.{name}.maps", AttributionMethod, method.maps
+    for name, entry in profile.matching.items():
+        for matching in methods_of(name, entry).values():
+            yield f"matching.{name}", MatchingLoss, matching.maps
 
 
 def _check_exclusive(profile: Any) -> None:
@@ -108,8 +114,6 @@ def _check_matchings(profile: Any) -> None:
                 raise ValueError(f"matching: the method {method} stands there twice")
             if method in ("teacher", "random"):
                 raise ValueError(f"matching.{method}: this name stands for no method of matching; choose another")
-            if matching.maps not in LOSSES:
-                raise ValueError(f"matching.{name}: {matching.maps} is missing in matching/losses.py")
             if isinstance(matching, MapSettings) and "strength" not in matching.model_fields_set:
                 raise ValueError(f"matching.{name}: {method} has no strength")
             methods.add(method)

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from attribution_preservation.attribution.method import method_of
+from attribution_preservation.attribution.method import AttributionMethod
 from attribution_preservation.compression.compressions import COMPRESSIONS
-from attribution_preservation.matching.loss import loss_of
+from attribution_preservation.entries import entry_of
+from attribution_preservation.matching.loss import MatchingLoss
 from attribution_preservation.matching.variants import methods_of
 from attribution_preservation.pipeline.profile import Profile
 from attribution_preservation.pipeline.profile_checks import runs
@@ -29,8 +30,8 @@ def titles(profile: Profile) -> dict[str, dict[str, str]]:
     matched = (named for name, entry in profile.matching.items() for named in methods_of(name, entry).items())
     explained = profile.attribute.methods.items()
     return {
-        "methods": _of_methods((method, loss_of(settings)) for method, settings in matched),
-        "attributions": _of_methods((name, method_of(settings)) for name, settings in explained),
+        "methods": _of_methods((method, entry_of(MatchingLoss, settings.maps)) for method, settings in matched),
+        "attributions": _of_methods((name, entry_of(AttributionMethod, settings.maps)) for name, settings in explained),
         "compressions": {
             name: _within_a_sentence(compression.title)
             for name, compression in COMPRESSIONS.items()

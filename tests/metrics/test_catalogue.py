@@ -3,7 +3,7 @@
 import csv
 import re
 
-from attribution_preservation.metrics.catalogue import CATALOGUE, at, columns
+from attribution_preservation.metrics.catalogue import _METRICS, CATALOGUE, at, columns
 from attribution_preservation.reporting.results import HEADLINES
 from tests.conftest import PROJECT
 
@@ -21,6 +21,7 @@ def test_every_recorded_metric_is_in_the_catalogue_with_what_it_is_counted_over(
     assert {name: CATALOGUE[name].of_pairs for name in of_pairs} == of_pairs
     # Where an image has one class, which the recorded profile's have not.
     assert set(CATALOGUE) - set(of_pairs) == {"top1"}
+    assert len(CATALOGUE) == len(_METRICS)  # each name once
 
 
 def test_a_title_with_a_place_for_a_parameter_is_of_a_metric_that_has_one():
