@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from attribution_preservation.metrics.size import parameters
-from attribution_preservation.models.architectures import narrowed
+from attribution_preservation.models.architecture import narrowed
 from attribution_preservation.pipeline.profile import Profile
 from attribution_preservation.settings import validate
 from attribution_preservation.storage.yaml_text import parse_yaml

@@ -25,9 +25,9 @@ from PIL import Image
 
 from attribution_preservation.data.voc import VOC_CLASSES, VOCDirectory
 from attribution_preservation.errors import UserError
-from attribution_preservation.models.architectures import residual
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.resnet import ResNet
+from attribution_preservation.models.resnet_shape import residual
 from attribution_preservation.models.vgg import VGG
 from attribution_preservation.pipeline.run.graph import instances
 from attribution_preservation.storage.yaml_text import format_yaml, read_yaml

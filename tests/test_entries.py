@@ -11,7 +11,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from attribution_preservation import attribution, compression, data, matching
+from attribution_preservation import attribution, compression, data, matching, models
 from attribution_preservation.attribution.method import Attribution, AttributionMethod, MethodSettings
 from attribution_preservation.attribution.methods import METHODS
 from attribution_preservation.attribution.relevance import propagate
@@ -26,8 +26,9 @@ from attribution_preservation.matching.loss import MapSettings, MatchingLoss, se
 from attribution_preservation.matching.losses import LOSSES
 from attribution_preservation.matching.names import method_names
 from attribution_preservation.matching.variants import methods_of, read_entry
-from attribution_preservation.models.architectures import ARCHITECTURES
+from attribution_preservation.models.architecture import NamedArchitecture
 from attribution_preservation.models.build import build
+from attribution_preservation.models.networks import NETWORKS
 from attribution_preservation.storage.yaml_text import read_yaml
 from tests.conftest import PROJECT, make_network
 
@@ -40,9 +41,9 @@ KINDS = {
     "matching": (matching, MatchingLoss, LOSSES),
     "compression": (compression, Compression, COMPRESSIONS),
     "data": (data, DataSource, SOURCES),
+    "models": (models, NamedArchitecture, NETWORKS),
 }
 WITH_MAPS = ("attribution", "matching")
-LISTS = ("methods", "losses", "compressions", "sources")
 EVERY = [(kind, name) for kind in WITH_MAPS for name in KINDS[kind][2]]
 
 
@@ -51,7 +52,7 @@ def entries_of(package, kind):
     for module in pkgutil.iter_modules(package.__path__):
         held = vars(importlib.import_module(f"{package.__name__}.{module.name}"))
         for variable, entry in held.items():
-            if isinstance(entry, kind) and module.name not in LISTS:
+            if isinstance(entry, kind) and module.name != kind.list_module:
                 yield module.name, variable, entry
 
 
@@ -66,14 +67,21 @@ def test_every_entry_of_a_folder_is_in_its_list_and_found_by_its_name(kind):
     assert every(record) is listed
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_entry_has_a_title(kind):
+    titles = [entry.title for entry in KINDS[kind][2].values()]
+    assert len(set(titles)) == len(titles)
+    for title in titles:
+        assert len(title) > 2
+        assert title[0].isupper()
+
+
 @pytest.mark.parametrize(("kind", "name"), EVERY)
-def test_an_entry_has_a_title_and_an_example_that_is_valid_and_small(kind, name):
+def test_an_entry_has_an_example_that_is_valid_and_small(kind, name):
     _, record, listed = KINDS[kind]
     entry = listed[name]
     settings = entry.settings.model_validate({"maps": name, **entry.example})
     assert entry_of(record, settings.maps) is entry
-    assert len(entry.title) > 2
-    assert entry.title[0].isupper()
     # Else an example would say more than it must.
     assert not entry.example.keys() & {"maps", "pairs", "images"}
 
@@ -118,6 +126,7 @@ def test_two_entries_of_one_name_are_refused():
         ("matching", "best", "there is no matching loss best"),
         ("compression", "shape", "there is no compression shape"),
         ("data", "store", "there is no data source store"),
+        ("models", "vgg", "there is no architecture vgg"),
     ],
 )
 def test_a_name_without_an_entry_is_refused(kind, name, refusal):
@@ -151,7 +160,6 @@ def test_the_stage_reads_of_the_section_data_what_the_check_reads(path):
     of_check = data_section(SOURCES.values()).model_validate(values)
     assert of_stage.settings == of_check.settings
     assert (of_stage.settings is None) == (SOURCES[values["source"]].settings is None)
-    assert len(SOURCES[values["source"]].title) > 2
 
 
 def test_the_settings_of_the_chosen_source_may_not_be_missing_and_others_may():
@@ -203,12 +211,10 @@ def section(name, settings):
 def test_every_compression_makes_the_student_that_its_shape_foretells_and_trains_it(name):
     compression = COMPRESSIONS[name]
     settings = student_settings(name)
-    assert len(compression.title) > 2
-    assert compression.title[0].isupper()
     teacher = build("vgg6_bn", 1, classes=3, input_size=32, dropout=0.0)
     frame = Frame(teacher.classes, teacher.input_size, teacher.head.dropout)
     student = compression.student(settings, frame, lambda: copy.deepcopy(teacher))
-    shape = compression.shape(settings, ARCHITECTURES["vgg6_bn"])
+    shape = compression.shape(settings, NETWORKS["vgg6_bn"].shape)
     assert list(shape.layers) == list(student.structure()["layers"])
     whole = section(name, settings)
     plan = compression.plan(whole, settings)

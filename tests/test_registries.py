@@ -15,8 +15,8 @@ from attribution_preservation.data.sources import SOURCES
 from attribution_preservation.matching import loss, variants
 from attribution_preservation.matching.rectifier import RECTIFIERS, RectifierName
 from attribution_preservation.metrics.catalogue import CATALOGUE
-from attribution_preservation.models import pretrained, teacher_settings
-from attribution_preservation.models.architectures import ARCHITECTURES, Architecture, narrowed
+from attribution_preservation.models.architecture import Architecture, narrowed
+from attribution_preservation.models.networks import NETWORKS
 from attribution_preservation.reporting import (
     deformation_table,
     paired_tests,
@@ -75,7 +75,6 @@ KEPT_BY_HAND = {
         set(sweeps._X_LABELS),
         set(get_args(variants.MatchingSweep.model_fields["sweep"].annotation)),
     ),
-    "networks: published weights": (set(teacher_settings._PUBLISHED), set(pretrained._WEIGHTS)),
     "networks: contract tests": (
         {type(narrowed(entry["architecture"], 1)) for entry in test_methods.FAMILIES.values()},
         set(Architecture.__subclasses__()),
@@ -118,7 +117,7 @@ INCLUDED = {
         },
         {*CATALOGUE, preservation_table._L2_PUBLISHED},
     ),
-    "documented networks": (ARCHITECTURES, set(re.findall(r"`(\w+)`", PARAMETERS))),
+    "documented networks": (NETWORKS, set(re.findall(r"`(\w+)`", PARAMETERS))),
     "documented stages": (STAGES, set(re.findall(r"^\| (\w+) \|", (PROJECT / "README.md").read_text("utf-8"), re.M))),
     "hidden layers of joint gradients": (joint_gradients.HIDDEN, joint_gradients.METHODS),
     "sources with a profile": (
@@ -138,13 +137,3 @@ def test_a_list_that_is_kept_by_hand_names_what_exists(kept):
 def test_a_list_leaves_nothing_out(kept):
     needed, by_hand = INCLUDED[kept]
     assert set(needed) - set(by_hand) == set()
-
-
-@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
-def test_every_architecture_has_a_file(name, tmp_path):
-    shape = narrowed(name, 16)
-    built = test_files.build(name, 16, classes=3, input_size=64, dropout=0.0).eval()
-    test_files.save_network(built, tmp_path / "network", {})
-    loaded, _ = test_files.load_network(tmp_path / "network")
-    assert loaded.structure() == built.structure()
-    assert type(shape) in Architecture.__subclasses__()

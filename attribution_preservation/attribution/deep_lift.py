@@ -8,7 +8,7 @@ import torch
 
 from attribution_preservation.attribution.method import AttributionMethod, MethodSettings
 from attribution_preservation.attribution.pairs import of_pairs, rows_of
-from attribution_preservation.models.architectures import Architecture, VGGShape
+from attribution_preservation.models.architecture import Architecture
 from attribution_preservation.models.gradient_mode import explains
 from attribution_preservation.models.network import Network
 
@@ -69,7 +69,7 @@ def _any_algorithm() -> Iterator[None]:
 
 def _refuses(settings: MethodSettings, networks: Sequence[Architecture], size: int) -> str | None:
     """Refuses residual networks: captum cannot follow their blocks."""
-    if all(isinstance(network, VGGShape) for network in networks):
+    if all(network.sequential for network in networks):
         return None
     return ": DeepLIFT cannot follow residual blocks; leave it out"
 

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from attribution_preservation.attribution.relevance import Relevance, quotient
 from attribution_preservation.entries import Entry, entry_of, every, load
-from attribution_preservation.models.architectures import Architecture
+from attribution_preservation.models.architecture import Architecture
 from attribution_preservation.models.network import Network
 from attribution_preservation.settings import Count, Section
 

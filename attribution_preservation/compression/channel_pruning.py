@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.models.architectures import kept_filters, rate_of_each
+from attribution_preservation.models.architecture import kept_filters, rate_of_each
 from attribution_preservation.models.network import Network
 
 

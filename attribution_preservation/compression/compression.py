@@ -11,7 +11,7 @@ from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.compression.shape import Frame
 from attribution_preservation.entries import Entry
 from attribution_preservation.matching.loss import MatchingSettings
-from attribution_preservation.models.architectures import Architecture
+from attribution_preservation.models.architecture import Architecture
 from attribution_preservation.models.network import Network
 from attribution_preservation.optimization import Descent, Optimization
 from attribution_preservation.settings import Name, Section

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from attribution_preservation.compression.channel_pruning import prune_channels
 from attribution_preservation.compression.compression import Compression, MatchedSettings, Plan
 from attribution_preservation.compression.shape import Frame, Rate
-from attribution_preservation.models.architectures import Architecture
+from attribution_preservation.models.architecture import Architecture
 from attribution_preservation.models.network import Network
 from attribution_preservation.optimization import Optimization
 from attribution_preservation.settings import Name

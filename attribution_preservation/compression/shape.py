@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.models.architectures import ARCHITECTURES, Architecture, narrowed
+from attribution_preservation.models.architecture import Architecture, narrowed
 from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
 from attribution_preservation.settings import Section
@@ -41,7 +41,7 @@ class Shape(Section):
     """A small network, described relative to a published one.
 
     Attributes:
-        architecture: a name in `attribution_preservation.models.architectures`.
+        architecture: a name in `attribution_preservation.models.networks`.
         width_divisor: divides the width of every convolution.
         rates: share of the remaining filters to leave out of each convolution, as in channel pruning.
     """
@@ -66,8 +66,6 @@ def layers_of(shape: Shape, teacher: Any = None) -> Architecture:
             of the setting.
         UserError: a width is not divisible. The message begins with the name of the setting.
     """
-    if shape.architecture not in ARCHITECTURES:
-        raise ValueError(f"architecture: there is no {shape.architecture}; there are {', '.join(ARCHITECTURES)}")
     layers = narrowed(shape.architecture, shape.width_divisor)
     try:
         return layers.thinned(shape.rates)

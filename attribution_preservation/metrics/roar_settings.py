@@ -14,7 +14,7 @@ class Classifier(Section):
     """The network that is retrained from random weights.
 
     Attributes:
-        architecture: a name in `attribution_preservation.models.architectures`.
+        architecture: a name in `attribution_preservation.models.networks`.
         width_divisor: divides the width of every convolution.
         dropout: probability before its linear layer.
         size: side of its square input in pixels, to which images are reduced after the removal; null leaves them.

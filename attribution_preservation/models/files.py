@@ -10,11 +10,14 @@ from typing import Any
 import torch
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.models.architectures import Architecture, ResidualStage, ResNetShape, VGGShape
-from attribution_preservation.models.build import of_shape
+from attribution_preservation.models.architecture import Architecture
 from attribution_preservation.models.network import Network
+from attribution_preservation.models.resnet_shape import ResNetShape
+from attribution_preservation.models.vgg_shape import VGGShape
 from attribution_preservation.storage.tensors import read_tensors, write_tensors
 
+# A file says its family. Parameters do not say which files a stage reads, so that it depends on every family.
+FAMILIES: dict[str, type[Architecture]] = {shape.family: shape for shape in (VGGShape, ResNetShape)}
 # What building a network raises where its structure makes none.
 _NONSENSE = (AssertionError, AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError)
 
@@ -58,12 +61,6 @@ def load_network(path: Path) -> tuple[Network, dict[str, Any]]:
 
 def _build(structure: dict[str, Any]) -> Network:
     family = structure.pop("family")
-    shape: Architecture
-    if family == "vgg":
-        shape = VGGShape(tuple(structure.pop("layers")))
-    elif family == "resnet":
-        stages = [ResidualStage(**{**stage, "inner": tuple(stage["inner"])}) for stage in structure.pop("stages")]
-        shape = ResNetShape(structure.pop("stem"), structure.pop("pooled"), tuple(stages))
-    else:
+    if family not in FAMILIES:
         raise ValueError(f"unknown family {family}")
-    return of_shape(shape, **structure)
+    return FAMILIES[family].from_structure(structure).network(**structure)

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -218,6 +218,7 @@ class Network(nn.Module, ABC):
         layer_index: index in the trunk of each named layer, from input to output.
         explained_layer: name of the layer whose output Grad-CAM weighs.
         input_size: side of the square input in pixels.
+        torchvision_trunk: how the names of the trunk's tensors begin in a file of torchvision's.
     """
 
     trunk: nn.Sequential
@@ -225,6 +226,7 @@ class Network(nn.Module, ABC):
     layer_index: dict[str, int]
     explained_layer: str
     input_size: int
+    torchvision_trunk: ClassVar[str] = ""
 
     @property
     def classes(self) -> int:
@@ -260,12 +262,12 @@ class Network(nn.Module, ABC):
 
     def _run(self, flowing: torch.Tensor, start: int, last: str, names: set[str]) -> dict[str, torch.Tensor]:
         wanted = {self.layer_index[name]: name for name in names}
-        found = {}
+        outputs = {}
         for index in range(start, self.layer_index[last] + 1):
             flowing = self.trunk[index](flowing)
             if index in wanted:
-                found[wanted[index]] = flowing
-        return found
+                outputs[wanted[index]] = flowing
+        return outputs
 
     def last_activation(self, images: torch.Tensor) -> torch.Tensor:
         """Output of the explained layer, [B, K, h, w]."""

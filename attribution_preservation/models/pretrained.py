@@ -5,18 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torchvision.models import ResNet34_Weights, VGG11_BN_Weights, VGG16_BN_Weights
+from torchvision.models import get_weight
 
+from attribution_preservation.entries import load
 from attribution_preservation.errors import UserError
+from attribution_preservation.models.architecture import NamedArchitecture
 from attribution_preservation.models.network import Network
-from attribution_preservation.models.vgg import VGG
 from attribution_preservation.storage.files import digest
 
-_WEIGHTS = {
-    "vgg16_bn": VGG16_BN_Weights.IMAGENET1K_V1,
-    "vgg11_bn": VGG11_BN_Weights.IMAGENET1K_V1,
-    "resnet34": ResNet34_Weights.IMAGENET1K_V1,
-}
 # Names of torchvision's modules in a head, and of ours.
 _HEAD = {"classifier.0.": "hidden.0.", "classifier.3.": "hidden.1.", "classifier.6.": "linear.", "fc.": "linear."}
 
@@ -27,9 +23,10 @@ def imagenet_url(architecture: str) -> str:
     Raises:
         UserError: torchvision has no such network.
     """
-    if architecture not in _WEIGHTS:
+    entry = load(NamedArchitecture, architecture)
+    if entry is None or entry.weights is None:
         raise UserError(f"teacher.networks: torchvision has no ImageNet weights for {architecture}; use init: scratch")
-    return _WEIGHTS[architecture].url
+    return get_weight(entry.weights).url
 
 
 def load_imagenet(network: Network, url: str, checksum: str, *, head: bool) -> None:
@@ -50,14 +47,12 @@ def load_imagenet(network: Network, url: str, checksum: str, *, head: bool) -> N
             file.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(file))
         algorithm, digits = checksum.split(":")
-        if not (found := digest(file, algorithm)).startswith(digits):
-            raise OSError(f"the {algorithm} of {file} begins with {found[: len(digits)]}, not {digits}; delete it")
+        if not (checksum_of_file := digest(file, algorithm)).startswith(digits):
+            start = checksum_of_file[: len(digits)]
+            raise OSError(f"the {algorithm} of {file} begins with {start}, not {digits}; delete it")
         weights = torch.load(file, map_location="cpu", weights_only=True)
-        if isinstance(network, VGG):
-            trunk = _below("features.", weights)
-        else:
-            trunk = {name: tensor for name, tensor in weights.items() if not name.startswith("fc.")}
-        network.trunk.load_state_dict(trunk)
+        below = {name: tensor for name, tensor in weights.items() if not name.startswith(tuple(_HEAD))}
+        network.trunk.load_state_dict(_below(network.torchvision_trunk, below))
         if head:
             parts = [(ours, _below(theirs, weights)) for theirs, ours in _HEAD.items()]
             network.head.load_state_dict({ours + name: part[name] for ours, part in parts for name in part})

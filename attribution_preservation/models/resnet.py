@@ -7,8 +7,8 @@ from typing import Any
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-from attribution_preservation.models.architectures import ResidualStage, ResNetShape
 from attribution_preservation.models.network import FilterGroup, LinearHead, Network
+from attribution_preservation.models.resnet_shape import ResidualStage, ResNetShape
 
 
 class ResNet(Network):
@@ -60,7 +60,7 @@ class ResNet(Network):
     def structure(self) -> dict[str, Any]:
         """Family, the shape's parts and the head's settings."""
         return {
-            "family": "resnet",
+            "family": ResNetShape.family,
             **asdict(self.shape),
             "classes": self.classes,
             "input_size": self.input_size,

@@ -4,6 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 
+from attribution_preservation.entries import every, load
+from attribution_preservation.models.architecture import NamedArchitecture
 from attribution_preservation.optimization import Optimization
 from attribution_preservation.settings import Dropout, Name, Section
 
@@ -11,14 +13,13 @@ from attribution_preservation.settings import Dropout, Name, Section
 Width = Annotated[int, Field(gt=0, le=65_536)]
 DROPOUT = TypeAdapter(Dropout, config=ConfigDict(strict=True))
 SCHEDULE: TypeAdapter[Optimization | None] = TypeAdapter(Optimization | None, config=ConfigDict(strict=True))
-_PUBLISHED = ("vgg11_bn", "vgg16_bn", "resnet34")
 
 
 class FullNetwork(Section):
     """A network before compression.
 
     Attributes:
-        architecture: a name in `attribution_preservation.models.architectures`.
+        architecture: a name in `attribution_preservation.models.networks`.
         width_divisor: divides the width of every convolution (1: as published).
         hidden: widths of the classifier's hidden layers; none for a head of one linear layer.
         dropout: before the last linear layer, and behind every hidden one.
@@ -37,8 +38,11 @@ class FullNetwork(Section):
 
     @model_validator(mode="after")
     def _weights_exist(self) -> Self:
-        if self.init == "imagenet" and (self.architecture not in _PUBLISHED or self.width_divisor != 1):
-            raise ValueError(f"init: there are ImageNet weights for {', '.join(_PUBLISHED)} in full width only")
+        if self.init == "imagenet":
+            entry = load(NamedArchitecture, self.architecture)
+            if entry is None or entry.weights is None or self.width_divisor != 1:
+                published = ", ".join(name for name, each in every(NamedArchitecture).items() if each.weights)
+                raise ValueError(f"init: there are ImageNet weights for {published} in full width only")
         if (self.init == "imagenet") != (self.weights is not None):
             raise ValueError("weights: init: imagenet needs the checksum of torchvision's file, nothing else has one")
         return self

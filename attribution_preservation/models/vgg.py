@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from attribution_preservation.models.architectures import Layer, Layers, VGGShape
 from attribution_preservation.models.network import FilterGroup, HiddenHead, LinearHead, Network
+from attribution_preservation.models.vgg_shape import Layer, Layers, VGGShape
 
 
 class VGG(Network):
@@ -29,6 +29,8 @@ class VGG(Network):
     Raises:
         UserError: the input is too small for that many max-pools.
     """
+
+    torchvision_trunk = "features."
 
     def __init__(
         self, layers: Layers, *, classes: int, input_size: int, dropout: float, hidden: tuple[int, ...] = ()
@@ -64,8 +66,8 @@ class VGG(Network):
     def layers(self) -> Layers:
         """Output channels of each convolution, and "M" for each max-pool."""
         kinds = [m for m in self.trunk if isinstance(m, nn.Conv2d | nn.MaxPool2d)]
-        found: list[Layer] = [m.out_channels if isinstance(m, nn.Conv2d) else "M" for m in kinds]
-        return tuple(found)
+        layers: list[Layer] = [m.out_channels if isinstance(m, nn.Conv2d) else "M" for m in kinds]
+        return tuple(layers)
 
     def filter_groups(self) -> Iterator[tuple[str, FilterGroup]]:
         """Every convolution, by name; the last one is read by a linear layer, position by position."""
@@ -83,7 +85,7 @@ class VGG(Network):
         """Family, layers and the head's settings; of a linear head nothing about hidden layers."""
         hidden = [linear.out_features for linear in self.head.linears[:-1]]
         return {
-            "family": "vgg",
+            "family": VGGShape.family,
             "layers": self.layers,
             "classes": self.classes,
             "input_size": self.input_size,

@@ -6,11 +6,13 @@ from typing import Any
 from attribution_preservation.attribution.method import AttributionMethod
 from attribution_preservation.attribution.methods import METHODS
 from attribution_preservation.compression.compressions import COMPRESSIONS
+from attribution_preservation.compression.shape import Shape
 from attribution_preservation.data.source import DataSource
 from attribution_preservation.data.sources import SOURCES
 from attribution_preservation.entries import Entry, load, missing_line
 from attribution_preservation.matching.loss import MapSettings, MatchingLoss, MatchingSettings
 from attribution_preservation.matching.variants import methods_of
+from attribution_preservation.models.architecture import NamedArchitecture
 from attribution_preservation.optimization import Descent
 from attribution_preservation.training.batch_sizes import check_epoch
 
@@ -85,6 +87,19 @@ def _entries(profile: Any) -> Iterator[tuple[str, type[Entry], str]]:
     for name, entry in profile.matching.items():
         for matching in methods_of(name, entry).values():
             yield f"matching.{name}", MatchingLoss, matching.maps
+    for key, network in _networks(profile):
+        yield f"{key}.architecture", NamedArchitecture, network.architecture
+
+
+def _networks(profile: Any) -> Iterator[tuple[str, Any]]:
+    """Every network that is described by an architecture, with its key in params.yaml."""
+    for name, network in profile.teacher.networks.items():
+        yield f"teacher.networks.{name}", network
+    for compression in COMPRESSIONS:
+        for name, settings in getattr(profile, compression).students.items():
+            if isinstance(settings, Shape):
+                yield f"{compression}.students.{name}", settings
+    yield "roar.classifier", profile.roar.classifier
 
 
 def _check_exclusive(profile: Any) -> None:

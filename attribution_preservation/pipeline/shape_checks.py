@@ -9,11 +9,10 @@ from attribution_preservation.data.sources import SOURCES
 from attribution_preservation.errors import UserError
 from attribution_preservation.matching.loss import LayerSettings, MatchingSettings
 from attribution_preservation.matching.losses import LOSSES
-from attribution_preservation.models.architectures import Architecture, VGGShape, narrowed
+from attribution_preservation.models.architecture import Architecture, narrowed
+from attribution_preservation.models.networks import NETWORKS
 from attribution_preservation.pipeline.profile_checks import MATCHED, methods_trained_by, runs, schedules
 from attribution_preservation.training.batch_sizes import check_share
-
-_HIDDEN = [4096, 4096]  # of torchvision's VGG
 
 
 def check_shapes(profile: Any) -> None:
@@ -45,10 +44,10 @@ def _teachers(profile: Any) -> dict[str, Architecture]:
         key = f"teacher.networks.{name}"
         layers = _layers(key, Shape(architecture=network.architecture, width_divisor=network.width_divisor))
         layers.map_sizes(profile.input.size)
-        if network.hidden and not isinstance(layers, VGGShape):
-            raise ValueError(f"{key}.hidden: a residual network has no hidden layers in its head")
+        if reason := layers.refuses_hidden(network.hidden):
+            raise ValueError(f"{key}.hidden: {reason}")
         whole = network.init == "imagenet" and SOURCES[profile.data.source].exclusive
-        published = _HIDDEN if isinstance(layers, VGGShape) else []
+        published = list(NETWORKS[network.architecture].hidden)
         if whole and network.hidden != published:
             raise ValueError(f"{key}.hidden: torchvision's network has {published}")
         networks[name] = layers

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from attribution_preservation.models.architectures import Architecture
+from attribution_preservation.models.architecture import Architecture
 from attribution_preservation.optimization import Descent
 
 

@@ -8,9 +8,9 @@ import torch
 from attribution_preservation.attribution.grad_cam import grad_cam
 from attribution_preservation.compression.channel_pruning import prune_channels
 from attribution_preservation.deployment.export import ExplainedNetwork, export_onnx
-from attribution_preservation.models.architectures import residual
 from attribution_preservation.models.build import build
 from attribution_preservation.models.resnet import ResNet
+from attribution_preservation.models.resnet_shape import residual
 from attribution_preservation.models.vgg import VGG
 from tests.conftest import MAKERS, make_network
 

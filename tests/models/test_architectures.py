@@ -6,15 +6,11 @@ from torch import nn
 
 from attribution_preservation.compression.channel_pruning import prune_channels
 from attribution_preservation.errors import UserError
-from attribution_preservation.models.architectures import (
-    ARCHITECTURES,
-    VGGShape,
-    kept_filters,
-    narrowed,
-    rate_of_each,
-    residual,
-)
+from attribution_preservation.models.architecture import kept_filters, narrowed, rate_of_each
 from attribution_preservation.models.build import build
+from attribution_preservation.models.networks import NETWORKS
+from attribution_preservation.models.resnet_shape import residual
+from attribution_preservation.models.vgg_shape import VGGShape
 
 SMALL = residual(4, False, [(4, 1, 1), (8, 2, 2)])
 
@@ -24,7 +20,7 @@ def test_layers_bear_the_names_that_people_use():
     assert SMALL.layer_names == ["layer1", "layer2"]
 
 
-@pytest.mark.parametrize("architecture", list(ARCHITECTURES))
+@pytest.mark.parametrize("architecture", list(NETWORKS))
 @pytest.mark.parametrize("size", [56, 65])
 def test_a_shape_says_what_a_network_of_it_is(architecture, size):
     shape = narrowed(architecture, 8)
@@ -38,7 +34,7 @@ def test_a_shape_says_what_a_network_of_it_is(architecture, size):
     assert widths == {name: shape.widths[name] for name in shape.prunable}
 
 
-@pytest.mark.parametrize("architecture", list(ARCHITECTURES))
+@pytest.mark.parametrize("architecture", list(NETWORKS))
 def test_beyond_the_explained_layer_the_network_goes_on(architecture):
     network = build(architecture, 4, classes=2, input_size=32, dropout=0.0).eval()
     images = torch.randn(1, 3, 32, 32)
@@ -49,12 +45,14 @@ def test_beyond_the_explained_layer_the_network_goes_on(architecture):
 
 @pytest.mark.parametrize("architecture", ["vgg6_bn", "resnet8"])
 def test_small_architectures_end_with_a_map_of_seven(architecture):
-    shape = ARCHITECTURES[architecture]
+    shape = NETWORKS[architecture].shape
     assert shape.map_sizes(56)[shape.last_layer] == 7
-    assert ARCHITECTURES["vgg16_bn"].map_sizes(227)["pool5"] == ARCHITECTURES["resnet34"].map_sizes(224)["layer4"] == 7
+    assert (
+        NETWORKS["vgg16_bn"].shape.map_sizes(227)["pool5"] == NETWORKS["resnet34"].shape.map_sizes(224)["layer4"] == 7
+    )
 
 
-@pytest.mark.parametrize("architecture", list(ARCHITECTURES))
+@pytest.mark.parametrize("architecture", list(NETWORKS))
 def test_a_divisor_divides_every_width(architecture):
     whole, half = (build(architecture, divisor, classes=2, input_size=32, dropout=0.0) for divisor in (1, 2))
     for name, convolution in whole.convolutions().items():
@@ -117,7 +115,7 @@ def test_wider_is_wider_in_any_layer():
 
 @pytest.mark.parametrize(("architecture", "least"), [("resnet34", 32), ("resnet8", 8)])
 def test_an_input_that_a_residual_network_would_divide_to_nothing_is_refused(architecture, least):
-    assert ARCHITECTURES[architecture].map_sizes(least)[ARCHITECTURES[architecture].last_layer] == 1
+    assert NETWORKS[architecture].shape.map_sizes(least)[NETWORKS[architecture].shape.last_layer] == 1
     with pytest.raises(UserError, match=rf"input\.size: {least - 1} pixels are too few .* divides them by {least}"):
         build(architecture, 4, classes=2, input_size=least - 1, dropout=0.0)
 

@@ -8,9 +8,9 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock
 
 from attribution_preservation.metrics.size import parameters
-from attribution_preservation.models.architectures import residual
 from attribution_preservation.models.build import build
 from attribution_preservation.models.resnet import ResNet
+from attribution_preservation.models.resnet_shape import residual
 
 
 def torchvisions(ours, theirs):

@@ -45,6 +45,11 @@ def test_a_new_entry_makes_no_finished_instance_stale(made):
     method.write_text(text.replace("GRADIENT_INPUT = ", "OURS = ").replace('"gradient_input"', '"ours"'))
     listed = methods.read_text().replace("    RISE,\n", "    RISE,\n    OURS,\n")
     methods.write_text(listed.replace("\nMETHODS", f"\nfrom {LIBRARY}.attribution.ours import OURS\n\nMETHODS"))
+    network, networks = made / LIBRARY / "models" / "vgg5_bn.py", made / LIBRARY / "models" / "networks.py"
+    text = (made / LIBRARY / "models" / "vgg6_bn.py").read_text()
+    network.write_text(text.replace("VGG6_BN = ", "VGG5_BN = ").replace('"vgg6_bn"', '"vgg5_bn"'))
+    listed = networks.read_text().replace("    RESNET34,\n", "    RESNET34,\n    VGG5_BN,\n")
+    networks.write_text(listed.replace("\nNETWORKS", f"\nfrom {LIBRARY}.models.vgg5_bn import VGG5_BN\n\nNETWORKS"))
     loss = made / LIBRARY / "matching" / "mine.py"
     loss.write_text((made / LIBRARY / "matching" / "ewa.py").read_text().replace("EWA = ", "MINE = "))
     # The check reads the lists, and writes what it wrote: nothing else follows.
@@ -61,6 +66,9 @@ def test_a_new_entry_makes_no_finished_instance_stale(made):
         # In the smallest profile RISE explains, and nobody trains EWA.
         (f"{LIBRARY}/attribution/rise.py", {"check", "attribute", "probe"}),
         (f"{LIBRARY}/matching/ewa.py", {"check"}),
+        # Who builds a VGG6-BN; the others read the shape from a network's file.
+        (f"{LIBRARY}/models/vgg6_bn.py", {"check", "teacher", "distill", "scratch", "roar"}),
+        (f"{LIBRARY}/models/resnet8.py", {"check"}),
         (f"{LIBRARY}/metrics/significance.py", {"probe", "analysis", "figures", "report"}),
         ("stages/explorer.py", {"report"}),
     ],

@@ -9,7 +9,9 @@ import pytest
 
 from attribution_preservation.attribution.methods import METHODS
 from attribution_preservation.compression.compressions import COMPRESSIONS
+from attribution_preservation.data.sources import SOURCES
 from attribution_preservation.matching.losses import LOSSES
+from attribution_preservation.models.networks import NETWORKS
 from attribution_preservation.pipeline.run.code_manifest import manifest_of, read_manifest
 from attribution_preservation.pipeline.run.graph import every_instance, instances
 from attribution_preservation.storage.yaml_text import read_yaml
@@ -18,10 +20,18 @@ from tests.conftest import PROJECT, command_of, write_parameters
 GRAPH = read_yaml(PROJECT / "dvc.yaml")
 STAGES = list(GRAPH["stages"])
 OURS = ("stages", "attribution_preservation")
-ENTRIES = ("attribution", "matching", "compression", "data")
+ENTRIES = {
+    "attribution": METHODS, "matching": LOSSES, "compression": COMPRESSIONS, "data": SOURCES, "models": NETWORKS,
+}  # fmt: skip
 LISTS = [
-    f"attribution_preservation/{folder}"
-    for folder in ("attribution/methods.py", "matching/losses.py", "compression/compressions.py", "data/sources.py")
+    f"attribution_preservation/{name}.py"
+    for name in (
+        "attribution/methods",
+        "matching/losses",
+        "compression/compressions",
+        "data/sources",
+        "models/networks",
+    )
 ]
 
 
@@ -87,7 +97,7 @@ def test_a_manifest_lists_nothing_else_but_entries_and_files_beside_modules(mani
     needed = closure(module(name))
     for listed in of_stage(manifests, name):
         more = {Path(path) for path in listed} - needed
-        entries = {path for path in more if path.suffix == ".py" and path.parent.name in ENTRIES}
+        entries = {path for path in more if path.suffix == ".py" and path.stem in ENTRIES.get(path.parent.name, ())}
         of_entries = {file for path in entries for file in closure(PROJECT / path)}
         assert {path for path in more - of_entries if path.suffix == ".py"} == set()
 
@@ -107,6 +117,12 @@ def test_of_the_entries_an_instance_has_those_that_its_parameters_name(manifests
     declared = read_yaml(PROJECT / "params.yaml")["attribute"]["methods"].values()
     assert methods == {entry["maps"] for entry in declared}
     assert of("attribution", "roar@all") & set(METHODS) == {"grad_cam"}
+    # In the default profile every network is a VGG6-BN. What is read from a file has its shape there.
+    with_networks = {name.split("@")[0] for name in manifests if of("models", name) & set(NETWORKS) == {"vgg6_bn"}}
+    assert with_networks == {"teacher", "distill", "scratch", "roar"}
+    without = {name.split("@")[0] for name in manifests if not of("models", name) & set(NETWORKS)}
+    assert with_networks | without == set(OTHERS) - {"check"}
+    assert of("models", "check") >= set(NETWORKS)
 
 
 def test_lists_of_entries_are_in_the_manifest_of_the_check_alone(manifests):
@@ -165,7 +181,7 @@ MAY_IMPORT = {
     "storage": {"errors"},
     "process": {"errors"},
     "data": {"entries", "errors", "process", "settings", "storage"},
-    "models": {"errors", "optimization", "settings", "storage"},
+    "models": {"entries", "errors", "optimization", "settings", "storage"},
     "deployment": {"models"},
     "matching": {"data", "entries", "errors", "models", "settings"},
     "compression": {"entries", "errors", "matching", "models", "optimization", "settings"},

@@ -7,8 +7,8 @@ import torch
 
 from attribution_preservation.data.miniature import MINIATURE_WNIDS
 from attribution_preservation.errors import UserError
-from attribution_preservation.models.architectures import ARCHITECTURES
 from attribution_preservation.models.build import build
+from attribution_preservation.models.networks import NETWORKS
 from attribution_preservation.optimization import Optimization
 from attribution_preservation.pipeline.profile import Profile
 from attribution_preservation.settings import validate
@@ -23,12 +23,12 @@ SCHEDULE = {
 TRAINING = ("teacher", "prune_weights", "prune_channels", "distill", "scratch", "roar")
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", NETWORKS)
 @pytest.mark.parametrize("images", [1, 2])
 def test_a_share_is_refused_where_torchs_batch_normalisation_refuses_it(architecture, images):
     """At every size about that at which the last maps shrink to one cell."""
-    divisor = min(ARCHITECTURES[architecture].widths.values()) // 2
-    whole = ARCHITECTURES[architecture]
+    divisor = min(NETWORKS[architecture].shape.widths.values()) // 2
+    whole = NETWORKS[architecture].shape
     tried = 0
     for size in (8, 9, 16, 31, 32, 33, 64):
         try:

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 MANIFESTS = Path("data/code")
 CODE = ("stages", "attribution_preservation")  # folders of the project's own modules
-# Sections of params.yaml whose values name entries: the key that holds the name, and the package of the entries.
-_ENTRIES = {
-    "attribute": ("maps", "attribution_preservation/attribution"),
-    "matching": ("maps", "attribution_preservation/matching"),
-    "data": ("source", "attribution_preservation/data"),
-}
+# Where params.yaml names entries: the section, or None for any section, the key that holds the name, and the package
+# of the entries.
+_ENTRIES = (
+    ("attribute", "maps", "attribution_preservation/attribution"),
+    ("matching", "maps", "attribution_preservation/matching"),
+    ("data", "source", "attribution_preservation/data"),
+    (None, "architecture", "attribution_preservation/models"),
+)
 _COMPRESSIONS = Path("attribution_preservation/compression")
 
 
@@ -69,10 +71,11 @@ def _entries(stage: "Stage") -> list[Path]:
     # A module that serves several stages loads the entry of the stage's name.
     modules = {_COMPRESSIONS / f"{stage.name}.py"} if stage.module != stage.name else set()
     for key, value in stage.declared_values().items():
-        if entry := _ENTRIES.get(key.split(".")[0]):
-            word, package = entry
-            names = {*_named(value, word), *(value if key == "data" else [])}  # a data source has its settings there
-            modules |= {Path(package, f"{name}.py") for name in names}
+        for section, word, package in _ENTRIES:
+            if section in (None, key.split(".")[0]):
+                modules |= {Path(package, f"{name}.py") for name in _named(value, word)}
+        if key == "data":  # the settings of the data sources have their names
+            modules |= {Path("attribution_preservation/data", f"{name}.py") for name in value}
     return sorted(path for path in modules if path.is_file())
 
 
