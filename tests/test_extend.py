@@ -8,13 +8,14 @@ from attribution_preservation.storage.yaml_text import format_yaml, parse_yaml, 
 from tests.conftest import ORDER, TINY, run_stage, write_parameters
 from tests.docs.examples import blocks
 
-METHOD, _, LOSS, _, COMPRESSION, SOURCE, _ = blocks("extend.md")
+METHOD, _, LOSS, _, COMPRESSION, SOURCE, _, NETWORK, _ = blocks("extend.md")
 STAGE, SECTION = blocks("extend.md", "yaml")
 ADDED = {
     "attribution": ("ablation_cam", METHOD, "methods.py"),
     "matching": ("attention", LOSS, "losses.py"),
     "compression": ("prune_randomly", COMPRESSION, "compressions.py"),
     "data": ("shapes", SOURCE, "sources.py"),
+    "models": ("vgg5_bn", NETWORK, "networks.py"),
 }
 
 
@@ -48,6 +49,7 @@ def add_stage(project):
 # Of the project's own compressions none runs.
 CHANGES = {
     "data.source": "shapes",
+    "teacher.networks.vgg6_bn.architecture": "vgg5_bn",
     "matching.attention": {"maps": "attention", "strength": 10.0, "exponent": 3.0},
     **{f"{name}.students": {} for name in ("prune_weights", "prune_channels", "distill", "scratch")},
     "batches": ["teacher"],
@@ -77,8 +79,9 @@ def test_entries_that_a_reader_adds_are_used_from_the_data_to_the_report(project
     assert {path: path.read_bytes() for path in project.rglob("*.py")} == before
     (trained,) = (project / "models").rglob("prune_randomly/half/attention/attention/seed-0/network.safetensors")
     masks, _ = read_tensors(trained.with_name("network.masks.safetensors"), "")
-    weights, _ = read_tensors(trained, "")
+    weights, description = read_tensors(trained, "")
     assert masks
+    assert description["structure"]["layers"] == [16, "M", 32, "M", 64, 96, "M"]
     for name, mask in masks.items():
         assert not weights[f"{name}.weight"][~mask].any()
     maps, description = read_tensors(next((project / "maps" / "all" / "teacher").rglob("*.safetensors")), "")
@@ -105,6 +108,18 @@ def test_entries_that_a_reader_adds_are_used_from_the_data_to_the_report(project
         ),
         ("compression", {}, "prune_randomly is missing in compression/compressions.py"),
         ("data", {"data.source": "shapes"}, "data.source: shapes is missing in data/sources.py"),
+        (
+            "models", {"teacher.networks.vgg6_bn.architecture": "vgg5_bn"},
+            "teacher.networks.vgg6_bn.architecture: vgg5_bn is missing in models/networks.py",
+        ),
+        (
+            "models", {"scratch.students.half.architecture": "vgg5_bn"},
+            "scratch.students.half.architecture: vgg5_bn is missing in models/networks.py",
+        ),
+        (
+            "models", {"roar.classifier.architecture": "vgg5_bn"},
+            "roar.classifier.architecture: vgg5_bn is missing in models/networks.py",
+        ),
     ],
 )  # fmt: skip
 def test_a_file_whose_line_was_forgotten_is_named_by_the_check(project, folder, changes, message):

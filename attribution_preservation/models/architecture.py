@@ -1,7 +1,7 @@
-"""What the shape of a network is, as plain data: widths, layer names, map sizes; and the shapes that have a name.
+"""The shape of a network as plain data (widths, layer names, map sizes), and the record of a shape with a name.
 
-No torch is imported before a network is built: parameters are checked with this module. A layer has the name that
-people use, which each family explains: `models/vgg_shape.py` and `models/resnet_shape.py`.
+Parameters are checked with this module, so that it imports no torch before a network is built. A layer has the name
+that people use. `models/vgg_shape.py` and `models/resnet_shape.py` say the names of their families.
 """
 
 from abc import ABC, abstractmethod

@@ -208,12 +208,25 @@ def test_a_source_that_a_reader_adds_comes_back_from_its_store(tmp_path):
         assert len(columns) == 0 or columns.max() < 30  # discs are on the left
 
 
+def test_a_network_that_a_reader_adds_has_the_layers_and_maps_that_the_page_says():
+    entry = run("extend.md", 7)["VGG5_BN"]
+    network = run("extend.md", 8, VGG5_BN=entry)["network"]
+    assert len(network.convolutions()) == 4
+    assert entry.shape.map_sizes(56)["pool3"] == network.map_size == 7
+    assert network.layers == entry.shape.layers
+    trained = copy.deepcopy(network).train()
+    trained(torch.randn(2, 3, 56, 56)).sum().backward()
+    assert all(weight.grad is not None for weight in trained.parameters())
+
+
 # Names in files that extend.md tells to change, by the file.
 SYMBOLS = {
     "attribution_preservation/attribution/methods.py": "METHODS",
     "attribution_preservation/matching/losses.py": "LOSSES",
     "attribution_preservation/compression/compressions.py": "COMPRESSIONS",
     "attribution_preservation/data/sources.py": "SOURCES",
+    "attribution_preservation/models/networks.py": "NETWORKS",
+    "attribution_preservation/models/files.py": "FAMILIES",
     "benchmarks/cost.py": "PROFILES",
     "benchmarks/workload.py": "SETS",
 }
