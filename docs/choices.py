@@ -29,6 +29,8 @@ from attribution_preservation.data.sources import SOURCES
 from attribution_preservation.matching import loss
 from attribution_preservation.matching.loss import MatchingLoss
 from attribution_preservation.matching.losses import LOSSES
+from attribution_preservation.models.architecture import NamedArchitecture
+from attribution_preservation.models.networks import NETWORKS
 from attribution_preservation.settings import Between, Section
 
 _TYPES = {bool: "`true` or `false`", int: "integer", float: "number", str: "text"}
@@ -112,6 +114,13 @@ def _of_source(record: DataSource) -> Iterator[str]:
     yield "Each image has one class." if record.exclusive else "An image may have several classes."
 
 
+def _of_network(record: NamedArchitecture) -> Iterator[str]:
+    if record.weights:
+        hidden = f" with `hidden: {json.dumps(record.hidden)}`" if record.hidden else ""
+        yield f"`init: imagenet` starts it from ImageNet weights of torchvision{hidden}."
+    yield f"Its layers are {', '.join(f'`{name}`' for name in record.shape.layer_names)}."
+
+
 KINDS = (
     Kind(
         "Attribution methods",
@@ -143,6 +152,13 @@ KINDS = (
         SOURCES,
         _of_source,
     ),
+    Kind(
+        "Networks",
+        "`architecture` chooses one, in `teacher.networks` and where a student has a shape of its own.",
+        "models",
+        NETWORKS,
+        _of_network,
+    ),
 )
 
 
@@ -161,11 +177,12 @@ def _entries(kind: Kind) -> Iterator[str]:
         link = f"[{kind.package}.{name}](api/{kind.package}.md#{kind.package}{name})"
         yield from ("", f"### `{name}`", "", f"**{_escaped(record.title)}**. {_escaped(_summary(module))}")
         yield from (*kind.facts(record), f"Module: {link}.", "")
-        if record.settings is None:
-            yield "It has no settings."
+        settings = getattr(record, "settings", None)
+        if settings is None:
+            yield "It has no settings of its own."
             continue
         yield from ("| setting | type | default | meaning |", "|---|---|---|---|")
-        for row in sorted(rows(record.settings), key=lambda row: row.key != kind.word):  # that one first
+        for row in sorted(rows(settings), key=lambda row: row.key != kind.word):  # that one first
             described = f"`{name}`" if row.key == kind.word else row.type
             yield f"| `{row.key}` | {described} | {row.default} | {row.meaning} |"
 

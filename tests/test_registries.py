@@ -16,7 +16,6 @@ from attribution_preservation.matching import loss, variants
 from attribution_preservation.matching.rectifier import RECTIFIERS, RectifierName
 from attribution_preservation.metrics.catalogue import CATALOGUE
 from attribution_preservation.models.architecture import Architecture, narrowed
-from attribution_preservation.models.networks import NETWORKS
 from attribution_preservation.reporting import (
     deformation_table,
     paired_tests,
@@ -39,7 +38,6 @@ from tests.training import joint_gradients
 
 STAGES = read_yaml(PROJECT / "dvc.yaml")["stages"]
 PROFILES = [read_yaml(path) for path in sorted((PROJECT / "params").glob("*.yaml"))]
-PARAMETERS = (PROJECT / "docs" / "parameters.md").read_text(encoding="utf-8")
 
 
 def looking_at_probabilities():
@@ -117,7 +115,6 @@ INCLUDED = {
         },
         {*CATALOGUE, preservation_table._L2_PUBLISHED},
     ),
-    "documented networks": (NETWORKS, set(re.findall(r"`(\w+)`", PARAMETERS))),
     "documented stages": (STAGES, set(re.findall(r"^\| (\w+) \|", (PROJECT / "README.md").read_text("utf-8"), re.M))),
     "hidden layers of joint gradients": (joint_gradients.HIDDEN, joint_gradients.METHODS),
     "sources with a profile": (

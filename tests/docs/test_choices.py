@@ -14,12 +14,19 @@ from attribution_preservation.compression.compressions import COMPRESSIONS
 from attribution_preservation.data.sources import SOURCES
 from attribution_preservation.matching.losses import LOSSES
 from attribution_preservation.matching.rectifier import RECTIFIERS
+from attribution_preservation.models.networks import NETWORKS
 from attribution_preservation.settings import Count, Name, Section, Seed, Share, Side, between, distinct
 from tests.conftest import PROJECT
 
 DOCS = PROJECT / "docs"
-LISTS = {"attribution": METHODS, "matching": LOSSES, "compression": COMPRESSIONS, "data": SOURCES}
-FILES = ("attribution/methods.py", "matching/losses.py", "compression/compressions.py", "data/sources.py")
+LISTS = {"attribution": METHODS, "matching": LOSSES, "compression": COMPRESSIONS, "data": SOURCES, "models": NETWORKS}
+FILES = (
+    "attribution/methods.py",
+    "matching/losses.py",
+    "compression/compressions.py",
+    "data/sources.py",
+    "models/networks.py",
+)
 
 
 def load():
@@ -86,10 +93,17 @@ def test_every_setting_has_a_row_with_a_type_and_a_meaning(page, package):
     (kind,) = [kind for kind in choices.KINDS if kind.package == package]
     for name, record in kind.entries.items():
         rows = {key.strip(" `"): cells for key, cells in table(page[kind.title, name]).items()}
-        assert set(rows) == (keys_of(record.settings) if record.settings else set()), name
+        assert set(rows) == (keys_of(settings) if (settings := getattr(record, "settings", None)) else set()), name
         for key, cells in rows.items():
             assert len(cells) == 3, (name, key)
             assert all(cell.strip() for cell in cells), (name, key)
+
+
+def test_networks_are_described(page):
+    assert "`init: imagenet`" in page["Networks", "vgg16_bn"]
+    assert "`hidden: [4096, 4096]`" in page["Networks", "vgg16_bn"]
+    assert "imagenet" not in page["Networks", "vgg6_bn"]
+    assert "`layer1`, `layer2`, `layer3`" in page["Networks", "resnet8"]
 
 
 def test_nested_settings_are_found(page):
