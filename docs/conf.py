@@ -42,7 +42,7 @@ def plain(text: str) -> str:
     return "".join(code)
 
 
-def _escape(app: Sphinx, what: str, name: str, found: object, options: object, lines: list[str]) -> None:
+def _escape(app: Sphinx, what: str, name: str, described: object, options: object, lines: list[str]) -> None:
     lines[:] = [plain(line) for line in lines]
 
 

@@ -38,10 +38,10 @@ def main(stage: Stage) -> str:
     truth = _truth(folders[0])
 
     def scored(identity: Identity) -> Scored:
-        found = _scored(networks[identity], truth)
-        if not of_labels(found.logits, truth.labels):
+        of_maps = _scored(networks[identity], truth)
+        if not of_labels(of_maps.logits, truth.labels):
             raise UserError(f"{networks[identity]} is of another data set; {REMEDY}")
-        return found.joined(_scored(probed[identity], truth)) if identity in probed else found
+        return of_maps.joined(_scored(probed[identity], truth)) if identity in probed else of_maps
 
     teachers = {identity.full_network: scored(identity) for identity in networks if identity.compression == "teacher"}
     if not teachers:
@@ -52,12 +52,12 @@ def main(stage: Stage) -> str:
     progress = Progress(len(students), "tests", unit="network")
     rows: list[Row] = []
     for level, members in levels:
-        found: dict[str, dict[int, Scored]] = {}
+        of_methods: dict[str, dict[int, Scored]] = {}
         for identity in members:
-            found.setdefault(identity.method, {})[identity.seed] = scored(identity)
+            of_methods.setdefault(identity.method, {})[identity.seed] = scored(identity)
         of_level = {seed: teacher for (name, seed), teacher in teachers.items() if name == level["teacher"]}
-        rows += [{**level, **row} for row in comparisons.rows(of_level, found)]
-        progress.advance(sum(map(len, found.values())))
+        rows += [{**level, **row} for row in comparisons.rows(of_level, of_methods)]
+        progress.advance(sum(map(len, of_methods.values())))
     rows += _retrained([stage.dep(Path("roar", group)) for group in groups], comparisons)
     progress.close()
     write_text(stage.only_out, csv_text(pd.DataFrame(rows).astype({"iteration": "Int64", "epoch": "Int64"})))
@@ -69,16 +69,17 @@ def _retrained(folders: Iterable[Path], comparisons: Comparisons) -> Iterator[Ro
     shared: dict[int, _Retrained] = {}
     of_students: dict[int, dict[Identity, _Retrained]] = {}
     for path in (path for folder in folders for path in network_files(folder)):
-        arrays, told = read_arrays(path, RETRAIN)
-        identity, logits = identity_of(told, path, RETRAIN), arrays["logits"]
+        arrays, description = read_arrays(path, RETRAIN)
+        identity, logits = identity_of(description, path, RETRAIN), arrays["logits"]
         if identity.compression == "teacher":
-            found = shared.setdefault(told["percent"], {})
-            # As the matching methods are told apart: the teacher's own maps, and orders that know nothing.
-            source = "teacher" if told["attribution"] == "grad_cam" else told["attribution"]
+            by_source = shared.setdefault(description["percent"], {})
+            # As matching methods are kept apart: the teacher's own maps, and orders that know nothing.
+            source = "teacher" if description["attribution"] == "grad_cam" else description["attribution"]
         else:
             level = replace(identity, seed=0, method="")
-            found, source = of_students.setdefault(told["percent"], {}).setdefault(level, {}), identity.method
-        found.setdefault(source, {}).setdefault(identity.seed, []).append(logits)
+            by_source = of_students.setdefault(description["percent"], {}).setdefault(level, {})
+            source = identity.method
+        by_source.setdefault(source, {}).setdefault(identity.seed, []).append(logits)
     for percent, levels in sorted(of_students.items()):
         for level, sources in levels.items():
             if "naive" in sources:
@@ -110,11 +111,11 @@ def _truth(folder: Path) -> Truth:
 
 
 def _scored(path: Path, truth: Truth) -> Scored:
-    found = Scored.of_arrays(read_arrays(path, REMEDY)[0])
-    of_images = all(len(values) == len(truth.labels) for values in found.images.values())
-    if not of_images or any(pairs.max(initial=0) >= len(truth.image) for pairs in found.explained.values()):
+    scored = Scored.of_arrays(read_arrays(path, REMEDY)[0])
+    of_images = all(len(values) == len(truth.labels) for values in scored.images.values())
+    if not of_images or any(pairs.max(initial=0) >= len(truth.image) for pairs in scored.explained.values()):
         raise UserError(f"{path} is of another data set; {REMEDY}")
-    return found
+    return scored
 
 
 if __name__ == "__main__":

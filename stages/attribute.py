@@ -60,7 +60,7 @@ class _Workload:
         """Positions of the pairs that a method explains: all, or some, evenly spaced."""
         return spread(len(self.pairs), self.settings.methods[name].pairs)
 
-    def shown(self, rows: torch.Tensor) -> torch.Tensor:
+    def normalized(self, rows: torch.Tensor) -> torch.Tensor:
         """Some of the images as networks see them, [B, 3, S, S]."""
         return self.normalize(self.images[rows].to(self.device))
 
@@ -71,25 +71,25 @@ class _Workload:
         kept = torch.isin(rows, torch.from_numpy(self.explained))
         with torch.no_grad():
             for part, keep in zip(rows.split(size), kept.split(size), strict=True):
-                found = network.last_activation(self.shown(part))
-                logits.append(network.logits_from_activation(found).cpu())
-                activation.append(found[keep.to(found.device)])
+                features = network.last_activation(self.normalized(part))
+                logits.append(network.logits_from_activation(features).cpu())
+                activation.append(features[keep.to(features.device)])
         return torch.cat(logits), torch.cat(activation)
 
 
 def main(stage: Stage) -> str:
     """Extract maps of one batch of networks and group of seeds."""
-    settings, shown = stage.section("attribute", Attribute), stage.section("input", Input)
+    settings, framing = stage.section("attribute", Attribute), stage.section("input", Input)
     runtime = stage.section("runtime", Runtime)
     device = set_up(runtime)
     import_libraries(settings.methods.values())
     store = Store(stage.dep(Path("data/dataset")))
     positions = store.part("val")
-    pairs = scored_pairs(store, positions, shown)
-    images = evaluation_images(store, positions, shown, runtime.workers)
-    normalize, explained = Normalize(shown.mean, shown.std), np.unique(pairs.image)
+    pairs = scored_pairs(store, positions, framing)
+    images = evaluation_images(store, positions, framing, runtime.workers)
+    normalize, explained = Normalize(framing.mean, framing.std), np.unique(pairs.image)
     needed = max((getattr(method, "references", 0) for method in settings.methods.values()), default=0)
-    training_images = normalize(evaluation_images(store, store.part("train")[:needed], shown).to(device.torch))
+    training_images = normalize(evaluation_images(store, store.part("train")[:needed], framing).to(device.torch))
     workload = _Workload(settings, pairs, explained, images, training_images, normalize, device.torch)
     models = stage.dep(Path("models", stage.axes["group"], stage.axes["batch"]))
     networks = networks_below(models, REMEDY)
@@ -124,20 +124,20 @@ def _compared(identities: Iterable[Identity], settings: Compared) -> set[Identit
             identity.student in settings.students and identity.method in settings.methods
         ):
             course = replace(identity, iteration=0, epoch=None)
-            last[course] = max(last.get(course, identity), identity, key=lambda found: found.step)
+            last[course] = max(last.get(course, identity), identity, key=lambda other: other.step)
     return set(last.values())
 
 
 def _of_teachers(stage: Stage, workload: _Workload, wanted: set[tuple[str, int]]) -> dict[tuple[str, int], np.ndarray]:
     """Logits of some teachers, by name and seed, [N, C]: in the batches of a teacher's own pass, to the last bit."""
-    folder, found = stage.dep(Path("models", stage.axes["group"], stage.parameters("folders.teacher"))), {}
+    folder, logits = stage.dep(Path("models", stage.axes["group"], stage.parameters("folders.teacher"))), {}
     for identity, path in networks_below(folder, REMEDY).items():
         if identity.full_network in wanted:
             network = load_network(path)[0].to(workload.device, memory_format=torch.channels_last)
-            found[identity.full_network] = workload.seen(network)[0].numpy()
-    for name, seed in wanted - found.keys():
+            logits[identity.full_network] = workload.seen(network)[0].numpy()
+    for name, seed in wanted - logits.keys():
         raise UserError(f"{folder} holds no teacher {name} of seed {seed}; {REMEDY}")
-    return found
+    return logits
 
 
 def _extract(
@@ -153,21 +153,25 @@ def _extract(
     classes = workload.pairs.classes(own if of_teacher is None else of_teacher, own)
     if workload.pairs.label is None:
         tensors["asked"] = torch.from_numpy(classes)
-    asked = np.stack([workload.pairs.image, classes])
+    questions = np.stack([workload.pairs.image, classes])
     for name in methods:
         ask = Attribution(workload.settings.methods[name], network, workload.training_images)
         chosen = workload.chosen(name)
         # A network's own top class is mostly its teacher's too, and explained once.
-        once, place = np.unique(asked[:, chosen], axis=1, return_inverse=True)
+        once, place = np.unique(questions[:, chosen], axis=1, return_inverse=True)
         maps, absorbed = [], []
         for part in np.array_split(once, -(-once.shape[1] // size), axis=1):
             image, label = torch.from_numpy(part)
             rows, image_of_pair = torch.unique(image, return_inverse=True)  # each image once, for all of its classes
             among = torch.from_numpy(np.searchsorted(workload.explained, rows.numpy()))
-            found, share = ask.explain(
-                network, workload.shown(rows), label.to(device), image_of_pair.to(device), activation[among.to(device)]
+            part, share = ask.explain(
+                network,
+                workload.normalized(rows),
+                label.to(device),
+                image_of_pair.to(device),
+                activation[among.to(device)],
             )
-            maps.append(found.cpu())
+            maps.append(part.cpu())
             absorbed += [share.cpu()] if share is not None else []
         tensors[name] = torch.cat(maps)[place]
         if absorbed:

@@ -57,36 +57,36 @@ def _audit(arguments: argparse.Namespace) -> int:
     record, stages = _record(), every_instance()
     row = row_of(path, number) if number else None
     keep: Keep = sources_of(row, stages) if row else lambda _: True
-    found = trace(record, stages, path, keep)
-    environments = environments_of(found.entries, _text(Path(SUMMARY)))
-    shown: dict[str, Any] = as_dict(found, commits(path), environments)
+    traced = trace(record, stages, path, keep)
+    environments = environments_of(traced.entries, _text(Path(SUMMARY)))
+    answer: dict[str, Any] = as_dict(traced, commits(path), environments)
     if row:
-        shown["row"] = row
+        answer["row"] = row
     if arguments.diff is not None:
-        differing = _changes(found, environments, keep, arguments.diff) + _moved(path, number, arguments.diff)
-        shown["diff"] = [change.as_dict() for change in differing]
+        differing = _changes(traced, environments, keep, arguments.diff) + _moved(path, number, arguments.diff)
+        answer["diff"] = [change.as_dict() for change in differing]
         text = changes_text(differing, arguments.diff)
     else:
-        text = as_text(found, shown["commit"], environments)
-    wrong = list(differences(found, stages)) if arguments.check else []
+        text = as_text(traced, answer["commit"], environments)
+    wrong = list(differences(traced, stages)) if arguments.check else []
     if arguments.check:
-        shown["differences"], shown["not_here"] = wrong, absent(found, stages)
-        if lacking := shown["not_here"]:
+        answer["differences"], answer["not_here"] = wrong, absent(traced, stages)
+        if lacking := answer["not_here"]:
             text += f"check: {len(lacking)} paths are not here (dvc pull) and were not compared: {', '.join(lacking)}\n"
         text += "".join(f"check: {line}\n" for line in wrong or ["all as dvc.lock says"])
     if row:
         text = ", ".join(f"{column} {cell}" for column, cell in row.items() if cell is not None) + "\n\n" + text
-    tell(json.dumps(shown, indent=2) if arguments.json else text.rstrip())
+    tell(json.dumps(answer, indent=2) if arguments.json else text.rstrip())
     return 1 if wrong else 0
 
 
-def _artifact(told: str) -> tuple[str, int | None]:
+def _artifact(artifact: str) -> tuple[str, int | None]:
     """Path from the project's root and, of results.csv, a row.
 
     Raises:
         UserError: it is not in the project, or there is no such file.
     """
-    name, _, row = told.partition(":")
+    name, _, row = artifact.partition(":")
     if not name:
         raise UserError("no artifact is named; name a table, figure, metric, network or other output")
     root = Path.cwd()
@@ -102,7 +102,7 @@ def _artifact(told: str) -> tuple[str, int | None]:
     if inside is None:
         raise UserError(f"{name} is not in the project {root}; run this in the project's root folder")
     if row and (inside != RESULTS or not row.isdecimal() or not int(row)):
-        raise UserError(f"{told}: only rows of {RESULTS} are told apart, counted from 1 below its heading")
+        raise UserError(f"{artifact}: only rows of {RESULTS} are told apart, counted from 1 below its heading")
     if not Path(inside).exists():
         raise UserError(f"{name} is not here; dvc repro makes it, or dvc pull brings it")
     return inside, int(row) if row else None
@@ -120,7 +120,7 @@ def _record() -> Record:
     return read_record(text, manifest=lambda path: _text(Path(path)))
 
 
-def _changes(found: Trace, environments: Environments, keep: Keep, revision: str) -> list[Change]:
+def _changes(traced: Trace, environments: Environments, keep: Keep, revision: str) -> list[Change]:
     """What made the artifact otherwise in another commit, by the graph and the record of that commit."""
     commit = commit_of(revision)
     files = {name: text_at(commit, name) for name in ("dvc.yaml", "params.yaml", "dvc.lock")}
@@ -129,16 +129,16 @@ def _changes(found: Trace, environments: Environments, keep: Keep, revision: str
         raise UserError(f"{revision} has no {lacking[0]}; take a commit of a run")
     record = read_record(str(files["dvc.lock"]), f"dvc.lock of {revision}", lambda path: text_at(commit, path))
     graph = _graph(files)
-    makers = makers_of(graph, found.path)
+    makers = makers_of(graph, traced.path)
     if makers and not any(name in record for name in makers):
         raise UserError(
-            f"dvc.lock of {revision} has no record of {makers[0]}, which makes {found.path} there; "
+            f"dvc.lock of {revision} has no record of {makers[0]}, which makes {traced.path} there; "
             "take the commit of a run"
         )
     # Without a maker nothing had made it yet.
-    then = trace(record, graph, found.path, keep).entries if makers else {}
+    then = trace(record, graph, traced.path, keep).entries if makers else {}
     made_with = environments_of(then, text_at(commit, SUMMARY))
-    return list(changes(then, found.entries, made_with, environments))
+    return list(changes(then, traced.entries, made_with, environments))
 
 
 def _graph(files: dict[str, str | None]) -> dict[str, Stage]:

@@ -81,8 +81,10 @@ def _run(address: str | None, gpus: float | None) -> None:
 
 def _computing(stages: dict[str, list[str]]) -> Callable[[str], bool]:
     """Which stages compute on devices: those that declare the section `runtime`."""
-    found = {name: "runtime" in next(instances(name)).declared_parameters for name in {s.split("@")[0] for s in stages}}
-    return lambda stage: found[stage.split("@")[0]]
+    has_runtime = {
+        name: "runtime" in next(instances(name)).declared_parameters for name in {s.split("@")[0] for s in stages}
+    }
+    return lambda stage: has_runtime[stage.split("@")[0]]
 
 
 if __name__ == "__main__":

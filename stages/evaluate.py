@@ -50,33 +50,33 @@ def main(stage: Stage) -> str:
     networks = _networks(maps)
     of_teachers = _networks(stage.dep(of_group / stage.parameters("folders.teacher")))
     teachers = {identity.full_network: path for identity, path in of_teachers}
-    asked, pairs = _pairs(stage)
+    questions, pairs = _pairs(stage)
     baselines = baseline_scores(pairs, settings.random_seed)
     with atomic_directory(stage.only_out) as folder:
 
-        def score(teacher: Teacher, level: dict[str, Any], found: list[tuple[Identity, Path]]) -> list[Row]:
+        def score(teacher: Teacher, level: dict[str, Any], members: list[tuple[Identity, Path]]) -> list[Row]:
             scored: dict[str, Scored]
             if level["compression"] == "teacher":
                 scored = {"": teacher.scored(pairs)}
                 scores = teacher_rows(teacher, pairs, baselines)
             else:
                 logits = teacher.evidence.logits
-                students = {identity.method: _evidence(path, asked, pairs, logits) for identity, path in found}
+                students = {identity.method: _evidence(path, questions, pairs, logits) for identity, path in members}
                 scored = score_students(teacher, students, settings.methods, pairs)
                 scores = student_rows(teacher, students, scored, pairs, baselines)
-            for identity, path in found:
+            for identity, path in members:
                 _write_scored(folder / "pairs" / path.relative_to(maps), scored[identity.method], identity)
-            return [{**level, "seed": found[0][0].seed, **row} for row in scores]
+            return [{**level, "seed": members[0][0].seed, **row} for row in scores]
 
         pieces = []
-        for (name, seed), of_teacher in groupby(networks, key=lambda found: found[0].full_network):
+        for (name, seed), of_teacher in groupby(networks, key=lambda network: network[0].full_network):
             if (name, seed) not in teachers:
                 raise UserError(f"maps hold no teacher {name} of seed {seed}; {REMEDY}")
-            teacher = Teacher(_evidence(teachers[name, seed], asked, pairs), pairs)
-            for level, members in groupby(of_teacher, key=lambda found: found[0].level):
+            teacher = Teacher(_evidence(teachers[name, seed], questions, pairs), pairs)
+            for level, members in groupby(of_teacher, key=lambda network: network[0].level):
                 pieces.append(partial(score, teacher, level, list(members)))
         progress = Progress(len(pieces), f"scores of {stage.axes['batch']}", unit="level")
-        rows = [row for found in each(pieces, cpu_count(), done=lambda _: progress.advance(1)) for row in found]
+        rows = [row for piece in each(pieces, cpu_count(), done=lambda _: progress.advance(1)) for row in piece]
         pd.DataFrame(rows).to_csv(folder / "results.csv", index=False, lineterminator="\n")
         truth = {"image": torch.from_numpy(pairs.image), "labels": torch.from_numpy(pairs.labels)}
         write_tensors(folder / "truth.safetensors", truth, {})
@@ -86,11 +86,11 @@ def main(stage: Stage) -> str:
 
 def _networks(folder: Path) -> list[tuple[Identity, Path]]:
     """Identity and file of every network whose maps lie below a folder, by teacher and level, methods in file order."""
-    found = networks_below(folder, REMEDY)
-    if not found:
+    files = networks_below(folder, REMEDY)
+    if not files:
         raise UserError(f"{folder} holds no maps; {REMEDY}")
     return sorted(
-        found.items(),
+        files.items(),
         key=lambda entry: (entry[0].full_network, entry[0].compression, entry[0].student, entry[0].step),
     )
 
@@ -110,7 +110,7 @@ def _write_scored(path: Path, scored: Scored, identity: Identity) -> None:
     write_tensors(path, arrays, {"identity": identity.as_dict()})
 
 
-def _evidence(path: Path, asked: Pairs, pairs: ScoredPairs, of_teacher: np.ndarray | None = None) -> Evidence:
+def _evidence(path: Path, questions: Pairs, pairs: ScoredPairs, of_teacher: np.ndarray | None = None) -> Evidence:
     """What one network's file holds; `of_teacher` are its teacher's logits, None for a teacher's own file."""
     arrays, description = read_arrays(path, REMEDY)
     methods, sizes = description["methods"], description["sizes"]
@@ -121,14 +121,16 @@ def _evidence(path: Path, asked: Pairs, pairs: ScoredPairs, of_teacher: np.ndarr
         name: Maps(arrays[name], arrays.get(f"{name}.pairs", every), arrays.get(f"{name}.absorbed"))
         for name in map(str, methods)
     }
-    of_pairs = all(len(found.values) == len(found.pairs) <= len(every) for found in maps.values())
+    of_pairs = all(len(of_method.values) == len(of_method.pairs) <= len(every) for of_method in maps.values())
     if not of_labels(arrays["logits"], pairs.labels) or not of_pairs:
         raise UserError(f"{path} is of another data set; {REMEDY}")
-    if not all(np.isfinite(values).all() for values in (arrays["logits"], *(found.values for found in maps.values()))):
+    if not all(
+        np.isfinite(values).all() for values in (arrays["logits"], *(of_method.values for of_method in maps.values()))
+    ):
         raise UserError(f"{path} holds what is infinite or no number; {REMEDY}")
-    if asked.label is None:
+    if questions.label is None:
         # Both files may be whole and of one data set, and still be of two runs whose teachers saw other top classes.
-        classes = asked.classes(arrays["logits"] if of_teacher is None else of_teacher, arrays["logits"])
+        classes = questions.classes(arrays["logits"] if of_teacher is None else of_teacher, arrays["logits"])
         if not np.array_equal(arrays.get("asked", []), classes):
             raise UserError(
                 f"{path} explains other classes than its teacher's and its own top ones, as where the two were made on "

@@ -50,7 +50,7 @@ from attribution_preservation.reporting.results import (
 from attribution_preservation.reporting.sweeps import Sweep, draw_sweeps
 from attribution_preservation.reporting.titles import TITLES, Titles, read_titles
 from attribution_preservation.reporting.training_curves import LOGGED, STEPS, training_curves
-from attribution_preservation.reporting.transfer import DRAWN, SHOWN, draw_transfer, transfer, transferred
+from attribution_preservation.reporting.transfer import COMPARABLE, DRAWN, draw_transfer, transfer, transferred
 from attribution_preservation.storage.csv_text import csv_text
 from attribution_preservation.storage.files import atomic_directory, write_text
 from attribution_preservation.storage.identity import seed_folder
@@ -149,7 +149,7 @@ def _of_attributions(
 ) -> Draws:
     """What was matched, against every attribution method."""
     for level, matched, attributions in transferred(results, methods):
-        for population in SHOWN:
+        for population in COMPARABLE:
             matrices = {
                 metric: transfer(results, level, matched, attributions, metric, population, titles, tests)
                 for metric in DRAWN
@@ -164,7 +164,7 @@ def _of_attributions(
 def _of_probes(results: pd.DataFrame, methods: list[str], along: Courses, titles: Titles, folder: Path) -> Draws:
     """What networks make of changed images, their layers, untrained ones, and classifiers retrained."""
     for level in removals(results):
-        for population in SHOWN:
+        for population in COMPARABLE:
             path = folder / f"removal_{level.compression}_{level.student}_{population}.png"
             yield partial(draw_removal, results, level, methods, population, titles, path)
     if likeness := layer_metrics(results):

@@ -67,13 +67,13 @@ def main(stage: Stage) -> str:
 
         def ask_teacher(teacher: Identity, known: Known, stranger: Identity) -> list[Row]:
             strange = files[stranger] if stranger != teacher else None
-            asked = probing.teacher(files[teacher], known, strange, partial(keep, teacher))
-            return [{**teacher.level, "seed": teacher.seed, **row} for row in asked]
+            figures = probing.teacher(files[teacher], known, strange, partial(keep, teacher))
+            return [{**teacher.level, "seed": teacher.seed, **row} for row in figures]
 
-        def ask_students(level: dict[str, Any], seed: int, known: Known, found: dict[Identity, Path]) -> list[Row]:
-            last = [identity for identity in found if students[identity]]
-            asked = probing.students(found, last, known, compared, keep)
-            return [{**level, "seed": seed, **row} for row in asked]
+        def ask_students(level: dict[str, Any], seed: int, known: Known, networks: dict[Identity, Path]) -> list[Row]:
+            last = [identity for identity in networks if students[identity]]
+            figures = probing.students(networks, last, known, compared, keep)
+            return [{**level, "seed": seed, **row} for row in figures]
 
         pieces: list[Callable[[], list[Row]]] = []
         for (name, seed), teacher in sorted(teachers.items()):
@@ -83,12 +83,15 @@ def main(stage: Stage) -> str:
             stranger = teachers[name, seeds[(seeds.index(seed) + 1) % len(seeds)]]
             pieces.append(partial(ask_teacher, teacher, known, stranger))
             of_teacher = [identity for identity in students if identity.full_network == (name, seed)]
-            ordered = sorted(of_teacher, key=lambda found: (found.compression, found.student, found.step, found.method))
+            ordered = sorted(
+                of_teacher,
+                key=lambda identity: (identity.compression, identity.student, identity.step, identity.method),
+            )
             for level, members in groupby(ordered, key=lambda identity: identity.level):
-                found = {identity: files[identity] for identity in members}
-                pieces.append(partial(ask_students, level, seed, known, found))
+                networks = {identity: files[identity] for identity in members}
+                pieces.append(partial(ask_students, level, seed, known, networks))
         progress = Progress(len(pieces), "probes", unit="level")
-        rows = [row for found in each(pieces, probing.jobs, done=lambda _: progress.advance(1)) for row in found]
+        rows = [row for piece in each(pieces, probing.jobs, done=lambda _: progress.advance(1)) for row in piece]
         pd.DataFrame(rows).to_csv(folder / "results.csv", index=False, lineterminator="\n", float_format="%.10g")
         progress.close()
     return f"{len(rows)} figures of {len(students) + len(teachers)} networks in {stage.only_out}"
@@ -117,16 +120,16 @@ class _Probing:
     def __init__(self, stage: Stage) -> None:
         self._settings, attribute = stage.section("probe", Probe), stage.section("attribute", Attribute)
         self.compared, self._methods = attribute.compared, attribute.methods
-        shown = stage.section("input", Input)
+        framing = stage.section("input", Input)
         device = set_up(stage.section("runtime", Runtime))
         self._device, self.jobs = device.torch, device.jobs
         import_libraries(self._methods[name] for name in self._settings.randomization.methods)
-        self._normalize = Normalize(shown.mean, shown.std)
+        self._normalize = Normalize(framing.mean, framing.std)
         store = Store(stage.dep(Path("data/dataset")))
         positions = store.part("val")
-        self._pairs = scored_pairs(store, positions, shown)
-        self._images = evaluation_images(store, positions, shown)
-        colour = (255 * torch.tensor(shown.mean)).round().to(torch.uint8)
+        self._pairs = scored_pairs(store, positions, framing)
+        self._images = evaluation_images(store, positions, framing)
+        colour = (255 * torch.tensor(framing.mean)).round().to(torch.uint8)
         self._prober = Prober(self._settings, self._pairs, self._images, store.labels(positions), colour)
 
     def known(self, file: Path) -> Known:
@@ -173,7 +176,7 @@ class _Probing:
             return
         looks = {identity: self._prober.look(self._view(networks[identity])) for identity in last}
         predicted = {identity: self._prober.predicted(look) for identity, look in looks.items()}
-        deciding = [found for identity, found in predicted.items() if identity.method in compared]
+        deciding = [logits for identity, logits in predicted.items() if identity.method in compared]
         common = np.logical_and.reduce([known.predicted, *(deciding or predicted.values())])
         yield from self._prober.removal_rows(known.removal, {"common": common}, method="teacher")
         for identity, look in looks.items():
@@ -208,12 +211,12 @@ class _Probing:
     def _view(self, network: Network) -> View:
         def predict(images: torch.Tensor) -> torch.Tensor:
             with torch.no_grad():
-                return torch.cat([network(self._shown(part)).cpu() for part in self._split(images)])
+                return torch.cat([network(self._normalized(part)).cpu() for part in self._split(images)])
 
         def layers(images: torch.Tensor) -> dict[str, torch.Tensor]:
             names = self._settings.layers.names
             with torch.no_grad():
-                parts = [network.features(self._shown(part), names) for part in self._split(images)]
+                parts = [network.features(self._normalized(part), names) for part in self._split(images)]
             return {name: torch.cat([part[name].cpu() for part in parts]) for name in names}
 
         def explain(name: str, chosen: np.ndarray) -> np.ndarray:
@@ -222,23 +225,23 @@ class _Probing:
         return View(predict, layers, lambda chosen: self._maps(grad_cam, network, chosen), explain)
 
     def _maps(self, explain: Callable[..., torch.Tensor], network: Network, chosen: np.ndarray) -> np.ndarray:
-        found = []
+        maps = []
         for part in self._split(torch.from_numpy(chosen)):
             image, label = (torch.from_numpy(of[part.numpy()]) for of in (self._pairs.image, self._pairs.label))
-            found.append(explain(network, self._shown(self._images[image]), label.to(self._device)).cpu())
-        return torch.cat(found).numpy()
+            maps.append(explain(network, self._normalized(self._images[image]), label.to(self._device)).cpu())
+        return torch.cat(maps).numpy()
 
     def _split(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return images.split(self._settings.batch_size)
 
-    def _shown(self, images: torch.Tensor) -> torch.Tensor:
+    def _normalized(self, images: torch.Tensor) -> torch.Tensor:
         return self._normalize(images.to(self._device))
 
 
 def _students(files: Mapping[Identity, Path], compared: Compared) -> dict[Identity, bool]:
     """The students that are compared, at the end of every step, and whether it is their last."""
     ends: dict[Identity, Identity] = {}
-    for identity in sorted(files, key=lambda found: found.step):
+    for identity in sorted(files, key=lambda identity: identity.step):
         if identity.student in compared.students and identity.method in compared.methods:
             ends[replace(identity, epoch=None)] = identity
     last = {replace(identity, iteration=0, epoch=None): identity for identity in ends.values()}

@@ -69,7 +69,7 @@ class Question:
     retraining: int
 
     @property
-    def told(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         """As a file holds it."""
         source = {"identity": self.source.identity.as_dict(), "attribution": self.source.attribution}
         return {**source, "percent": self.percent, "retraining": self.retraining}
@@ -90,15 +90,15 @@ def main(stage: Stage) -> str:
                 seed = source.identity.seed
                 below = Path(source.name, seed_folder(seed), f"removed-{percent}", f"retraining-{number}")
                 question = Question(source, percent, number)
-                asked = {
-                    **question.told,
+                choices = {
+                    **question.description,
                     "classifier": settings.classifier.model_dump(),
                     "optimization": settings.optimization.model_dump(),
                 }
                 # The same first weights and batches for every source and share.
                 identity = Identity("roar", seed + 1000 * number, method=source.name)
                 read = {models: [source.file] if source.file else []}
-                runs.append(Run(identity, below, settings={"roar": asked}, inputs=read))
+                runs.append(Run(identity, below, settings={"roar": choices}, inputs=read))
                 of_run[below] = question
 
     def ordered_by(run: Run) -> tuple[Path | None, int]:
@@ -159,11 +159,11 @@ def _sources(models: Path, folders: dict[str, str], settings: Roar) -> Iterator[
 
 def _last(folder: Path) -> dict[Identity, Path]:
     """The last network of every run, by method and seed."""
-    found = networks_below(folder, REMEDY)
+    networks = networks_below(folder, REMEDY)
     last: dict[tuple[str, int], Identity] = {}
-    for identity in sorted(found, key=lambda identity: identity.step):
+    for identity in sorted(networks, key=lambda identity: identity.step):
         last[identity.method, identity.seed] = identity
-    return {identity: found[identity] for _, identity in sorted(last.items())}
+    return {identity: networks[identity] for _, identity in sorted(last.items())}
 
 
 def _order(source: Source, training: TrainingRun, batch_size: int) -> dict[int, np.ndarray]:
@@ -172,7 +172,7 @@ def _order(source: Source, training: TrainingRun, batch_size: int) -> dict[int, 
     normalize = Normalize(training.input.mean, training.input.std)
     network = load_network(source.file)[0].to(device, memory_format=torch.channels_last) if source.file else None
     positions = [*store.part("train"), *store.part("val")]
-    found = {}
+    order = {}
     for start in range(0, len(positions), batch_size):
         part = positions[start : start + batch_size]
         values = np.zeros((len(part), size, size), dtype=np.float32)  # without a network all pixels are alike
@@ -185,8 +185,8 @@ def _order(source: Source, training: TrainingRun, batch_size: int) -> dict[int, 
                     values[row] = map_of_image(upsample(of_image, size))
         for row, position in enumerate(part):
             places = ranks(values[row], [source.identity.seed, position])
-            found[position] = places.astype(np.min_scalar_type(size * size))
-    return found
+            order[position] = places.astype(np.min_scalar_type(size * size))
+    return order
 
 
 def _score(
@@ -194,9 +194,11 @@ def _score(
 ) -> None:
     """Write what a classifier makes of the evaluation images: its logits, and their scores."""
     source, positions = question.source, images.part("val")
-    shown = evaluation_images(images, positions, Framing(size=classifier.input_size))
-    logits = _logits(classifier, shown, training, batch_size)
-    write_tensors(training.folder.work / "logits.safetensors", {"logits": torch.from_numpy(logits)}, question.told)
+    pictures = evaluation_images(images, positions, Framing(size=classifier.input_size))
+    logits = _logits(classifier, pictures, training, batch_size)
+    write_tensors(
+        training.folder.work / "logits.safetensors", {"logits": torch.from_numpy(logits)}, question.description
+    )
     rows = [
         {
             **source.identity.level,
@@ -218,8 +220,8 @@ def _logits(classifier: Network, images: torch.Tensor, training: TrainingRun, ba
     normalize, device = Normalize(training.input.mean, training.input.std), training.device.torch
     classifier.eval()
     with torch.no_grad():
-        found = [classifier(normalize(part.to(device))).cpu() for part in images.split(batch_size)]
-    return torch.cat(found).numpy()
+        logits = [classifier(normalize(part.to(device))).cpu() for part in images.split(batch_size)]
+    return torch.cat(logits).numpy()
 
 
 if __name__ == "__main__":

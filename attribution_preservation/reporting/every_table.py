@@ -15,8 +15,14 @@ from attribution_preservation.reporting.summary import plans, summarize
 from attribution_preservation.reporting.summary_table import summary_table
 from attribution_preservation.reporting.table import Table
 from attribution_preservation.reporting.titles import Titles
+from attribution_preservation.reporting.transfer import (
+    COMPARABLE,
+    transfer,
+    transfer_numbers,
+    transfer_table,
+    transferred,
+)
 from attribution_preservation.reporting.transfer import METRICS as TRANSFERRED
-from attribution_preservation.reporting.transfer import SHOWN, transfer, transfer_numbers, transfer_table, transferred
 
 _ROBUSTNESS = (
     "Points of sample AP lost to noise in background or objects, and the rank correlation over a network's images of "
@@ -102,7 +108,7 @@ def _transfers(
         }
         file = f"transfer_{level.compression}_{level.student}"
         yield Table(file, "", [], transfer_numbers(matrices))
-        for population in SHOWN:
+        for population in COMPARABLE:
             title = (
                 f"Transfer matrix, {titles.compression(level.compression)} ({level.student.replace('_', ' ')}), over "
             )

@@ -25,7 +25,7 @@ from attribution_preservation.reporting.titles import Titles
 METRICS = ("cosine", "correlation", "roc_auc", "point_accuracy", "absorbed")
 _DIGITS = 2  # at most: cells are narrow
 DRAWN = ("cosine", "correlation", "roc_auc", "point_accuracy")
-SHOWN = ("common", "all")  # rows over their own pairs could not be compared with each other
+COMPARABLE = ("common", "all")  # rows over their own pairs could not be compared with each other
 _FROM_THE_LOGIT = ("lrp", "rap")
 
 

@@ -12,6 +12,7 @@ from attribution_preservation.attribution.methods import METHODS
 from attribution_preservation.compression.compressions import COMPRESSIONS
 from attribution_preservation.data.sources import SOURCES
 from attribution_preservation.matching.losses import LOSSES
+from attribution_preservation.models.networks import NETWORKS
 from tests.conftest import PROJECT
 
 DOCS = PROJECT / "docs"
@@ -62,10 +63,10 @@ def test_a_function_comes_with_what_its_docstring_says(site):
 
 def test_the_page_of_choices_has_every_entry_and_its_settings(site):
     text = (site / "choices.html").read_text(encoding="utf-8")
-    lists = (METHODS, LOSSES, COMPRESSIONS, SOURCES)
+    lists = (METHODS, LOSSES, COMPRESSIONS, SOURCES, NETWORKS)
     headings = re.findall(r"<h3><code[^>]*><span class=\"pre\">(\w+)</span></code>", text)
     assert headings == [name for entries in lists for name in entries]
-    with_settings = [record for entries in lists for record in entries.values() if record.settings]
+    with_settings = [record for entries in lists for record in entries.values() if getattr(record, "settings", None)]
     assert text.count("<table") == 1 + len(with_settings)
 
 
