@@ -10,7 +10,7 @@ import torch
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.process.streams import prepare_streams, tell
-from benchmarks.report import Report
+from benchmarks.measurement import Report
 
 NAMES = (
     "pipeline", "matching", "training", "loader", "imagenet", "cluster", "deploy", "attribution", "localization",
@@ -24,7 +24,7 @@ def main() -> None:
     """Run a benchmark; exit with 1 if a target is missed."""
     prepare_streams()
     if sys.argv[1:2] == ["gpu"]:
-        importlib.import_module("benchmarks.gpu.command").main(sys.argv[2:])
+        importlib.import_module("benchmarks.gpu.sequence").main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--json", type=Path, help="file for the figures")

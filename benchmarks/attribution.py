@@ -15,7 +15,7 @@ from attribution_preservation.attribution.lrp import lrp
 from attribution_preservation.attribution.rap import rap
 from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
-from benchmarks.report import Figure
+from benchmarks.measurement import Figure
 from benchmarks.rounds import ratio, time_rounds
 
 # Side of the image: batch and rounds.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from attribution_preservation.errors import UserError
 from attribution_preservation.storage.yaml_text import format_yaml, read_yaml
-from benchmarks.report import Figure
+from benchmarks.measurement import Figure
 
 STAGES, SLEEP = 16, 10.0
 WORKERS = (1, 2, 4)

@@ -17,11 +17,11 @@ import torch
 from attribution_preservation.attribution.grad_cam import grad_cam
 from attribution_preservation.deployment.export import export_onnx
 from attribution_preservation.errors import UserError
-from attribution_preservation.models.files import load_network
 from attribution_preservation.models.network import Network
+from attribution_preservation.models.network_files import load_network
 from attribution_preservation.storage.identity import Identity, network_files
 from attribution_preservation.storage.tensors import read_description
-from benchmarks.report import Figure
+from benchmarks.measurement import Figure
 
 _REPEATS = 200
 _TOLERANCE = 1e-4  # of the largest value, in float32

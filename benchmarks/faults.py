@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from attribution_preservation.process.streams import tell
-from benchmarks.report import Figure
+from benchmarks.measurement import Figure
 from tests.conftest import ELSEWHERE, dvc, make_project, run_all
 from tests.faults.harness import VICTIMS, Project, Victim, saves
 from tests.faults.malformed import cases, outcome

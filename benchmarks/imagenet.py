@@ -31,7 +31,7 @@ from attribution_preservation.training.batches import Originals, collate
 from attribution_preservation.training.runtime import set_up
 from attribution_preservation.training.runtime_settings import Runtime
 from benchmarks.cost import TABLES
-from benchmarks.report import Figure
+from benchmarks.measurement import Figure
 from benchmarks.workload import STUDENT, TEACHER, Step, steps
 
 BATCHES = {"cpu": (8, 24), "cuda": (32, 64)}

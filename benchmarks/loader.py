@@ -15,8 +15,8 @@ from attribution_preservation.models.build import build
 from attribution_preservation.optimization import Augmentation
 from attribution_preservation.training.batches import Batches
 from attribution_preservation.training.runtime import set_up
+from benchmarks.measurement import Figure
 from benchmarks.photographs import Photographs
-from benchmarks.report import Figure
 from benchmarks.rounds import ratio, time_rounds
 from benchmarks.training import CLASSES, runtime, schedule
 

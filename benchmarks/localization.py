@@ -7,7 +7,7 @@ import numpy as np
 import sklearn.metrics
 
 from attribution_preservation.metrics.localization import VOID, roc_auc_score
-from benchmarks.report import Figure
+from benchmarks.measurement import Figure
 
 SIZE, MAPS, ROUNDS = 227, 20, 5
 TARGET = 4.0

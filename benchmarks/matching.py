@@ -25,7 +25,7 @@ from attribution_preservation.storage.yaml_text import read_yaml
 from attribution_preservation.training.processes import Processes
 from attribution_preservation.training.runtime import set_up
 from attribution_preservation.training.runtime_settings import Runtime
-from benchmarks.report import Figure
+from benchmarks.measurement import Figure
 from benchmarks.rounds import ratio, time_rounds
 
 METHODS = ("ewa", "swa", "sswa")

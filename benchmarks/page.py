@@ -14,7 +14,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from attribution_preservation.errors import UserError
-from benchmarks.report import Figure
+from benchmarks.measurement import Figure
 
 PAGE = Path("reports/index.html")
 _TABLE = "reports/tables/compressions_own.md"

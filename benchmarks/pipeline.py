@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from attribution_preservation.storage.yaml_text import read_yaml
-from benchmarks.report import Figure
+from benchmarks.measurement import Figure
 
 # Minutes for a whole run, on two CPU cores.
 TARGETS = {"smoke": 3.0, "digits": 40.0}

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from benchmarks.report import Figure
+from benchmarks.measurement import Figure
 
 _WARM_UP = 2
 

@@ -38,8 +38,8 @@ from attribution_preservation.training.loop import Trainer
 from attribution_preservation.training.processes import Processes
 from attribution_preservation.training.runtime import set_up
 from attribution_preservation.training.runtime_settings import Runtime
+from benchmarks.measurement import Figure
 from benchmarks.photographs import HEIGHT, WIDTH, Photographs
-from benchmarks.report import Figure
 from benchmarks.workload import SETS, STUDENT, Step, steps
 
 CLASSES, EPOCH = 20, 5717

@@ -11,7 +11,7 @@ import torch
 
 from attribution_preservation.attribution.extraction import Attribute, Compared
 from attribution_preservation.attribution.method import Attribution, import_libraries
-from attribution_preservation.attribution.pairs import spread
+from attribution_preservation.attribution.pair_images import spread
 from attribution_preservation.data.framing import Input
 from attribution_preservation.data.inputs import Normalize, Pairs, evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
@@ -22,8 +22,8 @@ from attribution_preservation.metrics.size import (
     parameters,
     sparsity,
 )
-from attribution_preservation.models.files import load_network
 from attribution_preservation.models.network import Network
+from attribution_preservation.models.network_files import load_network
 from attribution_preservation.pipeline.run.command import run
 from attribution_preservation.pipeline.run.graph import Stage
 from attribution_preservation.process.jobs import each

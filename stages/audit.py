@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from attribution_preservation.errors import UserError
-from attribution_preservation.pipeline.provenance.check import absent, differences
 from attribution_preservation.pipeline.provenance.compare import Change, changes, moved
 from attribution_preservation.pipeline.provenance.history import commit_of, commits, text_at
 from attribution_preservation.pipeline.provenance.made_with import SUMMARY, Environments, environments_of
@@ -22,6 +21,7 @@ from attribution_preservation.pipeline.provenance.record import Record, read_rec
 from attribution_preservation.pipeline.provenance.rows import row_of, sources_of
 from attribution_preservation.pipeline.provenance.text import as_dict, as_text, changes_text
 from attribution_preservation.pipeline.provenance.trace import Keep, Trace, makers_of, trace
+from attribution_preservation.pipeline.provenance.verification import absent, differences
 from attribution_preservation.pipeline.run.graph import Stage, every_instance
 from attribution_preservation.process.streams import prepare_streams, tell
 

@@ -15,8 +15,8 @@ from attribution_preservation.data.inputs import Pairs, scored_pairs
 from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.evaluate_settings import Evaluate
-from attribution_preservation.metrics.pairs import ScoredPairs, scored_truth
 from attribution_preservation.metrics.prediction import of_labels
+from attribution_preservation.metrics.scored_pairs import ScoredPairs, scored_truth
 from attribution_preservation.metrics.scoring import (
     Evidence,
     Maps,

@@ -10,7 +10,7 @@ from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError
-from attribution_preservation.metrics.pairs import scored_truth
+from attribution_preservation.metrics.scored_pairs import scored_truth
 from attribution_preservation.pipeline.run.graph import Stage
 from attribution_preservation.reporting.results import Level
 from attribution_preservation.settings import validate

@@ -27,8 +27,8 @@ from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.probe_settings import Probe
 from attribution_preservation.metrics.probing import Inside, Look, Prober, View
 from attribution_preservation.metrics.scoring import Row, Scored
-from attribution_preservation.models.files import load_network
 from attribution_preservation.models.network import Network
+from attribution_preservation.models.network_files import load_network
 from attribution_preservation.pipeline.run.command import run
 from attribution_preservation.pipeline.run.graph import Stage
 from attribution_preservation.process.jobs import each

@@ -22,8 +22,8 @@ from attribution_preservation.metrics.prediction import f1, mean_ap
 from attribution_preservation.metrics.removal import RemovedPixels, map_of_image, of_other_images, ranks
 from attribution_preservation.metrics.roar_settings import Roar
 from attribution_preservation.models.build import build
-from attribution_preservation.models.files import load_network
 from attribution_preservation.models.network import Network
+from attribution_preservation.models.network_files import load_network
 from attribution_preservation.models.task import TaskObjective
 from attribution_preservation.pipeline.run.command import run
 from attribution_preservation.pipeline.run.graph import Stage

@@ -10,7 +10,7 @@ import torch
 from attribution_preservation.compression.objective import CompressionObjective
 from attribution_preservation.data.framing import Framing
 from attribution_preservation.matching.loss import settings_of
-from attribution_preservation.models.files import save_network
+from attribution_preservation.models.network_files import save_network
 from attribution_preservation.pipeline.profile import Profile
 from attribution_preservation.settings import validate
 from attribution_preservation.storage.identity import Identity
@@ -19,8 +19,8 @@ from attribution_preservation.training.batches import Batches
 from benchmarks import cost, readme, replicates, workload
 from benchmarks.deploy import one_of_every_kind
 from benchmarks.matching import METHODS, Released, matchings_of_paper
+from benchmarks.measurement import Figure, Report
 from benchmarks.photographs import HEIGHT, WIDTH, Photographs
-from benchmarks.report import Figure, Report
 from benchmarks.training import flop_per_image, network, schedule
 from tests.conftest import PROJECT, make_network
 

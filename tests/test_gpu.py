@@ -11,9 +11,9 @@ import torch
 from attribution_preservation.errors import UserError
 from attribution_preservation.matching.loss import settings_of
 from attribution_preservation.matching.losses import LOSSES
-from benchmarks.gpu import command, correctness, pack
+from benchmarks.gpu import correctness, pack, sequence
 from benchmarks.gpu.machine import Machine, TimeIsUp, at_most
-from benchmarks.report import Figure
+from benchmarks.measurement import Figure
 from tests.conftest import PROJECT
 
 
@@ -22,14 +22,14 @@ def figure(name="f", value=1.0, target=None):
 
 
 def steps(monkeypatch, **of):
-    monkeypatch.setattr(command, "STEPS", {name: command.Step(seconds, act) for name, (seconds, act) in of.items()})
+    monkeypatch.setattr(sequence, "STEPS", {name: sequence.Step(seconds, act) for name, (seconds, act) in of.items()})
 
 
 def run(monkeypatch, out, *words):
-    """Exit code of the command."""
+    """Exit code of the sequence."""
     monkeypatch.chdir(PROJECT)
     with pytest.raises(SystemExit) as ended:
-        command.main(["--out", str(out), *words])
+        sequence.main(["--out", str(out), *words])
     return ended.value.code
 
 
@@ -38,7 +38,7 @@ def test_at_toy_size_everything_runs_on_a_cpu_and_is_not_done_twice(tmp_path):
     words += ["--voc", str(PROJECT.parent / "shared" / "data" / "voc2012-subset.tgz")]
     done = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    names = {f"{name}-cpu.json" for name in command.STEPS}
+    names = {f"{name}-cpu.json" for name in sequence.STEPS}
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert files.keys() == names
     for name in names:

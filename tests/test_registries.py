@@ -32,7 +32,7 @@ from benchmarks.__main__ import NAMES as BENCHMARKS
 from stages.figures import POPULATIONS
 from tests.attribution import test_methods, test_relevance
 from tests.conftest import MAKERS, ORDER, PROJECT, make_network
-from tests.models import test_files
+from tests.models import test_network_files
 from tests.stages.test_audit import TRAINING
 from tests.training import joint_gradients
 
@@ -79,7 +79,7 @@ KEPT_BY_HAND = {
     ),
     "networks: toys": (
         {type(make(0)) for make in MAKERS.values()},
-        {type(make()) for make in test_files.NETWORKS.values()},
+        {type(make()) for make in test_network_files.NETWORKS.values()},
     ),
     "stages: order": (set(ORDER), set(STAGES)),
     "stages: training": (

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from attribution_preservation.attribution.method import AttributionMethod
-from attribution_preservation.attribution.pairs import rows_of
+from attribution_preservation.attribution.pair_images import rows_of
 from attribution_preservation.attribution.relevance import (
     Relevance,
     Rules,

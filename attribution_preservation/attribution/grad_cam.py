@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from attribution_preservation.attribution.method import AttributionMethod, MethodSettings
-from attribution_preservation.attribution.pairs import of_pairs, rows_of
+from attribution_preservation.attribution.pair_images import of_pairs, rows_of
 from attribution_preservation.models.gradient_mode import explains
 from attribution_preservation.models.network import Network
 

@@ -3,7 +3,7 @@
 import torch
 
 from attribution_preservation.attribution.method import AttributionMethod
-from attribution_preservation.attribution.pairs import rows_of
+from attribution_preservation.attribution.pair_images import rows_of
 from attribution_preservation.models.gradient_mode import explains
 from attribution_preservation.models.network import Network
 

@@ -140,7 +140,7 @@ class Attribution:
         """Maps [P, h, w].
 
         Raises:
-            ValueError: see `attribution_preservation.attribution.pairs.rows_of`.
+            ValueError: see `attribution_preservation.attribution.pair_images.rows_of`.
             TypeError: the method has no rule for one of the network's layers.
         """
         return self.explain(network, images, classes, image_of_pair)[0]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from attribution_preservation.attribution.method import AttributionMethod
-from attribution_preservation.attribution.pairs import of_pairs, rows_of
+from attribution_preservation.attribution.pair_images import of_pairs, rows_of
 from attribution_preservation.attribution.relevance import (
     Back,
     Flow,

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.grad import conv2d_input
 
-from attribution_preservation.attribution.pairs import of_pairs
+from attribution_preservation.attribution.pair_images import of_pairs
 from attribution_preservation.models.gradient_mode import explains
 from attribution_preservation.models.network import Head, Network
 

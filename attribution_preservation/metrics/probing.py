@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from attribution_preservation.attribution.pairs import spread
+from attribution_preservation.attribution.pair_images import spread
 from attribution_preservation.data.inputs import Pairs
 from attribution_preservation.metrics.catalogue import at, columns
 from attribution_preservation.metrics.comparisons import CONTRASTS

@@ -3,7 +3,7 @@
 A population is the set of pairs over which scores are averaged. `own`: pairs that the network itself predicts, as in
 the paper. `common`: pairs that the teacher and the compared methods of one student, iteration and seed all predict, so
 that all networks are scored on the same pairs. `all`: every pair that is the same for every network.
-`attribution_preservation.metrics.pairs` defines the pairs, and when a network predicts one.
+`attribution_preservation.metrics.scored_pairs` defines the pairs, and when a network predicts one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 
 from attribution_preservation.metrics.catalogue import columns
 from attribution_preservation.metrics.localization import centre_map, random_maps
-from attribution_preservation.metrics.pairs import ScoredPairs
+from attribution_preservation.metrics.scored_pairs import ScoredPairs
 from attribution_preservation.metrics.similarity import correlation, cosine, l2_distance
 
 MINIMUM_ASSOCIATED = 30

@@ -39,8 +39,8 @@ from attribution_preservation.training.processes import Processes
 from attribution_preservation.training.runtime import set_up
 from benchmarks.gpu.machine import Machine
 from benchmarks.gpu.speed import profile_runtime
+from benchmarks.measurement import Figure
 from benchmarks.photographs import Photographs
-from benchmarks.report import Figure
 from benchmarks.training import schedule
 
 CLASSES, BATCH = 5, 8

@@ -25,7 +25,7 @@ MACHINE = (
 )  # fmt: skip
 # What runs there: the command, and the stages that it starts.
 ROOTS = (
-    "benchmarks.__main__", "benchmarks.gpu.command",
+    "benchmarks.__main__", "benchmarks.gpu.sequence",
     *(f"stages.{name}" for name in (
         "code",
         "check", "dataset", "teacher", "compress", "attribute", "evaluate",

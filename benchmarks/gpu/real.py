@@ -21,7 +21,7 @@ from attribution_preservation.pipeline.run.graph import command_of
 from attribution_preservation.storage.yaml_text import format_yaml, read_yaml
 from benchmarks.gpu.machine import Machine
 from benchmarks.gpu.speed import _SWA, profile_runtime, timed
-from benchmarks.report import Figure
+from benchmarks.measurement import Figure
 from benchmarks.training import epochs, schedule
 
 # Those that compute; the tables need DVC's record.

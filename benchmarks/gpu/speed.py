@@ -28,8 +28,8 @@ from attribution_preservation.training.runtime import set_up
 from attribution_preservation.training.runtime_settings import Runtime
 from benchmarks.gpu.machine import Machine
 from benchmarks.matching import SETTINGS, Setting, ratios, training_step
+from benchmarks.measurement import Figure
 from benchmarks.photographs import HEIGHT, WIDTH, Photographs
-from benchmarks.report import Figure
 from benchmarks.rounds import ratio, time_rounds
 from benchmarks.training import CLASSES, flop_per_image, matrix_rate, network, rates, schedule, voc_epoch
 

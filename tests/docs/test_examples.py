@@ -226,7 +226,7 @@ SYMBOLS = {
     "attribution_preservation/compression/compressions.py": "COMPRESSIONS",
     "attribution_preservation/data/sources.py": "SOURCES",
     "attribution_preservation/models/networks.py": "NETWORKS",
-    "attribution_preservation/models/files.py": "FAMILIES",
+    "attribution_preservation/models/network_files.py": "FAMILIES",
     "benchmarks/cost.py": "PROFILES",
     "benchmarks/workload.py": "SETS",
 }

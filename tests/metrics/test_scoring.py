@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from attribution_preservation.metrics import scoring
-from attribution_preservation.metrics.pairs import LabelPairs
+from attribution_preservation.metrics.scored_pairs import LabelPairs
 from attribution_preservation.metrics.scoring import (
     Evidence,
     Maps,

@@ -18,7 +18,7 @@ from attribution_preservation.metrics.corruption import noise_scores
 from attribution_preservation.metrics.removal import removal_scores
 from attribution_preservation.metrics.representation import gram, linear_cka
 from attribution_preservation.models.build import build
-from attribution_preservation.models.files import load_network, save_network
+from attribution_preservation.models.network_files import load_network, save_network
 from tests.compression.test_objective import EVERY_MAP
 from tests.conftest import MAKERS, make_network
 from tests.matching.test_maps import batch

@@ -9,7 +9,7 @@ import torchvision
 
 from attribution_preservation.models.architecture import Architecture, narrowed
 from attribution_preservation.models.build import build
-from attribution_preservation.models.files import FAMILIES, load_network, save_network
+from attribution_preservation.models.network_files import FAMILIES, load_network, save_network
 from attribution_preservation.models.networks import NETWORKS
 from tests.conftest import PROJECT
 

@@ -17,7 +17,7 @@ from attribution_preservation.metrics.size import (
     sparsity,
 )
 from attribution_preservation.models.build import build
-from attribution_preservation.models.files import load_network, save_network
+from attribution_preservation.models.network_files import load_network, save_network
 from attribution_preservation.models.vgg import VGG
 from attribution_preservation.storage.yaml_text import read_yaml
 from tests.conftest import PROJECT

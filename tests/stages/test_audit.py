@@ -15,10 +15,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from attribution_preservation.pipeline.provenance import check, fingerprint
-from attribution_preservation.pipeline.provenance.check import differences
+from attribution_preservation.pipeline.provenance import fingerprint, verification
 from attribution_preservation.pipeline.provenance.record import read_record
 from attribution_preservation.pipeline.provenance.trace import trace
+from attribution_preservation.pipeline.provenance.verification import differences
 from attribution_preservation.pipeline.run.graph import every_instance
 from attribution_preservation.storage.yaml_text import format_yaml, read_yaml
 from tests.conftest import BY_TWOS, PROJECT, command_of, dvc, run_stage, write_parameters
@@ -296,7 +296,7 @@ def test_whatever_is_not_as_recorded_is_named(root, file, old, new, named):
 def contradictions(root, monkeypatch):
     """What `--check` finds of the table, in this process; nothing but params.yaml, dvc.yaml and dvc.lock may change."""
     monkeypatch.chdir(root)
-    monkeypatch.setattr(check, "dvc_md5", functools.cache(check.dvc_md5))
+    monkeypatch.setattr(verification, "dvc_md5", functools.cache(verification.dvc_md5))
     read = functools.cache(read_record)
 
     def listed() -> list[str]:
@@ -372,7 +372,7 @@ OF_CODE = ("stages", "attribution_preservation", "data/code")
 
 def test_a_hash_of_the_record_cannot_be_changed_unseen(root, lock, monkeypatch):
     monkeypatch.chdir(root)
-    monkeypatch.setattr(check, "dvc_md5", functools.cache(check.dvc_md5))
+    monkeypatch.setattr(verification, "dvc_md5", functools.cache(verification.dvc_md5))
     stages, text = every_instance(), (root / "dvc.lock").read_text()
     assert not list(differences(trace(read_record(text), stages, TABLE), stages))
     places = [match.start(1) for match in re.finditer(r" md5: ([0-9a-f])", text)]
@@ -575,7 +575,7 @@ def test_a_project_inside_another_repository_has_no_commit_of_it(root):
 
 def test_the_committed_tables_are_what_the_committed_record_says(monkeypatch):
     monkeypatch.chdir(PROJECT)
-    monkeypatch.setattr(check, "dvc_md5", functools.cache(check.dvc_md5))
+    monkeypatch.setattr(verification, "dvc_md5", functools.cache(verification.dvc_md5))
     record = read_record(Path("dvc.lock").read_text(), manifest=lambda path: Path(path).read_text())
     stages = every_instance()
     tables = sorted(Path("reports/tables").iterdir())
@@ -584,7 +584,7 @@ def test_the_committed_tables_are_what_the_committed_record_says(monkeypatch):
     # What tables share, the instances behind them, is compared once; each one's own fingerprint for each.
     shared = {(tuple(traced.entries), tuple(traced.missing)): traced for traced in traces.values()}
     assert [list(differences(traced, stages)) for traced in shared.values()] == [[]] * len(shared)
-    footers = {path: list(check._of_footer(traced, Path())) for path, traced in traces.items()}
+    footers = {path: list(verification._of_footer(traced, Path())) for path, traced in traces.items()}
     assert {path: lines for path, lines in footers.items() if lines} == {}
 
 

@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import Normalize, evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
-from attribution_preservation.models.files import load_network
+from attribution_preservation.models.network_files import load_network
 from attribution_preservation.models.pretrained import imagenet_url
 from attribution_preservation.storage.identity import network_files
 from attribution_preservation.storage.yaml_text import read_yaml

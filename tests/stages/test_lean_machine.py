@@ -29,7 +29,7 @@ def test_every_module_behind_a_stage_that_computes_loads_without_what_orchestrat
     lists = ("attribution/methods.py", "matching/losses.py", "compression/compressions.py", "data/sources.py")
     files |= {path for name in lists for path in closure(PROJECT / "attribution_preservation" / name)}
     names = sorted(".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in files)
-    names.append("benchmarks.gpu.command")
+    names.append("benchmarks.gpu.sequence")
     assert {"attribution_preservation.training.loop", "attribution_preservation.attribution.rise"} <= set(names)
     done = load(*names)
     assert done.returncode == 0, done.stderr

@@ -14,8 +14,8 @@ from torch import nn
 from attribution_preservation.data.framing import Framing, Input
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.data.store import Images, Store
-from attribution_preservation.models.files import load_network, save_network
 from attribution_preservation.models.network import Network
+from attribution_preservation.models.network_files import load_network, save_network
 from attribution_preservation.optimization import Optimization
 from attribution_preservation.pipeline.run.graph import Stage
 from attribution_preservation.pipeline.run.resume import ResumeFolder, fingerprint, resume_folder

@@ -7,7 +7,7 @@ from safetensors import safe_open
 from attribution_preservation.compression.channel_pruning import prune_channels
 from attribution_preservation.errors import UserError
 from attribution_preservation.models.build import build
-from attribution_preservation.models.files import load_network, save_network
+from attribution_preservation.models.network_files import load_network, save_network
 from attribution_preservation.storage.tensors import write_tensors
 
 NETWORKS = {

@@ -19,7 +19,7 @@ from attribution_preservation.training.runtime import set_up
 from benchmarks.gpu import correctness, real, speed
 from benchmarks.gpu.machine import Machine, TimeIsUp, at_most, check_torch
 from benchmarks.gpu.speed import profile_runtime
-from benchmarks.report import Figure, Report
+from benchmarks.measurement import Figure, Report
 
 
 @dataclass(frozen=True)
