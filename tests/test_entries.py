@@ -22,6 +22,7 @@ from attribution_preservation.compression.shape import Frame
 from attribution_preservation.data.source import DataSource, data_section, named_sources
 from attribution_preservation.data.sources import SOURCES
 from attribution_preservation.entries import by_name, entry_of, every, load, missing_line
+from attribution_preservation.errors import UserError
 from attribution_preservation.matching.loss import MapSettings, MatchingLoss, settings_of
 from attribution_preservation.matching.losses import LOSSES
 from attribution_preservation.matching.names import method_names
@@ -29,6 +30,7 @@ from attribution_preservation.matching.variants import methods_of, read_entry
 from attribution_preservation.models.architecture import NamedArchitecture
 from attribution_preservation.models.build import build
 from attribution_preservation.models.networks import NETWORKS
+from attribution_preservation.settings import validate
 from attribution_preservation.storage.yaml_text import read_yaml
 from tests.conftest import PROJECT, make_network
 
@@ -116,6 +118,13 @@ def test_two_entries_of_one_name_are_refused():
     entry = AttributionMethod("rise", "Another", propagate)
     with pytest.raises(ValueError, match="two entries are called rise"):
         by_name(*METHODS.values(), entry)
+
+
+@pytest.mark.parametrize("name", [name for name, source in SOURCES.items() if source.settings is None])
+def test_settings_of_a_source_that_has_none_are_an_unknown_parameter(name):
+    values = read_yaml(PROJECT / "params" / "digits.yaml")["data"] | {name: {}}
+    with pytest.raises(UserError, match=f"{name}: unknown parameter"):
+        validate(data_section(SOURCES.values()), values, "data")
 
 
 # Modules of the packages, and a word, that are no entry.
