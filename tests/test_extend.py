@@ -88,6 +88,10 @@ def test_entries_that_a_reader_adds_are_used_from_the_data_to_the_report(project
     assert "ablation_cam" in description["methods"]
     assert maps["ablation_cam"].shape == maps["grad_cam"].shape
     assert maps["ablation_cam"].flatten(1).any(1).all()
+    table = (project / "reports" / "tables" / "transfer_prune_randomly_half_common.md").read_text()
+    for title in ("Ablation-CAM", "Attention"):
+        assert f"| {title} " in table
+    assert (project / "reports" / "tables" / "prune_randomly_common.md").read_text().startswith("Random pruning,")
     results = pd.read_csv(project / "reports" / "results.csv")
     of_it = results[results["compression"] == "prune_randomly"]
     assert {"naive", "attention"} <= set(of_it["method"])

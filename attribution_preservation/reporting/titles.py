@@ -9,7 +9,6 @@ from typing import Any
 from attribution_preservation.errors import UserError
 
 TITLES = Path("data/titles.json")
-_REMEDY = "run the stage check first"
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,12 @@ def read_titles(path: Path) -> Titles:
     try:
         words = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; {_REMEDY}") from None
+        raise UserError(f"{path} is missing; run the stage check first") from None
     except ValueError:
         words = None
     names = {field.name for field in fields(Titles)}
     if not isinstance(words, dict) or words.keys() != names or not all(map(_are_titles, words.values())):
-        raise UserError(f"{path} is damaged; {_REMEDY}")
+        raise UserError(f"{path} is damaged; run the stage check again")
     return Titles(**words)
 
 

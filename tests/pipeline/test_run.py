@@ -62,6 +62,16 @@ def test_a_matrix_has_an_instance_per_combination(root):
     assert stage().outs == [Path("out/swa"), Path("plain")]
 
 
+def test_outputs_are_named_by_their_paths(root):
+    assert stage().out(Path("plain")) == Path("plain")
+    with pytest.raises(UserError, match=r"stage train makes other without declaring it under outs"):
+        stage().out(Path("other"))
+    with pytest.raises(UserError, match=r"stage train makes one output and declares 2 under outs"):
+        _ = stage().only_out
+    Path("dvc.yaml").write_text(DVC.replace(', {"plain": {cache: false}}', ""))
+    assert stage().only_out == Path("out/swa")
+
+
 def test_only_declared_parameters_are_handed_out(root):
     assert stage().parameters("train.rate") == 0.5
     assert stage().parameters("matching.swa.strength") == 50  # below a declared key

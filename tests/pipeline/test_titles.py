@@ -61,7 +61,7 @@ def test_networks_are_named_by_method_or_else_by_compression():
 def test_a_damaged_file_says_what_to_run(tmp_path, text):
     path = tmp_path / "titles.json"
     path.write_text(text)
-    with pytest.raises(UserError, match=r"titles\.json is damaged; run the stage check first"):
+    with pytest.raises(UserError, match=r"titles\.json is damaged; run the stage check again"):
         read_titles(path)
     with pytest.raises(UserError, match=r"none\.json is missing; run the stage check first"):
         read_titles(tmp_path / "none.json")
