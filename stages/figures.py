@@ -23,15 +23,15 @@ from attribution_preservation.reporting.curves import (
 )
 from attribution_preservation.reporting.heatmaps import HeatmapRow, draw_heatmaps
 from attribution_preservation.reporting.paired_tests import ALPHA, MARK, PairedTests, read_tests
-from attribution_preservation.reporting.probes import (
+from attribution_preservation.reporting.probe_figures import (
     company_metrics,
     draw_removal,
     draw_robustness,
     draw_untrained,
     layer_metrics,
-    noise_columns,
     removals,
 )
+from attribution_preservation.reporting.probe_table import noise_columns
 from attribution_preservation.reporting.remove_and_retrain import draw_roar, roars
 from attribution_preservation.reporting.report_settings import Figures
 from attribution_preservation.reporting.results import (

@@ -213,14 +213,11 @@ def student_rows(
         for attribution, scores in scored[method].scores.items():
             members = scored[method].members(attribution)
             of_population = {population: scores_of(scores, population, pairs.exclusive) for population in members}
-            for population, population_scores in of_population.items():
-                yield from mean_rows(
-                    population_scores, {population: members[population]}, attribution=attribution, **where
-                )
+            for population, counted in of_population.items():
+                yield from mean_rows(counted, {population: members[population]}, attribution=attribution, **where)
             compared = {name: member for name, member in members.items() if "cosine" in of_population[name]}
             yield from _associations(scores, compared, attribution=attribution, **where)
-            # Equal for every method.
-            explained[attribution] = scored[method].explained[attribution]
+            explained[attribution] = scored[method].explained[attribution]  # equal for every method
             shared[attribution] = {population: members[population] for population in ("common", "all")}
     where = {"sparsity": next(iter(students.values())).sparsity}
     for attribution, explained_pairs in explained.items():

@@ -7,7 +7,7 @@ import pandas as pd
 from attribution_preservation.reporting.deformation_table import deformation_table, deformations
 from attribution_preservation.reporting.paired_tests import PairedTests, comparisons, significance_table
 from attribution_preservation.reporting.preservation_table import preservation_table, preservations
-from attribution_preservation.reporting.probes import AREAS, noise_columns, probe_table, probed, shares
+from attribution_preservation.reporting.probe_table import AREAS, noise_columns, probe_table, probed, shares
 from attribution_preservation.reporting.remove_and_retrain import retrained, roar_table, roars
 from attribution_preservation.reporting.report_settings import Report
 from attribution_preservation.reporting.results import last_of_all, measured, populations

@@ -5,20 +5,17 @@ import pandas as pd
 import pytest
 
 from attribution_preservation.reporting.paired_tests import PairedTests
-from attribution_preservation.reporting.probes import (
-    AREAS,
+from attribution_preservation.reporting.probe_figures import (
     draw_removal,
     draw_robustness,
     draw_untrained,
     layer_metrics,
-    noise_columns,
-    probe_table,
-    probed,
     removal_panels,
     removals,
     robustness_panels,
     untrained_panel,
 )
+from attribution_preservation.reporting.probe_table import AREAS, noise_columns, probe_table, probed
 from attribution_preservation.reporting.remove_and_retrain import draw_roar, retrained, roar_panel, roar_table, roars
 from attribution_preservation.reporting.results import COLUMNS, Level
 from attribution_preservation.reporting.table import markdown
