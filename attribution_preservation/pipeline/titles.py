@@ -1,4 +1,4 @@
-"""What people call what a profile names: the titles of its entries."""
+"""Titles of the entries that a profile names."""
 
 from collections.abc import Iterable, Mapping
 from typing import Protocol
