@@ -12,6 +12,7 @@ from attribution_preservation.storage.yaml_text import read_yaml
 from stages.figures import MATCHED, _of_sweeps
 from tests.conftest import PROJECT
 from tests.reporting.conftest import scores, student  # noqa: F401
+from tests.reporting.titles import TITLES
 
 STRENGTHS = {5.0: 0.6, 500.0: 0.7}  # cosine by strength
 SHARES = {0.6: 0.8}
@@ -77,7 +78,7 @@ def test_every_sweep_that_is_trained_is_drawn(results, matchings, tmp_path):
         values = {"strength": STRENGTHS, "share": SHARES}
         sweeps = {name: values[name] for name in names}
         results = swept(results, compression, STUDENTS.get(compression, "rate_70"), sweeps)
-    draws = list(_of_sweeps(figures(matchings), results, ["naive", "ewa", "swa"], tmp_path))
+    draws = list(_of_sweeps(figures(matchings), results, ["naive", "ewa", "swa"], TITLES, tmp_path))
     assert [draw.args[-1] for draw in draws] == [
         tmp_path / f"{NAMES[compression]}_{population}.png"
         for compression in MATCHED
@@ -99,7 +100,7 @@ def test_every_sweep_that_is_trained_is_drawn(results, matchings, tmp_path):
 
 def test_a_sweep_without_naive_has_no_line_for_it(results, tmp_path):
     results = swept(results[results["method"] != "naive"], "distill", "rate_70", {"strength": STRENGTHS})
-    draws = list(_of_sweeps(figures({"distill": ["strength"]}), results, ["ewa", "swa"], tmp_path))
+    draws = list(_of_sweeps(figures({"distill": ["strength"]}), results, ["ewa", "swa"], TITLES, tmp_path))
     draws[0]()
     numbers = pd.read_csv(tmp_path / "sweeps_distill_rate_70_own.csv")
     assert set(numbers["line"]) == {"strength"}

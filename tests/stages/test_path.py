@@ -163,6 +163,9 @@ def test_what_compression_buys_is_in_the_results(finished):
     assert smallest.loc["prune_weights", "parameters"] == smallest.loc["teacher", "parameters"]
 
 
+FORMS = ("md", "tex", "csv")  # of tables
+
+
 def test_reports_are_complete(finished):
     reports = finished[0] / "reports"
     names = {
@@ -187,15 +190,17 @@ def test_reports_are_complete(finished):
             "compressions", "prune_weights", "prune_channels", "prune_channels_variants", "distill", "scratch",
         )
         for population in ("own", "common", "all")
-        for form in ("md", "tex", "csv")
+        for form in FORMS
     } | {
-        *(f"significance_{population}.{form}" for population in ("own", "common", "all") for form in ("md", "csv")),
-        *(f"{name}_{population}.md" for name in TRANSFERRED for population in ("common", "all")),
+        *(f"significance_{population}.{form}" for population in ("own", "common", "all") for form in FORMS),
+        *(
+            f"{name}_{population}.{form}"
+            for name in TRANSFERRED for population in ("common", "all") for form in ("md", "tex")
+        ),
         *(f"{name}.csv" for name in TRANSFERRED),
-        *(f"table_{number}.{form}" for number in (1, 2) for form in ("md", "csv")),
-        *(f"faithfulness_{population}.{form}" for population in ("common", "all") for form in ("md", "csv")),
-        "robustness.md", "robustness.csv",
-        "roar_half.md", "roar_half.csv",
+        *(f"table_{number}.{form}" for number in (1, 2) for form in FORMS),
+        *(f"faithfulness_{population}.{form}" for population in ("common", "all") for form in FORMS),
+        *(f"{name}.{form}" for name in ("robustness", "roar_half") for form in FORMS),
     }  # fmt: skip
     metrics = json.loads((reports / "metrics.json").read_text())
     assert 0 <= metrics["prune_weights"]["iterative"]["sswa"]["cosine_all"]["mean"] <= 1
