@@ -22,7 +22,7 @@ from attribution_preservation.reporting.titles import Titles
 
 
 def draw_comparison(results: pd.DataFrame, methods: Sequence[str], population: str, titles: Titles, path: Path) -> None:
-    """One panel per metric: for every student the methods' means with error bars, beside each other."""
+    """One panel per metric. Each student has the means of its methods side by side, with error bars."""
     panels = comparison_panels(results, methods, population, titles)
     over, half = over_seeds(results["seed"].nunique(), "bar"), len(panels) // 2
     rows = [panels] if len(panels) % 2 else [panels[:half], panels[half:]]
@@ -30,7 +30,7 @@ def draw_comparison(results: pd.DataFrame, methods: Sequence[str], population: s
 
 
 def comparison_panels(results: pd.DataFrame, methods: Sequence[str], population: str, titles: Titles) -> list[Panel]:
-    """What `draw_comparison` draws: students side by side on x; of common pairs, how many (mean of seeds)."""
+    """The panels of `draw_comparison`: students side by side on x. Common pairs are counted (mean over seeds)."""
     students = last_of_all(results)
     names = [
         "\n".join([*titles.compression(level.compression).split(), *wrap(level.student.replace("_", " "), 9)])

@@ -81,7 +81,7 @@ def draw_curves(
 def draw_origin(
     results: pd.DataFrame, course: Sequence[Level], methods: Sequence[str], population: str, titles: Titles, path: Path
 ) -> None:
-    """Do predictions hold while maps move? As `draw_curves`, of predictions beside the teacher's, and of maps."""
+    """Do predictions hold while maps move? Draw how close both are to the teacher's, like `draw_curves`."""
     panels = curve_panels(results, course, methods, population, map(Measure, ORIGIN), titles)
     draw_panels([panels], _title(results, course, population, titles), path)
 
@@ -94,7 +94,7 @@ def draw_layers(
     titles: Titles,
     path: Path,
 ) -> None:
-    """Do hidden layers stay the teacher's where maps do not? Their likeness layer by layer, beside that of maps."""
+    """Do hidden layers stay the teacher's where maps do not? Their likeness, layer by layer, and that of maps."""
     panels = [curve_panels(results, course, methods, "all", measures, titles) for measures in rows]
     draw_panels(panels, _title(results, course, "all", titles), path, 3.6)
 

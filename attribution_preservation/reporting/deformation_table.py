@@ -1,4 +1,4 @@
-"""Tables 1 and 2 of the supplement: what compression without matching does to four attribution methods."""
+"""Tables 1 and 2 of the supplement: the effect of compression without matching on four attribution methods."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from attribution_preservation.metrics.catalogue import CATALOGUE
+from attribution_preservation.reporting.captions import averaged_over
 from attribution_preservation.reporting.results import (
     BASELINES,
     Level,
@@ -45,7 +46,7 @@ def deformations(results: pd.DataFrame, minimum_pairs: int, titles: Titles) -> I
     """Both tables; nothing where no student was explained by these four methods, or where classes exclude each other.
 
     Only pairs that a network predicts count for it, and networks were compressed without matching (Naive), as
-    published. The published figures are those of VOC and stand beside ours whatever the data is.
+    published. The published figures are those of VOC. The tables show them next to ours for every data set.
 
     Args:
         results: tidy results.
@@ -104,11 +105,10 @@ def deformation_table(table: Deformation, titles: Titles, note: str, seeds: int)
         ]
         for _, row in table.frame.iterrows()
     ]
-    over = f"Mean ± sample deviation over {seeds} seeds" if seeds > 1 else "One seed, no deviation"
-    caption = f"{table.title}, in percent. Over pairs that the network of the row itself predicts. {over}. In "
-    caption += "parentheses: published for VGG16 on VOC 2012 (Park et al. 2020, Tables 1 and 2), whose data and "
-    caption += "networks these figures share only in the profile voc2012; its 0.53M is not the number of weights left "
-    caption += "after 16 iterations. Parameters: those that are not 0. "
+    caption = f"{table.title}, in percent. Over pairs that the network of the row itself predicts. "
+    caption += f"{averaged_over(seeds)}. In parentheses: published for VGG16 on VOC 2012 (Park et al. 2020, Tables 1 "
+    caption += "and 2), whose data and networks these figures share only in the profile voc2012; its 0.53M is not the "
+    caption += "number of weights left after 16 iterations. Parameters: those that are not 0. "
     caption += (
         "n: mean number of pairs, of each column where they differ: costly methods explain fewer, evenly spaced. "
     )

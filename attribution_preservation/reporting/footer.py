@@ -1,11 +1,11 @@
-"""What a table or page says of its own origin: the stage, its fingerprint, and the command that tells the rest."""
+"""The origin of a table or page: its stage, its fingerprint, and the command that tells the rest."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What made a report.
+    """The stage that made a report.
 
     A table cannot name its own commit, which does not exist when it is written: git tells it.
 

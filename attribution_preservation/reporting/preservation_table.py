@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from attribution_preservation.metrics.catalogue import CATALOGUE
-from attribution_preservation.reporting.paired_tests import ALPHA, MARK, PairedTests
+from attribution_preservation.reporting.captions import averaged_over, marks_explained
+from attribution_preservation.reporting.paired_tests import PairedTests
 from attribution_preservation.reporting.results import (
     Level,
     compressions,
@@ -17,7 +18,7 @@ from attribution_preservation.reporting.results import (
     last_levels,
     shared_seeds,
 )
-from attribution_preservation.reporting.summary import Score, SummaryRow, summarize
+from attribution_preservation.reporting.summary import Score, SummaryRow, any_significant, summarize
 from attribution_preservation.reporting.table import Cell, Grid, Span, Table, mean_cell, text_cell
 from attribution_preservation.reporting.titles import Titles
 
@@ -182,15 +183,12 @@ def _beside(row: SummaryRow, theirs: pd.DataFrame, rates: Mapping[tuple[str, str
 
 
 def preservation_caption(table: Preservation, note: str) -> str:
-    """What a reader must know."""
+    """The caption, with the meaning of the marks and of the published figures."""
     text = f"{table.title}, Grad-CAM (supplement, Table {table.number}). Localisation: each network's own "
     text += "top class, right or wrong; cosine and l2: maps of the full network's top class in both networks. "
-    text += f"Mean ± sample deviation over {table.seeds} seeds. " if table.seeds > 1 else "One seed, no deviation. "
+    text += f"{averaged_over(table.seeds)}. "
     text += "Bold: best of the methods of one student, of ours and of the published ones. "
-    text += "†: ahead of Naive by more than the larger of the two deviations. " if table.seeds > 1 else ""
-    if any(cell.significant for row in table.rows for cell in row.cells.values()):
-        text += f"{MARK}: differs from Naive, p < {ALPHA} in a paired bootstrap over images and seeds, corrected "
-        text += "(Holm) for the comparisons of the column. "
+    text += marks_explained(table.seeds, any_significant(table.rows))
     text += "In parentheses: published (Park et al. 2020), whose data and networks these figures share only in the "
     text += "profile imagenet. The published l2 is not its formula's value; it fits 2 (1 - cosine) / N, "
     text += f"N = {table.cells}, inferred from the published cosines, and stands beside that quantity of ours with the "
@@ -201,7 +199,7 @@ def preservation_caption(table: Preservation, note: str) -> str:
 
 def preservation_table(table: Preservation, note: str) -> Table:
     """Ours, and in parentheses the published figures."""
-    headings = ["student", "network", "sparsity %", *(heading for heading, _, _ in METRICS.values()), "n"]
+    headings = ["student", "network", "sparsity [%]", *(heading for heading, _, _ in METRICS.values()), "n"]
     pairs = zip(table.rows, table.published, strict=True)
     rows = [_cells(row, published) for row, published in pairs]
     return Table(table.name, preservation_caption(table, note), [Grid(headings, rows)], _numbers(table))
@@ -235,8 +233,7 @@ def _cells(row: SummaryRow, published: Mapping[str, Published]) -> list[Cell]:
 
 
 def _cell(score: Score, published: Published, digits: int) -> Cell:
-    marks = ("†" if score.ahead else "") + (MARK if score.significant else "")
-    ours = mean_cell(score.mean, score.deviation, digits, score.best, marks)
+    ours = mean_cell(score.mean, score.deviation, digits, score.best, score.marks)
     if not published.printed:
         return ours
     return *ours, Span(" (" if ours else "("), Span(published.printed, published.best), Span(")")

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from attribution_preservation.metrics.catalogue import CATALOGUE
+from attribution_preservation.reporting.captions import averaged_over
 from attribution_preservation.reporting.paired_tests import ALPHA, MARK, PairedTests, corrected
 from attribution_preservation.reporting.results import (
     Level,
@@ -166,8 +167,8 @@ def probe_table(
                 text_cell("" if pd.isna(row["n"]) else f"{row['n']:.0f}"),
             ]
         )
-    over = f"Mean ± sample deviation over {seeds} seeds" if seeds > 1 else "One seed, no deviation"
-    text = f"{title}. {over}. {MARK}: differs from Naive (over and under: from 0) by a paired test over images and "
+    text = f"{title}. {averaged_over(seeds)}. "
+    text += f"{MARK}: differs from Naive (over and under: from 0) by a paired test over images and "
     text += f"seeds, p < {ALPHA} after Holm's correction for the comparisons of the column; no test: too few seeds, or "
     text += "pairs on too few images. "
     text += f"n: mean number of pairs or images. {note}"

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from attribution_preservation.metrics.catalogue import CATALOGUE
-from attribution_preservation.reporting.paired_tests import PairedTests, significant
+from attribution_preservation.reporting.captions import AHEAD
+from attribution_preservation.reporting.paired_tests import MARK, PairedTests, significant
 from attribution_preservation.reporting.results import (
     BASELINES,
     REFERENCES,
@@ -45,6 +46,11 @@ class Score:
     best: bool = False
     ahead: bool = False
     significant: bool = False
+
+    @property
+    def marks(self) -> str:
+        """Behind the figure in a table."""
+        return (AHEAD if self.ahead else "") + (MARK if self.significant else "")
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,11 @@ class Summary:
     over: str
     seeds: int
     rows: list[SummaryRow]
+
+
+def any_significant(rows: Sequence[SummaryRow]) -> bool:
+    """Whether any score of some rows differs from Naive's by a test."""
+    return any(score.significant for row in rows for score in row.cells.values())
 
 
 def plans(results: pd.DataFrame, methods: list[str], iterations: Sequence[int], titles: Titles) -> Iterator[Plan]:

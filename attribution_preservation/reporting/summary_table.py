@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from attribution_preservation.metrics.catalogue import CATALOGUE
-from attribution_preservation.reporting import paired_tests
-from attribution_preservation.reporting.summary import METRICS, SIZES, Summary, SummaryRow
+from attribution_preservation.reporting.captions import averaged_over, marks_explained
+from attribution_preservation.reporting.summary import METRICS, SIZES, Summary, SummaryRow, any_significant
 from attribution_preservation.reporting.table import Cell, Table, mean_cell, text_cell, without_empty_columns
 from attribution_preservation.reporting.titles import Titles
 
@@ -13,7 +13,7 @@ from attribution_preservation.reporting.titles import Titles
 def summary_table(summary: Summary, name: str, title: str, titles: Titles, note: str) -> Table:
     """A row for each network; columns in which nothing stands are left out."""
     several = len({row.level.compression for row in summary.rows if row.level}) > 1
-    headings = ["compression", "student", "network", "sparsity %", *(CATALOGUE[size].heading for size in SIZES)]
+    headings = ["compression", "student", "network", "sparsity [%]", *(CATALOGUE[size].heading for size in SIZES)]
     headings += [*(CATALOGUE[metric].heading for metric in METRICS), "n"]
     grid = without_empty_columns(headings, [_cells(row, several, titles) for row in summary.rows])
     return Table(name, caption(summary, title, note), [grid], _numbers(summary))
@@ -42,15 +42,12 @@ def _numbers(summary: Summary) -> pd.DataFrame:
 
 
 def caption(table: Summary, title: str, note: str) -> str:
-    """What a reader must know: what was counted over what, and what the marks mean."""
+    """The caption: which pairs were counted, and the meaning of the marks."""
     similar = any(not np.isnan(row.cells["cosine"].mean) for row in table.rows)
     text = f"{title}, Grad-CAM. Localisation{' and similarity' if similar else ''} over {table.over}. "
-    text += f"Mean ± sample deviation over {table.seeds} seeds" if table.seeds > 1 else "One seed, no deviation"
+    text += averaged_over(table.seeds)
     text += "; n: mean number of pairs. Bold: best of the methods of one student and iteration. "
-    text += "†: ahead of Naive by more than the larger of the two deviations. " if table.seeds > 1 else ""
-    if any(cell.significant for row in table.rows for cell in row.cells.values()):
-        text += f"{paired_tests.MARK}: differs from Naive, p < {paired_tests.ALPHA} in a paired bootstrap over images "
-        text += "and seeds, corrected (Holm) for the comparisons of the column. "
+    text += marks_explained(table.seeds, any_significant(table.rows))
     if any(row.replaced for row in table.rows):
         text += "‡: localisation and similarity over all pairs, because too few were predicted. "
     text += "MACs and file size are those of dense storage: zeros are multiplied and stored. "
@@ -68,6 +65,5 @@ def _cells(row: SummaryRow, several: bool, titles: Titles) -> list[Cell]:
     ]
     for metric in METRICS:
         score = row.cells[metric]
-        marks = ("†" if score.ahead else "") + (paired_tests.MARK if score.significant else "")
-        cells.append(mean_cell(score.mean, score.deviation, CATALOGUE[metric].digits, score.best, marks))
+        cells.append(mean_cell(score.mean, score.deviation, CATALOGUE[metric].digits, score.best, score.marks))
     return [*cells, text_cell("" if np.isnan(row.pairs) else f"{row.pairs:.0f}")]

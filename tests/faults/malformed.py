@@ -334,8 +334,13 @@ def _tensors() -> Iterator[Case]:
         yield Case(f"{path}: of half of the data", stage, lambda root, path=path: _halve(root / path))
     other = changed(of_maps, lambda content: _description(content, identities["another seed"]))
     yield Case(f"{of_maps}: another seed than its students", ("evaluate", "--batch", "distill"), other)
+    yield from _gone()
+
+
+def _gone() -> Iterator[Case]:
+    """Folders of networks, maps and scores that are missing."""
     for gone, stage in (
-        ("models/all/teacher/vgg6_bn/seed-0", READERS[network]),
+        ("models/all/teacher/vgg6_bn/seed-0", READERS[f"models/all/{TEACHER}"]),
         ("models/all/distill/half/sswa", ("roar",)),
         ("roar/all/teacher", ("analysis",)),
     ):
