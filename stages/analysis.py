@@ -12,6 +12,7 @@ from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.analysis_settings import Analysis
 from attribution_preservation.metrics.comparisons import Comparisons, Truth
 from attribution_preservation.metrics.prediction import of_labels
+from attribution_preservation.metrics.scored_files import read_scored
 from attribution_preservation.metrics.scoring import Row, Scored
 from attribution_preservation.pipeline.run.command import run
 from attribution_preservation.pipeline.run.graph import Stage
@@ -111,7 +112,7 @@ def _truth(folder: Path) -> Truth:
 
 
 def _scored(path: Path, truth: Truth) -> Scored:
-    scored = Scored.of_arrays(read_arrays(path, REMEDY)[0])
+    scored = read_scored(path, REMEDY)
     of_images = all(len(values) == len(truth.labels) for values in scored.images.values())
     if not of_images or any(pairs.max(initial=0) >= len(truth.image) for pairs in scored.explained.values()):
         raise UserError(f"{path} is of another data set; {REMEDY}")

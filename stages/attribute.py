@@ -12,8 +12,9 @@ import torch
 from attribution_preservation.attribution.extraction import Attribute, Compared
 from attribution_preservation.attribution.method import Attribution, import_libraries
 from attribution_preservation.attribution.pair_images import spread
+from attribution_preservation.data.evaluation import EvaluationSet
 from attribution_preservation.data.framing import Input
-from attribution_preservation.data.inputs import Normalize, Pairs, evaluation_images, scored_pairs
+from attribution_preservation.data.inputs import Normalize, Pairs, evaluation_images
 from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.size import (
@@ -39,13 +40,13 @@ REMEDY = "run the stages that train networks first"
 
 @dataclass(frozen=True)
 class _Workload:
-    """What every network of an instance is asked.
+    """The images and pairs that every network of an instance explains.
 
     Attributes:
         pairs: the scored pairs.
-        explained: rows of the images that they are of, ascending, int64 [M].
-        images: of all evaluation images, uint8 [N, 3, S, S].
-        training_images: the first ones of training, normalised, as many as some method needs.
+        explained: rows of the pairs' images among the evaluation images, ascending, int64 [M].
+        images: all evaluation images, uint8 [N, 3, S, S].
+        training_images: the first training images, normalised, as many as some method needs.
     """
 
     settings: Attribute
@@ -84,9 +85,8 @@ def main(stage: Stage) -> str:
     device = set_up(runtime)
     import_libraries(settings.methods.values())
     store = Store(stage.dep(Path("data/dataset")))
-    positions = store.part("val")
-    pairs = scored_pairs(store, positions, framing)
-    images = evaluation_images(store, positions, framing, runtime.workers)
+    evaluation = EvaluationSet(store, framing)
+    pairs, images = evaluation.pairs, evaluation.images(runtime.workers)
     normalize, explained = Normalize(framing.mean, framing.std), np.unique(pairs.image)
     needed = max((getattr(method, "references", 0) for method in settings.methods.values()), default=0)
     training_images = normalize(evaluation_images(store, store.part("train")[:needed], framing).to(device.torch))

@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from attribution_preservation.data.evaluation import EvaluationSet
 from attribution_preservation.data.framing import Framing
-from attribution_preservation.data.inputs import evaluation_images, scored_pairs
 from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.scored_pairs import scored_truth
 from attribution_preservation.pipeline.run.graph import Stage
 from attribution_preservation.reporting.results import Level
-from attribution_preservation.settings import validate
 from attribution_preservation.storage.identity import Identity, networks_below
 from attribution_preservation.storage.tensors import read_arrays
 
@@ -27,6 +25,7 @@ class Explained:
         seed: the first one.
         pairs: the scored pairs as networks are asked about them.
         truth: the same with the truth about them.
+        picture: function of a pair: its image as networks see it, uint8 [S, S, 3].
         class_of: what a pair's class is.
     """
 
@@ -35,12 +34,9 @@ class Explained:
         self.seed = seeds[0]
         self._maps = stage.dep(Path("maps", self.group))
         self.files = networks_below(self._maps, REMEDY)
-        self._store = Store(stage.dep(Path("data/dataset")))
-        framing = {key: stage.parameters(f"input.{key}") for key in ("size", "resize")}
-        self._framing = validate(Framing, framing, "input")
-        self._positions = self._store.part("val")
-        self.pairs = scored_pairs(self._store, self._positions, self._framing)
-        self.truth = scored_truth(**vars(self.pairs), labels=self._store.labels(self._positions))
+        evaluation = EvaluationSet(Store(stage.dep(Path("data/dataset"))), stage.section("input", Framing))
+        self.pairs, self.picture, self._classes = evaluation.pairs, evaluation.picture, evaluation.store.classes
+        self.truth = scored_truth(**vars(self.pairs), labels=evaluation.labels)
         self.class_of = "truth" if self.pairs.label is not None else "teacher's top class"
 
     def networks(self, level: Level, teacher: str, methods: Sequence[str]) -> dict[str, Identity]:
@@ -59,14 +55,8 @@ class Explained:
         return {name: identity for name, identity in wanted.items() if identity in self.files}
 
     def evidence(self, identity: Identity) -> dict[str, np.ndarray]:
-        """What attribute left of a network: maps by attribution method, and logits."""
+        """The arrays of a network that the stage attribute wrote: maps by attribution method, and logits."""
         return read_arrays(self.files[identity], REMEDY)[0]
-
-    def picture(self, pair: int) -> np.ndarray:
-        """A pair's image as networks see it, uint8 [S, S, 3]."""
-        position = self._positions[self.pairs.image[pair]]
-        image: torch.Tensor = evaluation_images(self._store, [position], self._framing)[0]
-        return image.permute(1, 2, 0).numpy()
 
     def mask(self, pair: int) -> np.ndarray:
         """Where a pair's object is, bool [S, S]."""
@@ -74,7 +64,7 @@ class Explained:
 
     def class_name(self, pair: int, of_teacher: np.ndarray) -> str:
         """The class that a pair asks about; where classes exclude each other the teacher's logits [N, C] decide it."""
-        return self._store.classes[self.pairs.classes(of_teacher, of_teacher)[pair]]
+        return self._classes[self.pairs.classes(of_teacher, of_teacher)[pair]]
 
     def predicted(self, of_teacher: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """Pairs whose class a network predicts, bool [P]; where classes exclude each other, as its teacher does."""

@@ -1,14 +1,14 @@
-"""Stage probe: what networks make of changed images, how alike their layers are, and what maps owe to training.
+"""Stage probe: predictions on changed images, likeness of layers, and maps of networks with untrained layers.
 
-Of the students that are explained by every method (`attribute.compared`) and of their teachers: removal of the least
-and of the most important pixels, by the network's own maps, its teacher's, another image's and by chance; noise in
-background and objects; maps after layers were untrained; of every pruning iteration the likeness of hidden layers.
+It probes the students that every method explains (`attribute.compared`) and their teachers. It removes the least and
+the most important pixels, in the order of the network's own maps, its teacher's, another image's, and by chance. It
+adds noise to background and objects. It explains networks whose layers were untrained. And it compares the hidden
+layers of every pruning iteration with the teacher's.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,14 @@ from attribution_preservation.attribution.extraction import Attribute, Compared
 from attribution_preservation.attribution.grad_cam import grad_cam
 from attribution_preservation.attribution.method import Attribution, import_libraries
 from attribution_preservation.attribution.randomization import cascade
+from attribution_preservation.data.evaluation import EvaluationSet
 from attribution_preservation.data.framing import Input
-from attribution_preservation.data.inputs import Normalize, evaluation_images, scored_pairs
+from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.probe_settings import Probe
 from attribution_preservation.metrics.probing import Inside, Look, Prober, View
+from attribution_preservation.metrics.scored_files import write_scored
 from attribution_preservation.metrics.scoring import Row, Scored
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.network_files import load_network
@@ -34,8 +36,7 @@ from attribution_preservation.pipeline.run.graph import Stage
 from attribution_preservation.process.jobs import each
 from attribution_preservation.process.progress import Progress
 from attribution_preservation.storage.files import atomic_directory, write_text
-from attribution_preservation.storage.identity import Identity, networks_below
-from attribution_preservation.storage.tensors import write_tensors
+from attribution_preservation.storage.identity import Identity, by_level, networks_below
 from attribution_preservation.training.runtime import set_up
 from attribution_preservation.training.runtime_settings import Runtime
 
@@ -61,9 +62,7 @@ def main(stage: Stage) -> str:
     with atomic_directory(stage.only_out) as folder:
 
         def keep(identity: Identity, scored: Scored) -> None:
-            file = folder / "pairs" / files[identity].relative_to(models)
-            arrays = {name: torch.tensor(values) for name, values in scored.arrays().items()}
-            write_tensors(file, arrays, {"identity": identity.as_dict()})
+            write_scored(folder / "pairs" / files[identity].relative_to(models), identity, scored)
 
         def ask_teacher(teacher: Identity, known: Known, stranger: Identity) -> list[Row]:
             strange = files[stranger] if stranger != teacher else None
@@ -83,11 +82,7 @@ def main(stage: Stage) -> str:
             stranger = teachers[name, seeds[(seeds.index(seed) + 1) % len(seeds)]]
             pieces.append(partial(ask_teacher, teacher, known, stranger))
             of_teacher = [identity for identity in students if identity.full_network == (name, seed)]
-            ordered = sorted(
-                of_teacher,
-                key=lambda identity: (identity.compression, identity.student, identity.step, identity.method),
-            )
-            for level, members in groupby(ordered, key=lambda identity: identity.level):
+            for level, members in by_level(sorted(of_teacher, key=lambda identity: identity.method)):
                 networks = {identity: files[identity] for identity in members}
                 pieces.append(partial(ask_students, level, seed, known, networks))
         progress = Progress(len(pieces), "probes", unit="level")
@@ -125,21 +120,19 @@ class _Probing:
         self._device, self.jobs = device.torch, device.jobs
         import_libraries(self._methods[name] for name in self._settings.randomization.methods)
         self._normalize = Normalize(framing.mean, framing.std)
-        store = Store(stage.dep(Path("data/dataset")))
-        positions = store.part("val")
-        self._pairs = scored_pairs(store, positions, framing)
-        self._images = evaluation_images(store, positions, framing)
+        evaluation = EvaluationSet(Store(stage.dep(Path("data/dataset"))), framing)
+        self._pairs, self._images = evaluation.pairs, evaluation.images()
         colour = (255 * torch.tensor(framing.mean)).round().to(torch.uint8)
-        self._prober = Prober(self._settings, self._pairs, self._images, store.labels(positions), colour)
+        self._prober = Prober(self._settings, self._pairs, self._images, evaluation.labels, colour)
 
     def known(self, file: Path) -> Known:
-        """What its students' questions need of a teacher."""
+        """The answers of a teacher that its students' probes need."""
         view, prober = self._view(self._load(file)), self._prober
         look = prober.look(view)
         return Known(look, prober.inside(view), prober.predicted(look), prober.removal(view, look))
 
     def teacher(self, file: Path, known: Known, stranger: Path | None, keep: Callable[[Scored], None]) -> Iterator[Row]:
-        """What a teacher answers, of itself and beside one that shares nothing with it but the data."""
+        """Rows of a teacher, alone and compared with a teacher that shares only the data with it."""
         network = self._load(file)
         view, prober = self._view(network), self._prober
         populations = {"own": known.predicted, "all": np.ones_like(known.predicted)}
@@ -159,7 +152,7 @@ class _Probing:
         compared: list[str],
         keep: Callable[[Identity, Scored], None],
     ) -> Iterator[Row]:
-        """What the networks of one level answer, those that are the last of their students to all questions.
+        """Rows of the networks of one level; only the last networks of their students have all probes.
 
         Args:
             files: by identity.

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from attribution_preservation.metrics.catalogue import columns
+from attribution_preservation.metrics.evidence import Evidence, Maps
 from attribution_preservation.metrics.localization import centre_map, random_maps
 from attribution_preservation.metrics.scored_pairs import ScoredPairs
 from attribution_preservation.metrics.similarity import correlation, cosine, l2_distance
@@ -21,38 +22,6 @@ from attribution_preservation.metrics.similarity import correlation, cosine, l2_
 MINIMUM_ASSOCIATED = 30
 SIMILARITY = {"cosine": cosine, "correlation": correlation, "l2": l2_distance}
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Maps:
-    """Maps of one network by one attribution method.
-
-    Attributes:
-        values: maps, [n, h, w].
-        pairs: positions of the scored pairs that they explain, int64 [n].
-        absorbed: absorbed share of the relevance, in percent, [n]; None for a method without relevance.
-    """
-
-    values: np.ndarray
-    pairs: np.ndarray
-    absorbed: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Maps, logits and sizes of one network.
-
-    Attributes:
-        maps: maps by attribution method.
-        logits: logits of all evaluation images, [N, C].
-        sizes: metrics of the network that need no images, by metric name.
-        sparsity: share of pruned weights; None if nothing was pruned.
-    """
-
-    maps: dict[str, Maps]
-    logits: np.ndarray
-    sizes: dict[str, int]
-    sparsity: float | None
 
 
 def baseline_scores(pairs: ScoredPairs, random_seed: int) -> dict[str, dict[str, np.ndarray]]:
@@ -81,30 +50,6 @@ class Scored:
     explained: dict[str, np.ndarray]
     scores: dict[str, dict[str, np.ndarray]]
     populations: dict[str, np.ndarray]
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Arrays by name, as a file stores them; `of_arrays` is the inverse."""
-        arrays = {"logits": self.logits} | {f"image/{metric}": values for metric, values in self.images.items()}
-        arrays |= {f"explained/{attribution}": pairs for attribution, pairs in self.explained.items()}
-        arrays |= {f"population/{population}": member for population, member in self.populations.items()}
-        for attribution, scores in self.scores.items():
-            arrays |= {f"score/{attribution}/{metric}": values for metric, values in scores.items()}
-        return arrays
-
-    @classmethod
-    def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Scored":
-        """The inverse of `arrays`."""
-        # A metric's name may contain a slash: `ap_lost@background/16`.
-        parts = [(*name.partition("/")[::2], values) for name, values in arrays.items()]
-        explained = {name: values for kind, name, values in parts if kind == "explained"}
-        scores: dict[str, dict[str, np.ndarray]] = {attribution: {} for attribution in explained}
-        for kind, name, values in parts:
-            if kind == "score":
-                attribution, _, metric = name.partition("/")
-                scores[attribution][metric] = values
-        populations = {name: values for kind, name, values in parts if kind == "population"}
-        images = {name: values for kind, name, values in parts if kind == "image"}
-        return cls(arrays["logits"], images, explained, scores, populations)
 
     def joined(self, other: "Scored") -> "Scored":
         """The scores together with another stage's scores of the same network. Logits and populations stay the same."""
@@ -230,6 +175,25 @@ def student_rows(
     common = {"common": next(iter(scored.values())).populations["common"]}
     for name, scores in baselines.items():
         yield from mean_rows(scores, common, attribution=name, **where)
+
+
+def score_level(
+    teacher: Teacher,
+    students: Mapping[str, Evidence],
+    compared: Sequence[str],
+    pairs: ScoredPairs,
+    baselines: dict[str, dict[str, np.ndarray]],
+) -> tuple[dict[str, Scored], list[Row]]:
+    """Scores by method, and rows, of students that differ only in the method; of their teacher without students.
+
+    Args:
+        teacher, students, compared, pairs: see `score_students`. A teacher's own scores have the method "".
+        baselines: from `baseline_scores`.
+    """
+    if not students:
+        return {"": teacher.scored(pairs)}, list(teacher_rows(teacher, pairs, baselines))
+    scored = score_students(teacher, students, compared, pairs)
+    return scored, list(student_rows(teacher, students, scored, pairs, baselines))
 
 
 def _scores(maps: Maps, pairs: ScoredPairs) -> dict[str, np.ndarray]:

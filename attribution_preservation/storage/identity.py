@@ -1,7 +1,8 @@
 """Identity of the network in a file, and the file's name. Every file of a network or of maps has it in its metadata."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +119,17 @@ def networks_below(folder: Path, remedy: str) -> dict[Identity, Path]:
             raise UserError(f"{path} and {networks[identity]} are of the same network; {remedy}")
         networks[identity] = path
     return networks
+
+
+def by_level(networks: Iterable[Identity]) -> Iterator[tuple[dict[str, Any], list[Identity]]]:
+    """Levels of networks, with the networks of one teacher and seed that differ only in the method, in the given order.
+
+    Levels are sorted by teacher, seed, compression, student and step.
+    """
+
+    def order(identity: Identity) -> tuple[Any, ...]:
+        return (*identity.full_network, identity.compression, identity.student, identity.step)
+
+    for _, members in groupby(sorted(networks, key=order), key=order):
+        of_level = list(members)
+        yield of_level[0].level, of_level

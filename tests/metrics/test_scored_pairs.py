@@ -7,11 +7,10 @@ from scipy.stats import entropy
 
 from attribution_preservation.data.inputs import Pairs
 from attribution_preservation.metrics.comparisons import Comparisons, Truth
+from attribution_preservation.metrics.evidence import Evidence, Maps
 from attribution_preservation.metrics.prediction import exclusive_divergence, of_labels, same_top, top1
 from attribution_preservation.metrics.scored_pairs import LabelPairs, TopPairs, scored_truth
 from attribution_preservation.metrics.scoring import (
-    Evidence,
-    Maps,
     Teacher,
     baseline_scores,
     score_students,

@@ -1,16 +1,16 @@
 """Who is scored on which pairs."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from attribution_preservation.metrics import scoring
+from attribution_preservation.metrics.evidence import Evidence, Maps
+from attribution_preservation.metrics.scored_files import read_scored, write_scored
 from attribution_preservation.metrics.scored_pairs import LabelPairs
 from attribution_preservation.metrics.scoring import (
-    Evidence,
-    Maps,
     Scored,
     Teacher,
     baseline_scores,
@@ -18,6 +18,7 @@ from attribution_preservation.metrics.scoring import (
     student_rows,
     teacher_rows,
 )
+from attribution_preservation.storage.identity import Identity
 
 # Three images with one class each; an object in the left half.
 MASKS = np.zeros((3, 4, 4), dtype=np.uint8)
@@ -56,12 +57,23 @@ def value(rows, **where):
     return row["value"], row["n"]
 
 
-def test_what_other_stages_found_joins_the_scores_of_a_network():
+@pytest.fixture
+def restored(tmp_path):
+    """What is read of some scores after they were written."""
+
+    def through_a_file(scored):
+        write_scored(tmp_path / "scores.safetensors", Identity("teacher", 0), scored)
+        return read_scored(tmp_path / "scores.safetensors", "make it again")
+
+    return through_a_file
+
+
+def test_what_other_stages_found_joins_the_scores_of_a_network(restored):
     scored = Teacher(TEACHER, PAIRS).scored(PAIRS)
     other = Scored(
         np.empty((0, 0)), {"lost": np.ones(3)}, {"own": np.array([1])}, {"own": {"area": np.array([0.5])}}, {}
     )
-    joined = Scored.of_arrays(scored.joined(Scored.of_arrays(other.arrays())).arrays())
+    joined = restored(scored.joined(restored(other)))
     assert joined.logits.tolist() == TEACHER.logits.tolist()
     assert set(joined.scores) == {"grad_cam", "own"}
     assert joined.scores["own"]["area"].tolist() == [0.5]
@@ -160,19 +172,19 @@ def test_baselines_are_scored_on_the_pairs_of_each_method():
     assert value(rows, method="centre", attribution="grad_cam", population="all") == (30, 3)
 
 
-def test_a_file_keeps_the_parameter_of_a_metric_whatever_its_letters_are():
+def test_a_file_keeps_the_parameter_of_a_metric_whatever_its_letters_are(restored):
     images = {
         name: np.full(2, number, dtype=float) for number, name in enumerate(("ap_lost@object/16", "ap_lost@object/64"))
     }
     scores = {"own": {"insertion_over@random": np.ones(1), "least_score@0.5/a": np.zeros(1)}}
     scored = Scored(np.zeros((2, 3)), images, {"own": np.zeros(1, dtype=int)}, scores, {"all": np.ones(2, dtype=bool)})
-    restored = Scored.of_arrays(scored.arrays())
-    assert {name: values[0] for name, values in restored.images.items()} == {
+    read = restored(scored)
+    assert {name: values[0] for name, values in read.images.items()} == {
         "ap_lost@object/16": 0,
         "ap_lost@object/64": 1,
     }
-    assert restored.scores["own"].keys() == scores["own"].keys()
-    assert restored.populations.keys() == {"all"}
+    assert read.scores["own"].keys() == scores["own"].keys()
+    assert read.populations.keys() == {"all"}
 
 
 def test_a_population_whose_pairs_have_no_background_is_counted_as_none():
@@ -193,15 +205,13 @@ def test_maps_of_other_pairs_than_the_teachers_are_a_mistake():
         score_students(teacher, {"naive": subset(NAIVE, [0, 2])}, ["naive"], PAIRS)
 
 
-def test_scores_pair_by_pair_survive_their_file():
+def test_scores_pair_by_pair_survive_their_file(restored):
     teacher = Teacher(subset(TEACHER, [0, 1], np.array([1.0, 3.0])), PAIRS)
     (student,) = score_students(teacher, {"naive": subset(NAIVE, [0, 1])}, ["naive"], PAIRS).values()
     assert student.scores["lrp"]["cosine"].tolist() == [1, 0]
     assert student.members("lrp")["common"].tolist() == [True, False]
     for scored in (student, teacher.scored(PAIRS)):
-        restored = Scored.of_arrays(scored.arrays())
-        assert restored.arrays().keys() == scored.arrays().keys()
-        assert all(np.array_equal(restored.arrays()[name], values) for name, values in scored.arrays().items())
+        np.testing.assert_equal(asdict(restored(scored)), asdict(scored))
 
 
 def test_predictions_are_compared_with_the_teachers(rows):

@@ -14,6 +14,7 @@ from attribution_preservation.pipeline.run.command import run
 from attribution_preservation.pipeline.run.graph import instances, read_yaml, strays
 from attribution_preservation.pipeline.run.resume import fingerprint, resume_folder
 from attribution_preservation.process.progress import Progress
+from attribution_preservation.settings import Section
 from attribution_preservation.storage.files import atomic_directory, atomic_file, digest, files_below, write_json
 from attribution_preservation.storage.identity import Identity, identity_of, network_files, networks_below
 from attribution_preservation.storage.tensors import read_arrays, write_tensors
@@ -78,6 +79,22 @@ def test_only_declared_parameters_are_handed_out(root):
     for key in ("train.secret", "train", "matching.naive", "train.rat"):
         with pytest.raises(UserError, match=f"reads the parameter {key} without declaring it"):
             stage().parameters(key)
+
+
+class Rate(Section):
+    rate: float
+
+
+class Secrets(Rate):
+    secret: int
+
+
+def test_of_a_section_a_stage_gets_the_fields_that_it_declares(root):
+    assert stage().section("train", Rate) == Rate(rate=0.5)
+    with pytest.raises(UserError, match=r"reads the parameter train.secret without declaring it"):
+        stage().section("train", Secrets)
+    with pytest.raises(UserError, match=r"params.yaml: matching.swa.rate: field required"):
+        stage().section("matching.swa", Rate)  # declared whole: what the schema does not have is refused
 
 
 def test_only_declared_files_are_handed_out(root):

@@ -187,7 +187,7 @@ MAY_IMPORT = {
     "compression": {"entries", "errors", "matching", "models", "optimization", "settings"},
     "training": {"data", "errors", "models", "optimization", "process", "settings", "storage"},
     "attribution": {"drawing", "entries", "models", "settings"},
-    "metrics": {"attribution", "data", "optimization", "settings"},
+    "metrics": {"attribution", "data", "errors", "optimization", "settings", "storage"},
     "reporting": {"drawing", "errors", "metrics", "settings", "storage"},
     "pipeline": {
         "attribution", "compression", "data", "entries", "errors", "matching", "metrics", "models", "optimization",

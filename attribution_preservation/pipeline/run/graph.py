@@ -124,7 +124,13 @@ class Stage:
     @overload
     def section(self, key: str, schema: TypeAdapter[Value]) -> Value: ...
     def section(self, key: str, schema: Any) -> Any:
-        """Value of a dotted key of params.yaml, checked against its schema."""
+        """Value of a dotted key of params.yaml, checked against its schema.
+
+        dvc.yaml declares the key or a key above it. For a stage that uses a part of a section, it declares the schema's
+        fields one by one.
+        """
+        if isinstance(schema, type) and any(declared.startswith(f"{key}.") for declared in self.declared_parameters):
+            return validate(schema, {name: self.parameters(f"{key}.{name}") for name in schema.model_fields}, key)
         return validate(schema, self.parameters(key), key)
 
     def declared_values(self) -> dict[str, Any]:
