@@ -1,8 +1,8 @@
-"""What matching costs per training step, against its floor and against the released formulation.
+"""Cost of matching per training step, against its floor and against the released formulation.
 
-The floor is what no method can do without: the student's own step and the teacher's forward pass. The released
-formulation, written here from its description (the teacher's map by a backward pass through its whole network, the
-student's by one with `create_graph`, then the backward pass of the total loss), is the other end.
+The floor is the work that no method can avoid: the student's own step and the teacher's forward pass. The other bound
+is the released formulation, written here from its description. It computes the teacher's map by a backward pass through
+its whole network, the student's map by one with `create_graph`, and then the backward pass of the total loss.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from attribution_preservation.matching.distance import map_distance
 from attribution_preservation.matching.ewa import ewa_map
 from attribution_preservation.matching.loss import MatchingSettings, settings_of
 from attribution_preservation.matching.swa import swa_map
-from attribution_preservation.matching.variants import methods_of, read_entry
+from attribution_preservation.matching.variants import ENTRY, methods_of
 from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.task import task_loss
@@ -59,7 +59,7 @@ SETTINGS = {
 def matchings_of_paper() -> dict[str, MatchingSettings]:
     """The paper's methods with the default profile's values, by name."""
     section = read_yaml(Path("params/digits.yaml"))["matching"]
-    return methods_of("paper", read_entry("paper", section["paper"]))
+    return methods_of("paper", validate(ENTRY, section["paper"]))
 
 
 def measure() -> list[Figure]:

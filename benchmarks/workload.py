@@ -1,7 +1,7 @@
 """The work of a profile's training: networks, images and floating-point operations of every stage that trains.
 
-Operations are counted, not estimated: those of one image's forward pass through the network in question, times the
-passes that a step makes, times the images of all epochs of all runs.
+Operations are counted, not estimated. They are the operations of one image's forward pass through the network, times
+the passes of a step, times the images of all epochs of all runs.
 """
 
 from collections.abc import Iterator
@@ -14,13 +14,14 @@ import torch
 
 from attribution_preservation.entries import entry_of
 from attribution_preservation.matching.loss import MatchingLoss, MatchingSettings
-from attribution_preservation.matching.variants import methods_of, read_entry, seeds_of
+from attribution_preservation.matching.variants import ENTRY, methods_of, seeds_of
 from attribution_preservation.metrics.size import multiply_accumulates, parameters
 from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
 from attribution_preservation.models.teacher_settings import FullNetwork
 from attribution_preservation.optimization import Optimization
 from attribution_preservation.pipeline.profile import Profile
+from attribution_preservation.settings import validate
 from attribution_preservation.storage.yaml_text import parse_yaml
 
 # Images for training and for evaluation, classes; pairs of the official VOC are those of its Segmentation/val.
@@ -38,7 +39,7 @@ TWICE, TEACHER_TWICE = 7, 2
 
 @dataclass(frozen=True)
 class Work:
-    """What the runs of one stage add up to.
+    """Sums over the runs of one stage.
 
     Attributes:
         stage: its name.
@@ -59,7 +60,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Step:
-    """What a stage trains, by its first student.
+    """One training step of a stage, for its first student.
 
     Attributes:
         architecture, width_divisor, rates, hidden: of the network.
@@ -159,7 +160,7 @@ def works(profile: Profile, name: str) -> Iterator[Work]:
         section, runs, cost, (teacher, _) = getattr(profile, stage), 0, 0.0, teacher_of(stage)
         image_count = images(section, epochs)
         for matching in section.matchings:
-            entry = read_entry(matching, parse_yaml(profile_text(name))["matching"][matching])
+            entry = validate(ENTRY, parse_yaml(profile_text(name))["matching"][matching])
             times = sum(len(seeds_of(entry, group)) for group in groups)
             for method in methods_of(matching, entry).values():
                 runs += times

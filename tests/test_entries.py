@@ -26,7 +26,7 @@ from attribution_preservation.errors import UserError
 from attribution_preservation.matching.loss import MapSettings, MatchingLoss, settings_of
 from attribution_preservation.matching.losses import LOSSES
 from attribution_preservation.matching.names import method_names
-from attribution_preservation.matching.variants import methods_of, read_entry
+from attribution_preservation.matching.variants import ENTRY, methods_of
 from attribution_preservation.models.architecture import NamedArchitecture
 from attribution_preservation.models.build import build
 from attribution_preservation.models.networks import NETWORKS
@@ -291,4 +291,4 @@ def test_a_method_says_which_libraries_it_imports_when_it_first_runs():
 @pytest.mark.parametrize("path", sorted((PROJECT / "params").glob("*.yaml")), ids=lambda path: path.stem)
 def test_an_audit_names_methods_as_the_stages_that_train_them_do(path):
     for name, entry in read_yaml(path)["matching"].items():
-        assert method_names(name, entry) == list(methods_of(name, read_entry(name, entry)))
+        assert method_names(name, entry) == list(methods_of(name, validate(ENTRY, entry)))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import nn
 
-from attribution_preservation.compression.objective import CompressionObjective
+from attribution_preservation.compression.objective import matching_objective
 from attribution_preservation.compression.shape import Frame
 from attribution_preservation.entries import Entry
 from attribution_preservation.matching.loss import MatchingSettings
@@ -82,11 +82,6 @@ class Constraint(Protocol):
 def like_the_teacher(settings: Any, teacher: Architecture) -> Architecture:
     """The teacher's shape, for a compression that changes no width."""
     return teacher
-
-
-def matching_objective(section: Any, student: Network, teacher: Network, matching: MatchingSettings) -> nn.Module:
-    """The task's loss and the matching loss, without the logits of the teacher."""
-    return CompressionObjective(student, teacher, matching)
 
 
 @dataclass(frozen=True)

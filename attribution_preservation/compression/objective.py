@@ -1,6 +1,6 @@
 """Training loss of a compressed network: task loss, distillation, and matching of the teacher's maps."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -84,3 +84,8 @@ class CompressionObjective(nn.Module):
         if matcher:
             loss = loss + self._strength * parts["matching"]
         return {"loss": loss, **parts, "logits": logits.detach()}
+
+
+def matching_objective(section: Any, student: Network, teacher: Network, matching: MatchingSettings) -> nn.Module:
+    """The loss of a compression without distillation: the task's, and the matching loss."""
+    return CompressionObjective(student, teacher, matching)

@@ -7,7 +7,7 @@ from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
 
 from attribution_preservation.matching.loss import MOST_DROPPED, Matching, MatchingSettings, Strength
 from attribution_preservation.matching.names import written
-from attribution_preservation.settings import Count, Name, Section, distinct, validate
+from attribution_preservation.settings import Count, Name, Section, distinct
 
 _LAST = "last"  # point of a sweep over layers, for a method that names no layer
 LayerName = Annotated[str, Field(pattern=r"^[a-z]+[0-9]+$")]
@@ -74,16 +74,7 @@ MatchingEntry = Annotated[
     | Annotated[MatchingSweep, Tag("(sweep)")],
     Discriminator(_kind),
 ]
-_ENTRY: TypeAdapter[MatchingSettings | MatchingGroup | MatchingSweep] = TypeAdapter(MatchingEntry)
-
-
-def read_entry(name: str, value: Any) -> MatchingSettings | MatchingGroup | MatchingSweep:
-    """Check an entry of the section.
-
-    Raises:
-        UserError: one line that names the offending parameter.
-    """
-    return validate(_ENTRY, value, f"matching.{name}")
+ENTRY: TypeAdapter[MatchingSettings | MatchingGroup | MatchingSweep] = TypeAdapter(MatchingEntry)
 
 
 def methods_of(name: str, entry: MatchingSettings | MatchingGroup | MatchingSweep) -> dict[str, MatchingSettings]:

@@ -25,7 +25,7 @@ from attribution_preservation.compression.weight_pruning import WeightMasks
 from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.inputs import Normalize
 from attribution_preservation.matching.loss import MatchingSettings, settings_of
-from attribution_preservation.matching.variants import methods_of, read_entry
+from attribution_preservation.matching.variants import ENTRY, methods_of
 from attribution_preservation.metrics.prediction import mean_ap
 from attribution_preservation.models.build import build
 from attribution_preservation.models.network import Network
@@ -93,7 +93,7 @@ class Setting:
         """Every matching method of the profile; of a sweep the first."""
         matchings: dict[str, MatchingSettings] = {}
         for entry, values in self.section("matching").items():
-            methods = methods_of(entry, read_entry(entry, values))
+            methods = methods_of(entry, validate(ENTRY, values))
             matchings |= dict(list(methods.items())[:1]) if "sweep" in values else methods
         return {name: matching for name, matching in matchings.items() if matching.maps != "none"}
 

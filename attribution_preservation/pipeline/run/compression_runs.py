@@ -3,13 +3,55 @@
 from pathlib import Path
 from typing import Any
 
-from attribution_preservation.compression.compression import Compression, CompressionSettings
+from attribution_preservation.compression.compression import Compression, CompressionSettings, Constraint, Plan
+from attribution_preservation.compression.shape import Frame
+from attribution_preservation.entries import entry_of
 from attribution_preservation.matching.loss import MatchingSettings
-from attribution_preservation.matching.variants import methods_of, read_entry, seeds_of
+from attribution_preservation.matching.variants import ENTRY, methods_of, seeds_of
+from attribution_preservation.metrics.prediction import mean_ap
+from attribution_preservation.models.network import Network
+from attribution_preservation.models.task import TaskObjective
+from attribution_preservation.models.teacher_settings import DROPOUT
 from attribution_preservation.pipeline.run.graph import Stage
-from attribution_preservation.pipeline.run.training_run import Run
+from attribution_preservation.pipeline.run.training_run import Run, TrainingRun, train_all
 from attribution_preservation.settings import validate
 from attribution_preservation.storage.identity import Identity, seed_folder
+from attribution_preservation.training.loop import Trainer
+
+
+def compress(stage: Stage) -> str:
+    """Train one student with each seed of a group, under every method of one entry of `matching`.
+
+    Returns:
+        What was trained, in words.
+    """
+    compression = entry_of(Compression, stage.name)
+    section = section_of(stage, compression)
+    settings = section.students[stage.axes["student"]]
+    plan = compression.plan(section, settings)
+    runs, matchings = compression_runs(stage, section.teacher, compression.matched)
+
+    def train(training: TrainingRun) -> None:
+        if compression.matched:
+            teacher = training.teacher()
+            frame = Frame(teacher.classes, teacher.input_size, teacher.head.dropout)
+        else:
+            dropout = stage.section(f"teacher.networks.{section.teacher}.dropout", DROPOUT)
+            frame = Frame(len(training.store.classes), training.input.size, dropout)
+        training.seed_initial()
+        student = compression.student(settings, frame, training.teacher)
+        if compression.matched:
+            matching = matchings[training.run.identity.method]
+            objective = compression.objective(section, student, teacher, matching)
+        else:
+            objective = TaskObjective(student)
+        constraint = compression.constraint(settings, student) if compression.constraint else None
+        trainer = training.trainer(objective, plan.schedule, len(plan.phases))
+        _fit(training, trainer, student, plan, constraint)
+
+    train_all(stage, runs, train, mean_ap)
+    steps = f"{plan.iterations} iterations, " if plan.iterations else ""
+    return f"{steps}{_summary(runs)} in {stage.only_out}"
 
 
 def section_of(stage: Stage, compression: Compression) -> CompressionSettings:
@@ -48,7 +90,7 @@ def compression_runs(stage: Stage, teacher: str, matched: bool) -> tuple[list[Ru
         runs = [Run(Identity(stage.name, seed, student, teacher=teacher), Path(seed_folder(seed))) for seed in seeds]
         return runs, {}
     name = stage.axes["matching"]
-    entry = read_entry(name, stage.parameters(f"matching.{name}"))
+    entry = stage.section(f"matching.{name}", ENTRY)
     matchings = methods_of(name, entry)
     teachers = Path("models", group, stage.parameters("folders.teacher"), teacher)
     runs = [
@@ -64,7 +106,42 @@ def compression_runs(stage: Stage, teacher: str, matched: bool) -> tuple[list[Ru
     return runs, matchings
 
 
-def summary(runs: list[Run]) -> str:
+def _fit(training: TrainingRun, trainer: Trainer, student: Network, plan: Plan, constraint: Constraint | None) -> None:
+    """Train over all phases, from where the run stopped, and save the networks that the plan asks for."""
+    start, schedule = training.start, plan.schedule
+    saved = None if plan.snapshots is None else {*plan.snapshots, schedule.epochs}
+    for phase in plan.phases:
+        if start and phase < start.phase:
+            continue
+
+        def save(epoch: int, phase: int = phase) -> None:
+            masks = constraint.state() if constraint else None
+            if saved is None:
+                if epoch == schedule.epochs:
+                    training.keep(student, phase, masks=masks)
+            elif epoch in saved:
+                training.keep(student, phase, epoch, masks)
+
+        if constraint and start:
+            constraint.load_state(start.tensors["masks"])
+        elif constraint:
+            constraint.begin(phase)
+        if start is None:
+            save(0)
+        trainer.fit(
+            schedule,
+            phase=phase,
+            start=start,
+            note=f"iteration {phase}/{plan.iterations}, " if plan.iterations else "",
+            after_step=constraint.apply if constraint else lambda: None,
+            after_epoch=save,
+            masks=constraint.state if constraint else dict,
+        )
+        start = None
+    training.finish(trainer)
+
+
+def _summary(runs: list[Run]) -> str:
     """Methods and seeds of some runs, for people."""
     methods = dict.fromkeys(run.identity.method for run in runs if run.identity.method)
     seeds = ", ".join(dict.fromkeys(str(run.identity.seed) for run in runs))
