@@ -4,7 +4,9 @@ DVC writes the number 0.00005 as `5e-05`. YAML 1.2 reads this as a number, YAML 
 audit and DVC must read the same value, so nothing else in the project reads or writes YAML.
 """
 
+import copy
 import datetime
+import functools
 import io
 import re
 from collections.abc import Iterator
@@ -36,6 +38,12 @@ def parse_yaml(text: str) -> Any:
         ValueError: the document is not readable, has a key twice, or its aliases expand to too many values. The message
             is one line that says where.
     """
+    return copy.deepcopy(_parsed(text))
+
+
+@functools.lru_cache(maxsize=8)
+def _parsed(text: str) -> Any:
+    # A command reads dvc.yaml and params.yaml several times, and each reading takes a tenth of a second.
     _check_depth(text)
     # The C parser, if installed, reads some documents differently.
     reader = YAML(typ="safe", pure=True)

@@ -63,7 +63,8 @@ def check_manifest(stage: "Stage") -> None:
 
 def _used_by(stage: "Stage") -> set[Path]:
     modules = _closure([Path("stages", f"{stage.module}.py"), *_entries(stage)])
-    return modules | {path for module in modules for path in _beside(module.parent)}
+    folders = {module.parent for module in modules}
+    return modules | {path for folder in folders for path in _beside(folder)}
 
 
 def _entries(stage: "Stage") -> list[Path]:
