@@ -58,13 +58,12 @@ def deep_lift(
 @contextmanager
 def _any_algorithm() -> Iterator[None]:
     """Allow max-unpooling, which torch refuses in deterministic mode. Order does not matter if pools do not overlap."""
-    strict = torch.are_deterministic_algorithms_enabled()
-    only_warns = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(False)
+    mode = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("default")
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(strict, warn_only=only_warns)
+        torch.set_deterministic_debug_mode(mode)
 
 
 def _refuses(settings: MethodSettings, networks: Sequence[Architecture], size: int) -> str | None:

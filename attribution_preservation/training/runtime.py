@@ -48,7 +48,10 @@ def set_up(runtime: Runtime) -> Device:
     if name == "cuda":
         # cuBLAS is deterministic only with a fixed workspace, which this variable sets.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(runtime.deterministic)
+    if runtime.deterministic and runtime.compile:
+        torch.use_deterministic_algorithms(True)  # sets the compiler's mode as well, and imports it, in two seconds
+    else:
+        torch.set_deterministic_debug_mode("error" if runtime.deterministic else "default")
     # Deterministic mode also fills every new tensor with NaN, to expose reads of unwritten memory. That takes a tenth
     # of a training step here.
     torch.utils.deterministic.fill_uninitialized_memory = False

@@ -115,12 +115,12 @@ def _arguments(module):
 @pytest.mark.parametrize(("family", "name"), CASES)
 def test_maps_are_made_where_torch_must_be_deterministic(family, name):
     explained = network(family)
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")
     try:
         maps = method(name, explained)(explained, images(), CLASSES, ROWS)
         assert torch.are_deterministic_algorithms_enabled()
     finally:
-        torch.use_deterministic_algorithms(False)
+        torch.set_deterministic_debug_mode("default")
     assert torch.equal(maps, method(name, explained)(explained, images(), CLASSES, ROWS))
 
 
