@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, cpu_count, delayed
+import torch
+from joblib import cpu_count
 
-from attribution_preservation.matching.variants import read_entry, sweeps_of
+from attribution_preservation.matching.variants import ENTRY, sweeps_of
 from attribution_preservation.pipeline.run.command import run
 from attribution_preservation.pipeline.run.graph import Stage
+from attribution_preservation.process.jobs import each
 from attribution_preservation.reporting.comparison import draw_comparison
 from attribution_preservation.reporting.curves import (
     PLOTTED,
@@ -64,6 +66,8 @@ Draws = Iterator[Callable[[], None]]
 
 def main(stage: Stage) -> str:
     """Draw the figures."""
+    # Heat maps are upsampled by torch, in processes that are copies of this one; one thread gives the same bits.
+    torch.set_num_threads(1)
     figures, plots = stage.out(Path("reports/figures")), stage.out(Path("reports/plots"))
     methods = stage.parameters("evaluate.methods")
     files = result_files(stage.parameters("seed_groups"), stage.parameters("batches"))
@@ -95,7 +99,7 @@ def main(stage: Stage) -> str:
             first = last_levels(results, compression)[0]
             rows = heatmaps.rows(first, str(teacher_of(results, first)))
             draws.append(partial(draw_heatmaps, rows, folder / f"heatmaps_{compression}.png"))
-        _draw_all(draws)
+        each(draws, cpu_count())  # matplotlib spends its time in Python
     with atomic_directory(plots) as folder:
         for metric in measured(results, PLOTTED):
             population = PLOTTED[metric]
@@ -131,10 +135,9 @@ def _of_scores(
 
 def _of_sweeps(stage: Stage, results: pd.DataFrame, methods: list[str], titles: Titles, folder: Path) -> Draws:
     """Scores against a parameter of matching, for every student that was trained at several values of it."""
-    section = stage.parameters("matching")
     for compression in MATCHED:
         names = stage.parameters(f"{compression}.matchings")
-        entries = {name: read_entry(name, section[name]) for name in names}
+        entries = {name: stage.section(f"matching.{name}", ENTRY) for name in names}
         if sweeps := [Sweep(*sweep) for sweep in sweeps_of(entries, methods)]:
             for level in last_levels(results, compression):
                 # Students of two compressions may have one name. Channel pruning's stand alone, as they are linked.
@@ -162,7 +165,7 @@ def _of_attributions(
 
 
 def _of_probes(results: pd.DataFrame, methods: list[str], along: Courses, titles: Titles, folder: Path) -> Draws:
-    """What networks make of changed images, their layers, untrained ones, and classifiers retrained."""
+    """Figures of the probes: changed images, layers, untrained layers, retrained classifiers."""
     for level in removals(results):
         for population in COMPARABLE:
             path = folder / f"removal_{level.compression}_{level.student}_{population}.png"
@@ -181,7 +184,7 @@ def _of_probes(results: pd.DataFrame, methods: list[str], along: Courses, titles
 
 
 def _logs(stage: Stage, methods: list[str]) -> dict[str, dict[str, list[pd.DataFrame]]]:
-    """What training logged, of every seed: by COMPRESSION_STUDENT and method; networks of no method by their name."""
+    """Logs of training of every seed, by COMPRESSION_STUDENT and method, or by a network's name without a method."""
     logs: dict[str, dict[str, list[pd.DataFrame]]] = {}
     for compression, below, path in _log_files(stage, methods):
         folders = path.relative_to(below).parts[:-2]
@@ -192,7 +195,7 @@ def _logs(stage: Stage, methods: list[str]) -> dict[str, dict[str, list[pd.DataF
 
 
 def _log_files(stage: Stage, methods: list[str]) -> Iterator[tuple[str, Path, Path]]:
-    """Compression, its folder and file of every log, the methods in their order; what takes no training has none."""
+    """Compression, its folder, and the file of every log, in the order of the methods. Only training makes a log."""
     for compression, folder in stage.parameters("folders").items():
         # Below a student lie the entries of `matching`, and below those their methods.
         alone = compression in ("teacher", "scratch")
@@ -204,23 +207,11 @@ def _log_files(stage: Stage, methods: list[str]) -> Iterator[tuple[str, Path, Pa
                         yield compression, below, path
 
 
-def _draw_all(draws: list[Callable[[], None]]) -> None:
-    """Draw every figure, in as many processes as there are cores: matplotlib spends its time in Python."""
-    count = min(cpu_count(), len(draws))
-    # One task per process, so that the results that all figures share travel to each process once.
-    Parallel(n_jobs=count)(delayed(_draw)(draws[start::count]) for start in range(count))
-
-
-def _draw(draws: list[Callable[[], None]]) -> None:
-    for draw in draws:
-        draw()
-
-
 class _Heatmaps:
     """Grids of heat maps of the first seed.
 
-    The pairs of a grid are evenly spaced over those that all of its networks predict; where those are too few, that
-    the teacher predicts; else over all: chosen by rule, not by looking.
+    The pairs of a grid are evenly spaced over the pairs that all of its networks predict. If those are too few, they
+    are spaced over the pairs that the teacher predicts, or else over all pairs. So a rule chooses them, not a person.
     """
 
     def __init__(self, stage: Stage, titles: Titles) -> None:
