@@ -51,7 +51,7 @@ ELSEWHERE = {
 def _torch_as_it_starts():
     """One seed, and no kernel refused: a test that trains in this process leaves torch in deterministic mode."""
     torch.manual_seed(0)
-    torch.use_deterministic_algorithms(False)
+    torch.set_deterministic_debug_mode("default")
 
 
 @pytest.fixture
@@ -281,9 +281,9 @@ def project(tmp_path):
 
 
 def make_project(root: Path) -> Path:
-    ignored = shutil.ignore_patterns("__pycache__")
+    # With byte code, else every copy compiles all modules again.
     for folder in ("stages", "attribution_preservation", "params"):
-        shutil.copytree(PROJECT / folder, root / folder, ignore=ignored)
+        shutil.copytree(PROJECT / folder, root / folder)
     (root / "live").mkdir()
     for name in ("dvc.yaml", ".dvcignore", ".gitignore", "live/.gitignore"):
         shutil.copyfile(PROJECT / name, root / name)
@@ -368,11 +368,13 @@ def hashes(root: Path, *folders: str) -> dict[str, str]:
 # Files that take minutes, and the two that make the runs that others share: side by side in two processes these come
 # first, so that no process waits for another's run, and small files are left to fill the end.
 FIRST = (
-    "stages/test_dvc_habits.py", "faults/test_malformed.py", "stages/test_path.py", "faults/test_kills.py",
-    "stages/test_audit.py", "stages/test_imagenet.py", "pipeline/test_cluster.py", "training/test_processes.py",
-    "stages/test_remote.py", "placement/test_placement.py", "faults/test_disk.py", "models/test_torchvision.py",
-    "browser/test_landing.py", "stages/test_code.py", "faults/test_changes.py", "metrics/test_significance.py",
-    "browser/test_incomplete.py", "training/test_live.py",
+    "stages/test_path.py", "stages/test_dvc_habits.py", "faults/test_malformed.py", "faults/test_kills.py",
+    "stages/test_imagenet.py", "stages/test_audit.py", "pipeline/test_cluster.py", "training/test_processes.py",
+    "models/test_torchvision.py", "test_extend.py", "stages/test_remote.py", "placement/test_placement.py",
+    "browser/test_landing.py", "faults/test_disk.py", "faults/test_changes.py", "browser/test_incomplete.py",
+    "browser/test_page.py", "metrics/test_significance.py", "stages/test_code.py", "browser/test_sorting.py",
+    "test_gpu.py", "training/test_live.py", "docs/test_site.py", "test_drawing.py", "faults/test_locks.py",
+    "faults/test_reads.py",
 )  # fmt: skip
 
 

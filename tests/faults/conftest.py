@@ -2,15 +2,13 @@
 
 import pytest
 
-from tests.conftest import made_once
-from tests.faults.harness import Project
+from tests.faults.harness import Project, undisturbed
 
 
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory):
     """The project after one undisturbed `dvc repro`; not to be changed."""
-    folder = made_once(tmp_path_factory, "reference", lambda folder: Project.made(folder / "project"))
-    return Project(folder / "project")
+    return Project(undisturbed(tmp_path_factory))
 
 
 @pytest.fixture

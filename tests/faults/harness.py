@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from attribution_preservation.storage.yaml_text import format_yaml, read_yaml
-from tests.conftest import SITE, TINY, command_of, dvc, make_project, write_parameters
+from tests.conftest import SITE, TINY, command_of, dvc, made_once, make_project, write_parameters
 
 FAULTS = TINY | {
     "profile": "faults",
@@ -72,7 +74,11 @@ VICTIMS = {
         Victim("attribute", {"batch": "all", "group": "all"}, "maps/all/all"),
     )
 }
-TRAINING = [victim.stage for victim in VICTIMS.values() if victim.epochs]
+
+
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project after one `dvc repro` of the profile, which all test processes share; not to be changed."""
+    return made_once(tmp_path_factory, "reference", lambda folder: Project.made(folder / "project")) / "project"
 
 
 class Project:

@@ -161,11 +161,17 @@ print(*(found.tobytes().hex() for found in scores), [vars(test) for test in test
 """
 
 
+def computed(**variables):
+    command = [sys.executable, "-c", PROGRAM]
+    return subprocess.run(command, env=os.environ | variables, cwd=PROJECT, capture_output=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def computed_here():
+    return computed()
+
+
 @pytest.mark.parametrize("threads", ["1", "2"])
 @pytest.mark.parametrize("kernel", ["Prescott", "Haswell", "SkylakeX"])
-def test_no_bit_depends_on_the_kernel_or_the_threads_of_matrix_products(kernel, threads):
-    def computed(**variables):
-        command = [sys.executable, "-c", PROGRAM]
-        return subprocess.run(command, env=os.environ | variables, cwd=PROJECT, capture_output=True, check=True).stdout
-
-    assert computed(OPENBLAS_CORETYPE=kernel, OPENBLAS_NUM_THREADS=threads) == computed()
+def test_no_bit_depends_on_the_kernel_or_the_threads_of_matrix_products(kernel, threads, computed_here):
+    assert computed(OPENBLAS_CORETYPE=kernel, OPENBLAS_NUM_THREADS=threads) == computed_here

@@ -8,7 +8,8 @@ from pathlib import Path
 import boto3
 import pytest
 
-from tests.conftest import BY_TWOS, dvc, hashes, write_parameters
+from tests.conftest import dvc, hashes, write_parameters
+from tests.stages.conftest import SMALL
 
 OUTS = ("data/dataset", "models", "maps", "scores", "probes", "roar", "analysis")
 BUCKET = "results"
@@ -66,16 +67,16 @@ def pushed_and_pulled(finished: Path, folder: Path, remote: list[list[str]]) -> 
     return author, reader
 
 
-def test_what_was_pushed_comes_back_and_leaves_nothing_to_do(finished_by_dvc, tmp_path, remote):
-    author, reader = pushed_and_pulled(finished_by_dvc, tmp_path, remote)
+def test_what_was_pushed_comes_back_and_leaves_nothing_to_do(small_by_dvc, tmp_path, remote):
+    author, reader = pushed_and_pulled(small_by_dvc, tmp_path, remote)
     assert hashes(reader, *OUTS) == hashes(author, *OUTS)
     assert "Running stage" not in ran(reader, "repro", "--allow-missing")
 
 
-def test_tables_are_made_of_pulled_maps_without_training(finished_by_dvc, tmp_path):
-    author, reader = pushed_and_pulled(finished_by_dvc, tmp_path, in_a_folder(tmp_path))
+def test_tables_are_made_of_pulled_maps_without_training(small_by_dvc, tmp_path):
+    author, reader = pushed_and_pulled(small_by_dvc, tmp_path, in_a_folder(tmp_path))
     # Another tie-break of the random baseline: scores, tests, tables and figures from the maps that were pulled.
-    write_parameters(reader, BY_TWOS | {"evaluate.random_seed": 1})
+    write_parameters(reader, SMALL | {"evaluate.random_seed": 1})
     made = ran(reader, "repro")
     ran_stages = {line.split("'")[1].split("@")[0] for line in made.splitlines() if line.startswith("Running stage")}
     assert ran_stages == {"code", "check", "evaluate", "analysis", "figures", "report"}
