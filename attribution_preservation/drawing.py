@@ -1,7 +1,7 @@
-"""matplotlib for this project's pictures, whatever the environment says, and without a trace in the caller's process.
+"""matplotlib for this project's pictures. It ignores the environment and changes nothing in the caller's process.
 
-Import this module before anything that imports matplotlib. A notebook sets MPLBACKEND for every process below it; where
-that backend is not installed, `import matplotlib` alone fails.
+Import this module before any module that imports matplotlib. A notebook sets MPLBACKEND for every process that it
+starts. If that backend is not installed, even `import matplotlib` fails.
 """
 
 import os

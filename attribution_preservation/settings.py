@@ -1,4 +1,4 @@
-"""What every section of params.yaml has in common, and how a mistake in one is said."""
+"""The base class of all sections of params.yaml, common types of parameters, and the message about a wrong one."""
 
 import reprlib
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What an attribution map costs, in forward passes of its network, and LRP beside zennit's composite; one thread."""
+"""Cost of an attribution map in forward passes of its network, and LRP against zennit's composite; one thread."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What many workers gain, and what each stage costs beside its work: independent stages that sleep.
+"""Gain of many workers, and the overhead of each stage, measured with independent stages that sleep.
 
 One worker, two and four of a Ray cluster on this machine, and `dvc repro` alone.
 """

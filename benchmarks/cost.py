@@ -1,8 +1,8 @@
-"""What each profile costs, derived from its parameters and from what was measured: `python -m benchmarks.cost`.
+"""Cost of each profile, derived from its parameters and from measured rates: `python -m benchmarks.cost`.
 
-Hours follow from the operations that `benchmarks.workload` counts and from the rate at which the benchmark `training`
-saw a device do those of each stage, as the profile has them done; for ImageNet, whose networks and images have a
-benchmark of their own (`imagenet`), so do memory and what comes beside training.
+Hours follow from the operations that `benchmarks.workload` counts and from the rates that the benchmark `training`
+measured for each stage of the profile. For ImageNet, the benchmark `imagenet` also measured memory and the time outside
+of training.
 """
 
 import json
@@ -72,7 +72,7 @@ def floors(works: list[Work], precision: str, device: str) -> dict[str, float]:
 
 
 def figures(benchmark: str, device: str) -> dict[str, float]:
-    """What a benchmark measured, by name; nothing where it did not run."""
+    """Figures of a benchmark by name; empty if it did not run."""
     path = RESULTS / f"{benchmark}-{device}.json"
     return {f["name"]: f["value"] for f in json.loads(path.read_text())["figures"]} if path.exists() else {}
 
@@ -136,7 +136,7 @@ def text() -> str:
 
 
 def by_table(profile: Profile) -> list[str]:
-    """What Tables 3 and 4 cost beside each other, time, memory and disk; Markdown."""
+    """Cost of Tables 3 and 4 in two columns, in time, memory and disk; Markdown."""
     of_stage, step_of_stage = {work.stage: work for work in works(profile, "imagenet")}, steps(profile, "imagenet")
     seeds = sum(map(len, profile.seed_groups.values()))
     columns = [_of_table(of_stage[stage], step_of_stage[stage], seeds) for stage in TABLES]

@@ -1,4 +1,4 @@
-"""What compression buys where a network is deployed: latency of one image on one CPU thread, through ONNX.
+"""Gain of compression in deployment: latency of one image on one CPU thread, by ONNX Runtime.
 
 Every exported network carries its Grad-CAM maps as a second output, and is compared with the network that it came
 from. The networks are those of a finished run (`dvc repro`), first seed, last iteration.

@@ -56,7 +56,7 @@ def measure() -> list[Figure]:
 
 
 class _Loads:
-    """Some batches of an epoch that goes on from call to call."""
+    """A few batches; each call continues the epoch of the call before."""
 
     def __init__(self, batches: Batches, device: str) -> None:
         self._batches, self._device, self._number = batches, device, 0

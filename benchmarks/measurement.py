@@ -74,7 +74,7 @@ class Report:
 
 
 def _version(package: str) -> str | None:
-    """None where it is not installed: what a benchmark does not use may be missing."""
+    """None if the package is not installed, because a benchmark may not need it."""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version(package)
     return None

@@ -1,7 +1,7 @@
 """How fast people get answers: the committed page in a real browser, and the audit of a table.
 
-The page is opened from its file; moving means from one (image, class) pair or step to the next, sheets that are not
-loaded yet included, until the maps are drawn.
+The page is opened from its file. A move goes from one (image, class) pair or step to the next, and ends when the maps
+are drawn. It includes the loading of new sheets.
 """
 
 import shutil

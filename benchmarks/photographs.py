@@ -1,4 +1,4 @@
-"""Images that cost no disk, of VOC's usual size or another: what they show does not matter to a clock."""
+"""Random images of VOC's usual size or another, for measurements of time, which do not depend on the content."""
 
 import numpy as np
 

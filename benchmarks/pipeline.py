@@ -1,4 +1,4 @@
-"""What a user waits for: `dvc repro` of two profiles from a fresh clone, and again with nothing to do."""
+"""Waiting time of a user: `dvc repro` of two profiles from a fresh clone, and again with nothing to do."""
 
 import os
 import shutil
@@ -55,8 +55,8 @@ def measure() -> list[Figure]:
 def outs_beside(made: Path, committed: Path) -> list[Figure]:
     """How many outs of a run have another md5 than the committed dvc.lock says: 0 on a machine of the same kind.
 
-    After a change of parameters that is not committed with its results yet they differ for that reason; so those of
-    stages that both have with the same command, parameters and inputs are counted apart.
+    Outs also differ after a change of parameters whose results are not committed yet. So a second count has only the
+    stages with the same command, parameters and inputs in both.
     """
     ours, theirs = (read_yaml(path)["stages"] for path in (made, committed))
     actual, expected = (

@@ -59,7 +59,7 @@ def values(results: pd.DataFrame, compression: str, student: str, metric: str, p
 
 
 def differences(of_runs: list[pd.DataFrame], method: str, decimals: int) -> list[str]:
-    """A method beside Naive: by how much it is ahead in each run, and for how many of all students it is.
+    """A method compared with Naive: its lead in each run, and the number of students for which it leads.
 
     Args:
         of_runs: as `values` gives them.

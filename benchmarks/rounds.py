@@ -16,7 +16,8 @@ _WARM_UP = 2
 def time_rounds(variants: Mapping[str, Callable[[], object]], count: int, device: str) -> list[dict[str, float]]:
     """Seconds of each variant in each round, after two rounds that are not counted.
 
-    The order changes from round to round: what a step finds in caches and in the allocator is what the one before left.
+    The order changes from round to round, because a step depends on the caches and the allocator as the previous step
+    left them.
     """
     rounds = []
     order = random.Random(0)

@@ -77,7 +77,7 @@ SETTINGS = {
 
 
 def measure() -> list[Figure]:
-    """Every precision with every batch; the fastest one's epoch stands beside its target."""
+    """Every precision with every batch; the epoch of the fastest is compared with its target."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     # First, while this process has used one thread: it is copied.
     figures = [figure for name in PROFILES[device] for figure in rates(device, name)]

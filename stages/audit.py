@@ -121,7 +121,7 @@ def _record() -> Record:
 
 
 def _changes(traced: Trace, environments: Environments, keep: Keep, revision: str) -> list[Change]:
-    """What made the artifact otherwise in another commit, by the graph and the record of that commit."""
+    """Differences in the making of the artifact from another commit, by the graph and the record of that commit."""
     commit = commit_of(revision)
     files = {name: text_at(commit, name) for name in ("dvc.yaml", "params.yaml", "dvc.lock")}
     lacking = [name for name, text in files.items() if text is None]

@@ -1,7 +1,7 @@
-"""Work through the graph with Ray: every stage as soon as its inputs are there, on whichever machine has room.
+"""Run the graph with Ray: every stage as soon as its inputs are ready, on any machine with free resources.
 
-A command, not a stage. All machines share the project's folder; DVC runs each stage there, so that its record and its
-cache are those of `dvc repro`, which is run at the end and must find nothing to do.
+This is a command, not a stage. All machines share the project's folder. DVC runs each stage there, so the record and
+the cache are the same as those of `dvc repro`. At the end `dvc repro` runs, and must have nothing to do.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What the page's explorer shows, from files of other stages: maps and scores of some images, by student and step."""
+"""Contents of the page's explorer, from files of other stages: maps and scores of some images, by student and step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -94,7 +94,7 @@ def _page(
     titles: Titles,
     origin: Origin,
 ) -> Page:
-    """The page, of what the tables were made from and of the pictures that lie beside it."""
+    """The page, from the data of the tables and with links to the figures."""
     courses, images = explored(stage, results, methods, titles, settings.images)
     data, sheets = explorer_files(courses, images)
     along = {
@@ -146,7 +146,7 @@ def _environments(stage: Stage) -> dict[str, dict[str, Any]]:
 
 
 def _images(stage: Stage) -> str:
-    """What networks whose classes exclude each other were trained and asked on, in words."""
+    """The images of networks whose classes exclude each other, in words."""
     if stage.parameters("data.root") is None:
         return "a generated miniature in ImageNet's layout"
     classes = stage.parameters("data.imagenet.classes")

@@ -39,13 +39,13 @@ REMEDY = "run the stages that train networks first"
 
 @dataclass(frozen=True)
 class Source:
-    """What orders the pixels.
+    """The source of an order of pixels.
 
     Attributes:
-        name: of its folder: `teacher`, `other_images`, `random`, or a student's and a method's.
-        identity: of the network; of the teacher that controls are compared with.
+        name: name of its folder: `teacher`, `other_images`, `random`, or a student's and a method's.
+        identity: identity of the network; for a control, of the teacher that it is compared with.
         file: the network; None for chance.
-        attribution: as results.csv names what orders the pixels.
+        attribution: name of the source in results.csv.
     """
 
     name: str
@@ -56,11 +56,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Question:
-    """What one classifier answers.
+    """The question that one classifier answers.
 
     Attributes:
-        source: what orders the pixels.
-        percent: of them that go.
+        source: the source of the order of pixels.
+        percent: share of the pixels that are removed.
         retraining: number of the repetition, from 0.
     """
 

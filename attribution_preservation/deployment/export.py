@@ -12,10 +12,10 @@ from attribution_preservation.models.network import LinearHead, Network
 class ExplainedNetwork(nn.Module):
     """Logits, and the Grad-CAM map of every class, in one forward pass.
 
-    What lies between the explained map and the head is at most a max-pool, which hands each position's weight to one
-    winner; summed over positions all weights arrive, whoever wins. So alpha_k of a class follows from the head's
-    weights. It is a constant where the head is linear: the maps are a 1 x 1 convolution and a ReLU. Of hidden layers it
-    is the product of their weights, image by image, with columns of 0 for units that are not active.
+    Between the explained map and the head there is at most a max-pool. The pool passes each position's weight to one
+    position of the map, so the sum over positions contains all weights. Hence the head's weights determine alpha_k of a
+    class. For a linear head alpha_k is a constant, and the maps are a 1 x 1 convolution and a ReLU. For a head with
+    hidden layers it is the product of their weights, computed for each image, with 0 in the columns of inactive units.
 
     Args:
         network: in eval mode; only read.

@@ -1,4 +1,4 @@
-"""What differentiates gives the same under every mode of its caller: torch.no_grad, torch.inference_mode, autocast."""
+"""Gradients that do not depend on the mode of the caller: torch.no_grad, torch.inference_mode or autocast."""
 
 import copy
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""What every network has in common: a trunk whose layers have names, and a head."""
+"""The base classes of all networks: a trunk whose layers have names, and a head."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -20,8 +20,8 @@ class Head(nn.Module, ABC):
 
     Attributes:
         linear: the last layer.
-        side: of the feature map, where every position has weights of its own; None where positions are averaged.
-        dropout: probability p.
+        side: side of the feature map if every position has its own weights; None if positions are averaged.
+        dropout: probability p that a value is dropped.
     """
 
     linear: nn.Linear
@@ -51,7 +51,7 @@ class Head(nn.Module, ABC):
         return self.logits(feature_map, self.draw(feature_map))
 
     def inputs(self, entering: torch.Tensor) -> torch.Tensor:
-        """What a linear layer reads, [B, n], of a feature map [B, K, h, w] or of a hidden layer's output [B, n]."""
+        """The input of a linear layer, [B, n], from a feature map [B, K, h, w] or a hidden layer's output [B, n]."""
         return entering.flatten(1) if self.side else entering.mean((2, 3))
 
     def _factors(self, feature_map: torch.Tensor, width: int) -> torch.Tensor:
@@ -67,7 +67,7 @@ class LinearHead(Head):
 
     Args:
         channels: K.
-        side: of the feature map, where every position has weights of its own; None where positions are averaged.
+        side: side of the feature map if every position has its own weights; None if positions are averaged.
         classes: C.
         dropout: probability p before the linear layer.
     """
@@ -287,4 +287,4 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def structure(self) -> dict[str, Any]:
-        """What a file must say beside the weights to build this network again."""
+        """The description that a file needs, in addition to the weights, to build this network again."""

@@ -1,6 +1,6 @@
-"""Networks on disk: safetensors with the structure and the network's identity beside the weights.
+"""Files of networks: safetensors with the weights, the network's structure and its identity.
 
-So a file loads by itself, without the code that pruned it, and says which network it holds.
+A file can be loaded without the code that pruned the network, and says which network it holds.
 """
 
 from collections.abc import Mapping

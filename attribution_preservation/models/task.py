@@ -42,9 +42,9 @@ class TaskObjective(nn.Module):
         """Nothing here is drawn."""
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Parts of the loss by name, each a scalar: `loss` and `task`, which are equal here; beside them `logits`.
+        """Parts of the loss by name, each a scalar: `loss` and `task`, which are equal here.
 
-        `logits` are the student's, [B, C], without their graph.
+        The result also has `logits`, the student's detached logits, [B, C].
         """
         logits = self.student(images)
         task = task_loss(logits, labels)

@@ -1,8 +1,8 @@
 """The VGG family with batch normalisation, in the form used for multi-label VOC and in torchvision's.
 
-`vgg16_bn` is torchvision's trunk (13 convolutions, each with batch normalisation and ReLU, five max-pools) followed by
-dropout and ONE linear layer, 512 * 7 * 7 -> 20 for VOC: 15.22 M parameters (supplement, Tables 1 and 2). With hidden
-layers (4096, 4096) it is torchvision's whole network, as Tables 3 and 4 have it for ImageNet.
+`vgg16_bn` has torchvision's trunk: 13 convolutions, each with batch normalisation and ReLU, and five max-pools. After
+it come dropout and ONE linear layer, 512 * 7 * 7 -> 20 for VOC: 15.22 M parameters (supplement, Tables 1 and 2). With
+hidden layers (4096, 4096) it is torchvision's whole network, as in Tables 3 and 4 for ImageNet.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Heat maps over the picture, network beside network, as in the supplement's Figures 1 and 2."""
+"""Grids of heat maps drawn over the picture, one column per network, as in the supplement's Figures 1 and 2."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -21,7 +21,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Outcome(NamedTuple):
-    """What the stage analysis found of one comparison; NaN where it made no test."""
+    """Result of the stage analysis for one comparison; NaN if it made no test."""
 
     difference: float
     low: float
@@ -85,10 +85,10 @@ def read_tests(path: Path) -> PairedTests:
 
 
 def corrected(p: Mapping[Key, float]) -> dict[Key, float]:
-    """p-values after Holm's correction for their number; what has none (NaN) does not count.
+    """p-values after Holm's correction for their number; values that are NaN do not count.
 
-    Source: Holm 1979, A simple sequentially rejective multiple test procedure. It holds the chance of a single false
-    mark in the whole family, whatever the comparisons have in common.
+    Source: Holm 1979, A simple sequentially rejective multiple test procedure. It limits the probability of one or more
+    false marks in the whole family, also if the comparisons depend on each other.
     """
     known = {key: value for key, value in p.items() if not np.isnan(value)}
     adjusted, largest = dict(p), 0.0

@@ -1,4 +1,4 @@
-"""Line plots side by side, one panel per metric: what all figures of scores are drawn with."""
+"""Line plots side by side, one panel per metric. All figures of scores are drawn with them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ class Panel:
 def draw_panels(rows: list[list[Panel]], title: str, path: Path, width: float = 4.2) -> None:
     """Draw rows of panels, each row of the same length, into a PNG whose bytes depend on nothing else.
 
-    The numbers lie beside it: one row per point, in full precision.
+    A CSV file next to it has the numbers: one row per point, in full precision.
 
     Args:
         rows: the panels.

@@ -96,10 +96,10 @@ def preservations(
 ) -> Iterator[Preservation]:
     """Both tables; nothing where results have no top-1 accuracy.
 
-    Top-1 is that of the labelled images. Localisation is that of each network's own top class, right or wrong, as
-    published; cosine and l2 compare maps of the teacher's top class in both networks. The published l2 is not that of
-    the supplement's formula: it fits 2 (1 - cosine) / N, N = 3136 for VGG16 and 1568 for ResNet34, in ten of its
-    eleven rows, and stands beside that quantity of ours.
+    Top-1 is the accuracy on the labelled images. Localisation is the score of each network's own top class, right or
+    wrong, as published. Cosine and l2 compare the two networks' maps of the teacher's top class. The published l2 does
+    not follow from the supplement's formula. In ten of its eleven rows it fits 2 (1 - cosine) / N, with N = 3136 for
+    VGG16 and 1568 for ResNet34. So the table compares it with the same quantity of our networks.
 
     Args:
         results: tidy results.

@@ -1,4 +1,4 @@
-"""Figures of probes: removed pixels, layers beside the teacher's, untrained layers, noise."""
+"""Figures of probes: removed pixels, likeness of layers to the teacher's, untrained layers, noise."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,7 +39,7 @@ def draw_removal(
 def removal_panels(
     results: pd.DataFrame, level: Level, methods: Sequence[str], population: str, titles: Titles
 ) -> list[Panel]:
-    """What `draw_removal` draws; orders that know nothing are those of Naive's networks, or of the first method's."""
+    """Panels for `draw_removal`. Baseline orders are of Naive's networks, or, without Naive, of the first method's."""
     rows = select(level.of(results), population=population)
     named = present(rows, methods)
     control = named[:1] if "naive" not in named else ["naive"]
@@ -99,7 +99,7 @@ def untrained_panel(results: pd.DataFrame, titles: Titles) -> Panel:
 
 
 def layer_metrics(results: pd.DataFrame) -> list[Measure]:
-    """Panels of hidden layers beside the teacher's, and of maps, for `curve_panels`."""
+    """Panels that compare hidden layers, and maps, with the teacher's, for `curve_panels`."""
     likeness = [Measure("cka", at) for at in values_of_at(results, "cka")]
     return [*likeness, Measure("cosine")] if likeness else []
 
@@ -111,7 +111,7 @@ def company_metrics(results: pd.DataFrame) -> list[Measure]:
 
 
 def draw_robustness(results: pd.DataFrame, methods: Sequence[str], titles: Titles, path: Path) -> None:
-    """What noise costs every network, against how far its maps are from its teacher's."""
+    """Draw the loss by noise of every network against the distance of its maps from its teacher's."""
     title = "What noise in one region costs, against how alike maps are; one point per student and seed"
     draw_panels(robustness_panels(results, methods, titles), title, path)
 

@@ -62,10 +62,10 @@ def shares(results: pd.DataFrame) -> list[int]:
 
 
 def noise_columns(results: pd.DataFrame) -> list[Column]:
-    """Two columns for each region and noise: what images lose in average precision, and whether moved maps go with it.
+    """Two columns for each region and noise: the loss of average precision, and its correlation with moved maps.
 
-    The second is the rank correlation, over the images of one network, of that loss with the cosine of the image's maps
-    to the teacher's: negative where images whose maps moved lose more.
+    The second column is a rank correlation over the images of one network: of that loss, with the cosine of the image's
+    maps to the teacher's maps. It is negative if images whose maps moved lose more.
     """
     columns = []
     for at in values_of_at(results, "ap_lost"):

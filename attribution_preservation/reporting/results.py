@@ -231,7 +231,7 @@ def select(results: pd.DataFrame, **where: Any) -> pd.DataFrame:
 
 
 def headline(results: pd.DataFrame, methods: Iterable[str]) -> dict[str, Any]:
-    """Mean and deviation over seeds of every student's last level: what `dvc metrics diff` compares."""
+    """Mean and deviation over seeds of every student's last level. `dvc metrics diff` compares these numbers."""
     figures: dict[str, Any] = {"teacher": {name: _headline(rows) for name, rows in full_networks(results).items()}}
     for compression in compressions(results):
         figures[compression] = {}

@@ -80,7 +80,7 @@ class SummaryRow:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a table is to hold.
+    """Contents of a table.
 
     Attributes:
         name: of its files.
@@ -200,7 +200,7 @@ def summarize(
 
 
 def _references(results: pd.DataFrame, names: Sequence[str | None], population: str, needed: int) -> list[SummaryRow]:
-    """Full networks, and on their pairs the baselines, which stand there once where those pairs are the same."""
+    """Rows of full networks, and of the baselines on their pairs: once if the networks have the same pairs."""
     networks, baselines = [], {}
     for name in names:
         full = select(results, compression="teacher", teacher=name)

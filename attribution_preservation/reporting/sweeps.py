@@ -54,7 +54,7 @@ def draw_sweeps(
 def sweep_panels(
     results: pd.DataFrame, level: Level, sweeps: Sequence[Sweep], population: str
 ) -> tuple[list[list[Panel]], int]:
-    """What `draw_sweeps` draws, and over how many seeds."""
+    """Panels for `draw_sweeps`, and the number of seeds that they average."""
     rows = level.of(results)
     seeds = set(rows["seed"].unique())
     for sweep in sweeps:

@@ -31,7 +31,7 @@ def text_cell(text: str) -> Cell:
 def mean_cell(
     mean: float, deviation: float = float("nan"), digits: int = 1, bold: bool = False, marks: str = ""
 ) -> Cell:
-    """A cell with a mean, its deviation and marks; empty where there is no mean, without a deviation where that is NaN.
+    """A cell with a mean, its deviation and marks. It is empty if the mean is NaN, and leaves out a deviation of NaN.
 
     Args:
         mean, deviation: NaN where there is none.
@@ -62,7 +62,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Table:
-    """What one file of tables shows.
+    """The grids that one file of tables has.
 
     Attributes:
         name: of its files, without suffix.

@@ -1,4 +1,4 @@
-"""What people read instead of the words of params.yaml and results.csv."""
+"""Titles: names for readers in place of the words of params.yaml and results.csv."""
 
 import json
 from collections.abc import Mapping

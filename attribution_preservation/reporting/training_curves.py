@@ -1,4 +1,4 @@
-"""What training logged, epoch by epoch: means over seeds, method beside method, for `dvc plots`."""
+"""Means over seeds of the logs of training, by epoch and method, for `dvc plots`."""
 
 from collections.abc import Mapping, Sequence
 

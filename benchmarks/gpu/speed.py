@@ -47,7 +47,7 @@ _SWA = settings_of("swa", strength=50.0)
 def profile_runtime(device: str) -> Runtime:
     """Section `runtime` of voc2012, on a device.
 
-    The CPU has all of its cores beside a GPU, whose reference it computes; else one, which waits for no other.
+    In the comparison with a GPU the CPU uses all cores; otherwise it uses one core, so that no process waits.
     """
     section = read_yaml(Path("params/voc2012.yaml"))["runtime"] | {"device": device}
     threads = cpu_count() if torch.cuda.is_available() else 1
@@ -67,8 +67,8 @@ def matching(machine: Machine) -> Iterator[Figure]:
 def training(machine: Machine) -> Iterator[Figure]:
     """An epoch of voc2012's pruning and the rates of its stages, as the profile says; then its step by setting.
 
-    Of VGG16 and VGG16/8: images per second, share of the device's matrix rate, memory. A setting that fails is told,
-    and the next one is measured.
+    Of VGG16 and VGG16/8: images per second, share of the device's matrix rate, memory. A failure of a setting is
+    reported, and the next setting is measured.
     """
     set_up(profile_runtime(machine.device))
     matrix = {
@@ -154,7 +154,7 @@ def _order_in_memory(machine: Machine) -> Figure:
 
 
 def loader(machine: Machine) -> Iterator[Figure]:
-    """Batches from the host's store, by as many workers as voc2012 asks for, beside those cut on the device.
+    """Batches from the host's store, by as many workers as voc2012 asks for, against batches cut on the device.
 
     On the device the store of photographs lies there whole; only places and sides of the crops travel. The project does
     not do this yet: the ratio says what it would gain.

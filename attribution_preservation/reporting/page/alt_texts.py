@@ -1,4 +1,4 @@
-"""The figures that lie beside the page, with what they show in words, for who does not see them."""
+"""The figures that the page links to, with a description in words for readers who do not see them."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ _GRIDS = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture beside the page.
+    """A picture that the page links to.
 
     Attributes:
         path: from the page.

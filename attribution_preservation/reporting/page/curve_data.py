@@ -50,7 +50,7 @@ def curve_data(
 
 
 def level_words(results: pd.DataFrame, course: Sequence[Level]) -> list[str]:
-    """What people call each level of a course: iterations of pruning, or epochs of training."""
+    """Name of each level of a course in words: an iteration of pruning, or an epoch of training."""
     stepwise, words = len({level.iteration for level in course}) > 1, []
     for level in course:
         sparsity = level.of(results)["sparsity"].dropna()

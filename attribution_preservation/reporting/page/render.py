@@ -1,4 +1,4 @@
-"""The page's files: one HTML file, and beside it scripts and sprite sheets; nothing is asked of any other host."""
+"""The page's files: one HTML file and a folder of scripts and sprite sheets. It loads nothing from other hosts."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ _SCRIPTS = ("app.js", "explorer.js", "tables.js", "curves.js")
 
 @dataclass(frozen=True)
 class Page:
-    """What the page shows.
+    """Contents of the page.
 
     Attributes:
         note: what a reader must know about the data.
@@ -63,9 +63,9 @@ def page_html(page: Page) -> str:
 
 
 def page_files(page: Page) -> dict[str, bytes]:
-    """What lies in the folder beside it, by file name: data and the plotting library as scripts, and the sheets.
+    """Files of the page's folder by name: data and the plotting library as scripts, and the sprite sheets.
 
-    A page that is opened as a file may load scripts and pictures, and no JSON.
+    A page that is opened as a file can load scripts and pictures, but not JSON.
     """
     data = {"curves": page.curves, "explorer": page.explorer} | ({"run": page.run} if page.run else {})
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)

@@ -1,8 +1,8 @@
 """The explorer: for each image one sprite sheet that holds it, its masks and every network's map of it; and the scores.
 
-A sheet's upper part holds the picture and, beside it, the outline of each class's mask, all of side S; below it lie the
-maps, each scaled by its own maximum and coloured, in rows of COLUMNS tiles of side T. A page that is read from a file
-may draw parts of a picture, but not read its pixels: so colours are in the sheet already.
+The upper part of a sheet has the picture, and right of it the outline of each class's mask, all of side S. The lower
+part has the maps in rows of COLUMNS tiles of side T. Each map is scaled by its own maximum and coloured, because a page
+that is opened as a file can draw parts of a picture, but not read its pixels.
 """
 
 import io
@@ -78,7 +78,7 @@ class ImageMaps:
 
 @dataclass(frozen=True)
 class Course:
-    """What the slider moves along.
+    """The levels through which the slider moves.
 
     Attributes:
         title: compression and student.
