@@ -1,4 +1,4 @@
-"""matplotlib for this project's pictures. It ignores the environment and changes nothing in the caller's process.
+"""matplotlib for pictures that do not depend on the environment, without a change in the caller's process.
 
 Import this module before any module that imports matplotlib. A notebook sets MPLBACKEND for every process that it
 starts. If that backend is not installed, even `import matplotlib` fails.

@@ -59,7 +59,7 @@ SETTINGS = {
 def matchings_of_paper() -> dict[str, MatchingSettings]:
     """The paper's methods with the default profile's values, by name."""
     section = read_yaml(Path("params/digits.yaml"))["matching"]
-    return methods_of("paper", validate(ENTRY, section["paper"]))
+    return methods_of("paper", validate(ENTRY, section["paper"], "matching.paper"))
 
 
 def measure() -> list[Figure]:

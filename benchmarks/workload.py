@@ -160,7 +160,7 @@ def works(profile: Profile, name: str) -> Iterator[Work]:
         section, runs, cost, (teacher, _) = getattr(profile, stage), 0, 0.0, teacher_of(stage)
         image_count = images(section, epochs)
         for matching in section.matchings:
-            entry = validate(ENTRY, parse_yaml(profile_text(name))["matching"][matching])
+            entry = validate(ENTRY, parse_yaml(profile_text(name))["matching"][matching], f"matching.{matching}")
             times = sum(len(seeds_of(entry, group)) for group in groups)
             for method in methods_of(matching, entry).values():
                 runs += times

@@ -13,7 +13,7 @@ from attribution_preservation.data.framing import Framing
 from attribution_preservation.data.store import Store
 from attribution_preservation.errors import UserError
 from attribution_preservation.metrics.evaluate_settings import Evaluate
-from attribution_preservation.metrics.evidence import REMEDY, read_evidence
+from attribution_preservation.metrics.evidence_files import REMEDY, read_evidence
 from attribution_preservation.metrics.scored_files import write_scored
 from attribution_preservation.metrics.scored_pairs import scored_truth
 from attribution_preservation.metrics.scoring import Row, Teacher, baseline_scores, score_level
@@ -34,15 +34,15 @@ def main(stage: Stage) -> str:
     dataset = stage.dep(Path("data/dataset"))
     batches = stage.axes["batch"], stage.parameters("folders.teacher")
     folders = [stage.dep(Path("maps", stage.axes["group"], batch)) for batch in batches]
-    evaluation = EvaluationSet(Store(dataset), framing)
-    pairs, labels = evaluation.pairs, evaluation.labels
-    truth = scored_truth(**vars(pairs), labels=labels)
     networks, full_networks = (networks_below(folder, REMEDY) for folder in folders)
     for folder, files in zip(folders, (networks, full_networks), strict=True):
         if not files:
             raise UserError(f"{folder} holds no maps; {REMEDY}")
     levels = list(by_level(networks))
     files_of = {identity.full_network: path for identity, path in full_networks.items()}
+    evaluation = EvaluationSet(Store(dataset), framing)
+    pairs, labels = evaluation.pairs, evaluation.labels
+    truth = scored_truth(**vars(pairs), labels=labels)
     evidence = {}
     for name, seed in sorted({identity.full_network for identity in networks}):
         if (name, seed) not in files_of:

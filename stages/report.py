@@ -94,7 +94,7 @@ def _page(
     titles: Titles,
     origin: Origin,
 ) -> Page:
-    """The page, from the data of the tables and with links to the figures."""
+    """The page, from the data of the tables and with the figures."""
     courses, images = explored(stage, results, methods, titles, settings.images)
     data, sheets = explorer_files(courses, images)
     along = {

@@ -281,9 +281,9 @@ def project(tmp_path):
 
 
 def make_project(root: Path) -> Path:
-    # With byte code, else every copy compiles all modules again.
+    # With byte code, else every copy compiles all modules again; without what another process is writing of it.
     for folder in ("stages", "attribution_preservation", "params"):
-        shutil.copytree(PROJECT / folder, root / folder)
+        shutil.copytree(PROJECT / folder, root / folder, ignore=shutil.ignore_patterns("*.pyc.*"))
     (root / "live").mkdir()
     for name in ("dvc.yaml", ".dvcignore", ".gitignore", "live/.gitignore"):
         shutil.copyfile(PROJECT / name, root / name)

@@ -1,4 +1,4 @@
-"""Grids of heat maps drawn over the picture, one column per network, as in the supplement's Figures 1 and 2."""
+"""Grids of pictures with heat maps drawn over them, one column per network, as in the supplement's Figures 1 and 2."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -130,6 +130,6 @@ def by_level(networks: Iterable[Identity]) -> Iterator[tuple[dict[str, Any], lis
     def order(identity: Identity) -> tuple[Any, ...]:
         return (*identity.full_network, identity.compression, identity.student, identity.step)
 
-    for _, members in groupby(sorted(networks, key=order), key=order):
-        of_level = list(members)
-        yield of_level[0].level, of_level
+    ordered = sorted(networks, key=order)
+    for (_, level), members in groupby(ordered, key=lambda identity: (identity.full_network, identity.level)):
+        yield level, list(members)

@@ -48,9 +48,9 @@ def set_up(runtime: Runtime) -> Device:
     if name == "cuda":
         # cuBLAS is deterministic only with a fixed workspace, which this variable sets.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    if runtime.deterministic and runtime.compile:
-        torch.use_deterministic_algorithms(True)  # sets the compiler's mode as well, and imports it, in two seconds
-    else:
+    if runtime.compile:
+        torch.use_deterministic_algorithms(runtime.deterministic)
+    else:  # for the kernels alone: to set the compiler's mode as well would import it, in two seconds
         torch.set_deterministic_debug_mode("error" if runtime.deterministic else "default")
     # Deterministic mode also fills every new tensor with NaN, to expose reads of unwritten memory. That takes a tenth
     # of a training step here.

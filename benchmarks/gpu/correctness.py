@@ -93,7 +93,7 @@ class Setting:
         """Every matching method of the profile; of a sweep the first."""
         matchings: dict[str, MatchingSettings] = {}
         for entry, values in self.section("matching").items():
-            methods = methods_of(entry, validate(ENTRY, values))
+            methods = methods_of(entry, validate(ENTRY, values, f"matching.{entry}"))
             matchings |= dict(list(methods.items())[:1]) if "sweep" in values else methods
         return {name: matching for name, matching in matchings.items() if matching.maps != "none"}
 

@@ -20,7 +20,7 @@ from tests.conftest import PROJECT
 RUNS = {"eval", "exec", "compile", "__import__"}
 UNPICKLES = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
 # What of joblib starts processes of our own, and reads no file of anybody's.
-PARALLEL = {"Parallel", "delayed", "cpu_count"}
+PARALLEL = {"cpu_count"}
 # What torch raises where it unpickles nothing; a class that runs nothing.
 CAUGHT = "UnpicklingError"
 

@@ -8,7 +8,9 @@ from tests.conftest import dvc, made_once, write_parameters
 from tests.faults.harness import FAULTS, undisturbed
 
 # DVC draws a method where every compression was trained with it.
-SMALL = FAULTS | {"profile": "small", "evaluate.methods": ["sswa"], "roar.methods": ["sswa"]}
+SMALL = FAULTS | {
+    "profile": "small", "evaluate.methods": ["sswa"], "roar.methods": ["sswa"], "report.iterations": [2],
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,13 @@ def test_fabrics_version_is_that_of_the_distribution_that_it_came_with(monkeypat
     assert set_up(RUNTIME).versions["lightning-fabric"] == "2.6.1"
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_kernels_are_deterministic_where_the_parameters_say_so(deterministic, compiled):
+    set_up(RUNTIME.model_copy(update={"deterministic": deterministic, "compile": compiled}))
+    assert torch.are_deterministic_algorithms_enabled() == deterministic
+
+
 def test_without_fabric_its_absence_is_told(monkeypatch):
     monkeypatch.setattr(metadata, "version", lambda name: (_ for _ in ()).throw(metadata.PackageNotFoundError(name)))
     with pytest.raises(metadata.PackageNotFoundError):

@@ -1,4 +1,4 @@
-"""The runs of one instance of a stage that compresses: every method of its entry of `matching`, with every seed."""
+"""Training of one instance of a stage that compresses: every method of its entry of `matching`, with every seed."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def compress(stage: Stage) -> str:
         What was trained, in words.
     """
     compression = entry_of(Compression, stage.name)
-    section = section_of(stage, compression)
+    section = _section_of(stage, compression)
     settings = section.students[stage.axes["student"]]
     plan = compression.plan(section, settings)
     runs, matchings = compression_runs(stage, section.teacher, compression.matched)
@@ -54,7 +54,7 @@ def compress(stage: Stage) -> str:
     return f"{steps}{_summary(runs)} in {stage.only_out}"
 
 
-def section_of(stage: Stage, compression: Compression) -> CompressionSettings:
+def _section_of(stage: Stage, compression: Compression) -> CompressionSettings:
     """The compression's section of params.yaml as one instance sees it: with its own student and entry alone.
 
     Raises:

@@ -129,7 +129,9 @@ class Stage:
         dvc.yaml declares the key or a key above it. For a stage that uses a part of a section, it declares the schema's
         fields one by one.
         """
-        if isinstance(schema, type) and any(declared.startswith(f"{key}.") for declared in self.declared_parameters):
+        declared = self.declared_parameters
+        by_fields = key not in declared and any(other.startswith(f"{key}.") for other in declared)
+        if by_fields and isinstance(schema, type):
             return validate(schema, {name: self.parameters(f"{key}.{name}") for name in schema.model_fields}, key)
         return validate(schema, self.parameters(key), key)
 

@@ -1,4 +1,4 @@
-"""The figures that the page links to, with a description in words for readers who do not see them."""
+"""The figures of the page, with a description in words for readers who do not see them."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ _GRIDS = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture that the page links to.
+    """A picture of the page.
 
     Attributes:
         path: from the page.

@@ -1,8 +1,8 @@
 """The explorer: for each image one sprite sheet that holds it, its masks and every network's map of it; and the scores.
 
 The upper part of a sheet has the picture, and right of it the outline of each class's mask, all of side S. The lower
-part has the maps in rows of COLUMNS tiles of side T. Each map is scaled by its own maximum and coloured, because a page
-that is opened as a file can draw parts of a picture, but not read its pixels.
+part has the maps in rows of COLUMNS tiles of side T, each scaled by its own maximum. The sheet has the maps in colour,
+because a page that is opened as a file can draw parts of a picture, but not read its pixels.
 """
 
 import io
