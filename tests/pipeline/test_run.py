@@ -16,7 +16,7 @@ from attribution_preservation.pipeline.run.resume import fingerprint, resume_fol
 from attribution_preservation.process.progress import Progress
 from attribution_preservation.settings import Section
 from attribution_preservation.storage.files import atomic_directory, atomic_file, digest, files_below, write_json
-from attribution_preservation.storage.identity import Identity, identity_of, network_files, networks_below
+from attribution_preservation.storage.identity import Identity, by_level, identity_of, network_files, networks_below
 from attribution_preservation.storage.tensors import read_arrays, write_tensors
 
 DVC = """
@@ -52,6 +52,18 @@ def root(tmp_path, monkeypatch):
 def stage(method="swa"):
     (instance,) = instances("train", {"method": method})
     return instance
+
+
+def test_networks_that_differ_in_the_method_alone_have_one_level():
+    def networks(seed, epoch):
+        return [Identity("distill", seed, "half", method, epoch=epoch, teacher="vgg") for method in ("swa", "naive")]
+
+    teacher = Identity("teacher", 1, teacher="vgg")
+    given = [teacher, *networks(0, 2), *networks(0, 1), *networks(1, None), *networks(1, 0)]
+    assert [members for _, members in by_level(given)] == [
+        networks(0, 1), networks(0, 2), networks(1, None), networks(1, 0), [teacher],
+    ]  # fmt: skip
+    assert [level["epoch"] for level, _ in by_level(given)] == [1, 2, None, 0, None]
 
 
 def test_a_matrix_has_an_instance_per_combination(root):

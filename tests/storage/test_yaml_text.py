@@ -143,6 +143,14 @@ def test_what_is_no_plain_value_is_refused_in_a_line(tmp_path, content, message)
     assert len(str(refused.value)) < 300
 
 
+def test_a_document_that_is_read_again_is_as_it_was():
+    text = "a: &a [1, 2]\nb: *a\n"
+    first = parse_yaml(text)
+    assert first["a"] is first["b"]
+    first["a"].append(3)
+    assert parse_yaml(text) == {"a": [1, 2], "b": [1, 2]}
+
+
 @pytest.mark.parametrize("content", ["", "# nothing\n", "[]", "- a: 1\n", "3", "word", "~", "2024-01-01"])
 def test_a_file_that_holds_no_mapping_is_refused(tmp_path, content):
     (tmp_path / "params.yaml").write_text(content)
