@@ -204,7 +204,8 @@ def cases() -> Iterator[Case]:
     yield from _tensors()
     yield from _indices()
     yield from _tables()
-    yield from _sources()
+    yield from _files_of_voc()
+    yield from _splits_of_voc()
     yield from _imagenet()
     yield from _archives()
 
@@ -417,16 +418,17 @@ def _tables() -> Iterator[Case]:
         yield Case(f"{LOG}: {what}", ("figures",), changed(LOG, DAMAGE[what]))
 
 
-def _sources() -> Iterator[Case]:
-    def source(what: str, spoil: Spoil) -> Case:
-        def prepare(root: Path) -> None:
-            (root / "params.yaml").unlink()
-            write_parameters(root, TINY | {"data.source": "voc2012", "data.root": "voc"})
-            make_voc(root / "voc")
-            spoil(root)
+def _of_voc(what: str, spoil: Spoil) -> Case:
+    def prepare(root: Path) -> None:
+        (root / "params.yaml").unlink()
+        write_parameters(root, TINY | {"data.source": "voc2012", "data.root": "voc"})
+        make_voc(root / "voc")
+        spoil(root)
 
-        return Case(f"a VOC folder with {what}", ("dataset",), prepare)
+    return Case(f"a VOC folder with {what}", ("dataset",), prepare)
 
+
+def _files_of_voc() -> Iterator[Case]:
     jpeg, mask, note = "voc/JPEGImages/c.jpg", "voc/SegmentationClass/c.png", "voc/Annotations/c.xml"
     pictures: dict[str, bytes] = {
         "a JPEG of 4 10^9 pixels": _jpeg_of(65_500, 65_500),
@@ -440,7 +442,7 @@ def _sources() -> Iterator[Case]:
         "the start of a JPEG": _picture("JPEG")[:200],
     }
     for what, content in pictures.items():
-        yield source(f"{what} for an image", written(jpeg, content))
+        yield _of_voc(f"{what} for an image", written(jpeg, content))
     masks: dict[str, bytes] = {
         "a PNG of 10^9 pixels": _png_of(31_623, 31_623),
         "a PNG of 2^31 x 2^31 pixels": _png_of(2**31 - 1, 2**31 - 1),
@@ -453,7 +455,7 @@ def _sources() -> Iterator[Case]:
         "a PNG whose text is a bomb": _png_with_text(2**27),
     }
     for what, content in masks.items():
-        yield source(f"{what} for a mask", written(mask, content))
+        yield _of_voc(f"{what} for a mask", written(mask, content))
     entities = "".join(f'<!ENTITY a{k} "&a{k - 1};&a{k - 1};">' for k in range(1, 30))
     notes: dict[str, bytes | str] = {
         "entities of entities": f'<!DOCTYPE a [<!ENTITY a0 "x">{entities}]><annotation>&a29;</annotation>',
@@ -470,7 +472,10 @@ def _sources() -> Iterator[Case]:
         "nothing in it": "",
     }
     for what, content in notes.items():
-        yield source(f"an annotation with {what}", written(note, content))
+        yield _of_voc(f"an annotation with {what}", written(note, content))
+
+
+def _splits_of_voc() -> Iterator[Case]:
     names: dict[str, list[str]] = {
         "that leaves the folder": ["../../params"],
         "that is absolute": ["/etc/passwd"],
@@ -490,14 +495,14 @@ def _sources() -> Iterator[Case]:
     }
     for what, train in names.items():
         split = lambda root, train=train: write_splits(root / "voc", train, ["c", "d"])  # noqa: E731
-        yield source(f"a name in a split {what}", split)
+        yield _of_voc(f"a name in a split {what}", split)
     for part in ("train", "val"):
-        yield source(f"masks of Main/{part} that are none", lambda root, part=part: _same_masks(root, part))
-    yield source("a split of bytes that are no text", written("voc/ImageSets/Main/train.txt", b"\xff\xfe\x00"))
+        yield _of_voc(f"masks of Main/{part} that are none", lambda root, part=part: _same_masks(root, part))
+    yield _of_voc("a split of bytes that are no text", written("voc/ImageSets/Main/train.txt", b"\xff\xfe\x00"))
     for folder in ("JPEGImages", "Annotations", "SegmentationClass", "ImageSets/Main"):
         gone = lambda root, folder=folder: shutil.rmtree(root / "voc" / folder)  # noqa: E731
-        yield source(f"no {folder}", gone)
-    yield source("an image that is a link to itself", lambda root: _loop(root / jpeg))
+        yield _of_voc(f"no {folder}", gone)
+    yield _of_voc("an image that is a link to itself", lambda root: _loop(root / "voc/JPEGImages/c.jpg"))
 
 
 def _same_masks(root: Path, part: str) -> None:
